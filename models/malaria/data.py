@@ -1,0 +1,119 @@
+"""The malaria cell images of the U.S. National Library of Medicine: reading, patients, splits.
+
+Source: Rajaraman et al. 2018, PeerJ 6:e4568. The published archive is `cell_images.zip` with
+`cell_images/{Parasitized,Uninfected}/*.png`; a folder, or another image type, of that layout is read too.
+"""
+
+import itertools
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from functions.malaria.classifier import decode
+
+CLASSES = {"Uninfected": 0, "Parasitized": 1}
+SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+SIZE = (100, 100)
+SOURCE = Path(__file__).parents[3] / "shared" / "data" / "cell_images.zip"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Decoded cells: `pixels` (n, height, width, 3) uint8, `infected` (n,) int64, `patients` (n,) str."""
+
+    pixels: NDArray[np.uint8]
+    infected: NDArray[np.int64]
+    patients: NDArray[np.str_]
+
+    def of(self, patients: list[str]) -> "Cells":
+        """The cells of these patients."""
+        chosen = np.isin(self.patients, patients)
+        return Cells(self.pixels[chosen], self.infected[chosen], self.patients[chosen])
+
+
+def files(source: Path) -> list[tuple[str, int, bytes]]:
+    """Every labelled image of a folder or zip archive: (file name, infected, encoded bytes), by name.
+
+    Raises:
+        SystemExit: there is no such file, or it holds no image of the layout.
+    """
+    if not source.exists():
+        raise SystemExit(
+            f"{source}: not found; download cell_images.zip from the NLM, or name another folder"
+        )
+    found = {}
+    for path, read in _entries(source):
+        if path.suffix.lower() in SUFFIXES and path.parent.name in CLASSES:
+            found[path.parent.name, path.name] = read
+    if not found:
+        raise SystemExit(f"{source}: expected images in folders named {' and '.join(CLASSES)}; found none")
+    return [(name, CLASSES[folder], read()) for (folder, name), read in sorted(found.items())]
+
+
+def _entries(source: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+    if source.is_dir():
+        for path in source.rglob("*"):
+            if path.is_file():
+                yield PurePosixPath(path.as_posix()), path.read_bytes
+    else:
+        archive = zipfile.ZipFile(source)
+        for name in archive.namelist():
+            yield PurePosixPath(name), lambda name=name: archive.read(name)
+
+
+def patient(name: str) -> str:
+    """The patient a cell was cut from, by its file name.
+
+    One patient has two spellings (`C47P8thin`, `C47P8thinOriginal`); both give `C47P8`.
+    """
+    return re.sub(r"(?i)_?thin.*$", "", name.split("_IMG", 1)[0])
+
+
+def read(source: Path) -> Cells:
+    """Decode every image of `source` as the function decodes it."""
+    entries = files(source)
+    pixels = np.empty((len(entries), *SIZE, 3), np.uint8)
+    for row, (_, _, data) in enumerate(tqdm(entries, desc="decoding", unit="cell")):
+        pixels[row] = decode(data, SIZE)
+    return Cells(
+        pixels,
+        np.array([infected for _, infected, _ in entries]),
+        np.array([patient(name) for name, _, _ in entries]),
+    )
+
+
+def deal(cells: Cells, parts: int, seed: int) -> list[list[str]]:
+    """Deal the patients into `parts` lists, alike in infected cells and in cells.
+
+    Patients are sorted by how many infected cells they have (they differ by a factor of hundreds) and
+    each run of `parts` neighbours is dealt out at random, one to each list.
+    """
+
+    def burden(name: str) -> tuple[int, int, str]:
+        own = cells.infected[cells.patients == name]
+        return int(own.sum()), len(own), name
+
+    ordered = sorted((str(name) for name in np.unique(cells.patients)), key=burden, reverse=True)
+    rng = np.random.default_rng(seed)
+    dealt: list[list[str]] = [[] for _ in range(parts)]
+    for start in range(0, len(ordered), parts):
+        for part, name in zip(rng.permutation(parts), ordered[start : start + parts], strict=False):
+            dealt[part].append(name)
+    return [sorted(part) for part in dealt]
+
+
+def split(cells: Cells, fold: int, seed: int = 0) -> dict[str, list[str]]:
+    """Patients for `train`, `validation` (calibration) and `test`: fold `fold` of five is the test.
+
+    A tenth of the patients that are left is for validation.
+    """
+    folds = deal(cells, 5, seed)
+    rest = cells.of([name for index, names in enumerate(folds) if index != fold for name in names])
+    validation, *train = deal(rest, 10, seed + 1)
+    return {"train": sorted(itertools.chain(*train)), "validation": validation, "test": folds[fold]}

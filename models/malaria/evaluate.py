@@ -1,0 +1,72 @@
+"""Measure the served malaria model on labelled cells, through the classifier that the function uses.
+
+    python -m models.malaria.evaluate [DATA] [--part test] [--plots DIR]
+
+DATA is a folder or zip archive with `Parasitized` and `Uninfected` images. Prints one JSON object.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from functions.malaria.classifier import Classifier
+from models import report
+from models.malaria import data
+from shared import artifacts
+
+ROOT = Path(__file__).parents[2]
+PIN = ROOT / "functions" / "malaria" / "model.json"
+SPLIT = Path(__file__).with_name("split.json")
+
+
+def main() -> None:
+    """Print the figures of the pinned model."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path, nargs="?", default=data.SOURCE)
+    parser.add_argument(
+        "--part",
+        choices=("all", "train", "validation", "test"),
+        default="all",
+        help="only the patients of this part",
+    )
+    parser.add_argument("--plots", type=Path, help="a folder for roc.png, confusion.png and reliability.png")
+    arguments = parser.parse_args()
+
+    pin = artifacts.read_pin(PIN)
+    classifier = Classifier.load(artifacts.fetch(pin), pin)
+    entries = data.files(arguments.data)
+    if arguments.part != "all":
+        chosen = set(json.loads(SPLIT.read_text())[arguments.part])
+        entries = [entry for entry in entries if data.patient(entry[0]) in chosen]
+    positive = pin["labels"][1]
+    probability = np.array(
+        [
+            classifier.predict([classifier.decode(image)])[0].probabilities[positive]
+            for _, _, image in tqdm(entries, desc="predicting", unit="cell")
+        ]
+    )
+    infected = np.array([infected for _, infected, _ in entries])
+    patients = np.array([data.patient(name) for name, _, _ in entries])
+
+    threshold = pin.get("threshold", 0.5)
+    found = {
+        "model": pin["version"],
+        "data": arguments.data.name,
+        "part": arguments.part,
+        "cells": len(entries),
+        "infected": int(infected.sum()),
+        "patients": len(np.unique(patients)),
+        "threshold": threshold,
+        **report.metrics(probability, infected, threshold),
+        "intervals_95": report.intervals(probability, infected, patients, threshold),
+    }
+    print(json.dumps(report.rounded(found), indent=1))
+    if arguments.plots:
+        report.plots(probability, infected, pin["labels"], arguments.plots, threshold)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Train the malaria network, calibrate it, and export it for serving.
+
+    python -m models.malaria.train [--data cell_images.zip] [--out build/malaria]
+
+Patients are dealt into training, validation and test; the test patients are never looked at here. A
+run that was stopped goes on from its last whole epoch. The result, in `--out`: `malaria.keras`,
+`malaria.tflite`, `split.json` (who is in which part), `history.json` and `training.png`.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from models import report
+from models.malaria import data, network
+from models.malaria.augment import augment
+
+BATCH = 64
+PEAK_RATE = 2e-3
+SEED = 20261122
+
+
+def main() -> None:
+    """Train, or go on training, and export."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--data", type=Path, default=data.SOURCE, help="NLM's cell_images.zip, or a folder of its layout"
+    )
+    parser.add_argument("--out", type=Path, default=Path("build/malaria"), help="where the results go")
+    parser.add_argument(
+        "--epochs", type=int, default=26, help="in all; the learning rate is planned for them"
+    )
+    parser.add_argument(
+        "--fold", type=int, default=0, choices=range(5), help="which fifth of the patients is held out"
+    )
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    cells = data.read(arguments.data)
+    split = data.split(cells, arguments.fold)
+    report.write_json(arguments.out / "split.json", split)
+    train, validation = cells.of(split["train"]), cells.of(split["validation"])
+    trained = fit(train, validation, arguments.epochs, arguments.out)
+    report.curves(json.loads((arguments.out / "history.json").read_text()), arguments.out / "training.png")
+    export(trained, validation, arguments.out)
+
+
+def fit(train: data.Cells, validation: data.Cells, epochs: int, out: Path) -> keras.Model:
+    """Train for `epochs` epochs in all; the last epoch is the result, none is picked by its figures."""
+    steps = len(train.pixels) // BATCH
+    checkpoint, history = out / "checkpoint.keras", out / "history.json"
+    done: list[dict[str, float]] = []
+    if checkpoint.exists() and history.exists():
+        trainer = keras.models.load_model(checkpoint)
+        done = json.loads(history.read_text())[: int(trainer.optimizer.iterations) // steps]
+        print(f"going on after epoch {len(done)} of {epochs}: {checkpoint}")
+    else:
+        keras.utils.set_random_seed(SEED)
+        trainer = compiled(network.build(), steps, epochs)
+
+    def save(_: int, logs: dict[str, Any]) -> None:
+        done.append({name: round(float(value), 5) for name, value in logs.items()})
+        report.write_json(history, done)
+        part = checkpoint.with_suffix(".part.keras")
+        trainer.save(part)
+        part.replace(checkpoint)
+
+    trainer.fit(
+        batches(train, steps, len(done), epochs),
+        steps_per_epoch=steps,
+        initial_epoch=len(done),
+        epochs=epochs,
+        shuffle=False,
+        validation_data=(
+            validation.pixels.astype(np.float32) / 255,
+            validation.infected[:, None].astype(np.float32),
+        ),
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=save)],
+    )
+    return trainer
+
+
+def compiled(built: keras.Model, steps: int, epochs: int) -> keras.Model:
+    """The network up to its logit, with a learning rate that rises for an epoch and then falls to 0."""
+    trainer = keras.Model(built.inputs[0], built.outputs[0])
+    rate = keras.optimizers.schedules.CosineDecay(
+        PEAK_RATE / 20, steps * max(epochs - 1, 1), warmup_target=PEAK_RATE, warmup_steps=steps
+    )
+    trainer.compile(
+        keras.optimizers.AdamW(rate, weight_decay=0.02),
+        keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.02),
+        metrics=[
+            keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy"),
+            keras.metrics.AUC(from_logits=True, name="auroc"),
+        ],
+        jit_compile=True,
+    )
+    return trainer
+
+
+def batches(train: data.Cells, steps: int, first: int, last: int) -> tf.data.Dataset:
+    """Augmented training batches of the epochs `first` to `last` (excluded), the same on every run."""
+
+    def order() -> Any:
+        for epoch in range(first, last):
+            rows = np.random.default_rng((SEED, epoch)).permutation(len(train.pixels))
+            for step in range(steps):
+                chosen = rows[step * BATCH : (step + 1) * BATCH]
+                infected = train.infected[chosen, None].astype(np.float32)
+                yield train.pixels[chosen], infected, np.int32(epoch * steps + step)
+
+    shape = (BATCH, *train.pixels.shape[1:])
+    return (
+        tf.data.Dataset.from_generator(
+            order,
+            output_signature=(
+                tf.TensorSpec(shape, tf.uint8),
+                tf.TensorSpec((BATCH, 1), tf.float32),
+                tf.TensorSpec((), tf.int32),
+            ),
+        )
+        .map(lambda pixels, infected, step: (augment(pixels, step), infected))
+        .prefetch(2)
+    )
+
+
+def temperature(logits: NDArray[np.float64], infected: NDArray[np.int64]) -> float:
+    """The temperature that gives these labels the highest likelihood (Guo et al. 2017)."""
+    signed = np.where(infected == 1, logits, -logits)
+    candidates = np.geomspace(0.2, 5.0, 2001)
+    return float(min(candidates, key=lambda value: np.logaddexp(0.0, -signed / value).mean()))
+
+
+def export(trained: keras.Model, validation: data.Cells, out: Path) -> None:
+    """Calibrate on the validation patients and write `malaria.keras` and `malaria.tflite`."""
+    full = keras.Model(trained.inputs[0], [trained.outputs[0], trained.get_layer("attention").output])
+    logits = trained.predict(validation.pixels.astype(np.float32) / 255, verbose=0)[:, 0].astype(np.float64)
+    found = temperature(logits, validation.infected)
+    served = network.calibrated(full, found)
+    served.save(out / "malaria.keras")
+    (out / "malaria.tflite").write_bytes(convert(served))
+    print(f"temperature {found:.3f}; wrote {out / 'malaria.keras'} and {out / 'malaria.tflite'}")
+
+
+def convert(network: keras.Model) -> bytes:
+    """The network as a LiteRT file that takes one image."""
+    call = tf.function(lambda image: network(image, training=False))
+    graph = call.get_concrete_function(tf.TensorSpec((1, *data.SIZE, 3), tf.float32, name="image"))
+    frozen = convert_variables_to_constants_v2(graph)
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
+
+
+if __name__ == "__main__":
+    main()

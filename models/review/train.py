@@ -1,0 +1,255 @@
+"""Train the review model on IMDB and NollySenti, measure it by cross-validation, and export it for serving.
+
+    python -m models.review.train [--imdb PATH] [--nollysenti PATH] [--out build/review]
+
+Each fit is kept in `--out`, so a run that was stopped goes on with the next one. The result: `review.npz`
+(served), `review.joblib` (the same as a scikit-learn pipeline), `metrics.json` and plots, out of fold.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import joblib
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, diags, vstack
+from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
+
+from functions.review.classifier import logistic
+from functions.review.ngrams import Ngrams
+from models import report
+from models.review import data, evaluate
+from models.review.vectoriser import NgramVectoriser, pipeline, quantised
+
+SEED = 20261122
+FOLDS = 5
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+LABELS = ("Negative", "Positive")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was chosen, on other folds than those the figures come from (see the model card).
+
+    `c` is the inverse of the L2 penalty. A NollySenti review weighs as much as `weight` of IMDB, its machine
+    translation `translated` of that. Of a NollySenti review's label, `softening` is what a teacher says of
+    it, who knows `taught` reviews of IMDB. An n-gram of fewer than `rare` reviews is left out; the idf is
+    raised to `damping`.
+    """
+
+    ngrams: Ngrams = field(default_factory=Ngrams)
+    c: float = 4.0
+    weight: float = 10.0
+    translated: float = 0.2
+    softening: float = 0.4
+    taught: int = 5000
+    rare: int = 2
+    damping: float = 0.75
+
+    def weights(self, reviews: Sequence[data.Review]) -> Floats:
+        """How much each review counts."""
+        of = {"imdb": 1.0, **dict.fromkeys(data.LANGUAGES, self.weight)}
+        return np.array([of.get(review.corpus, self.weight * self.translated) for review in reviews])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Weights of all buckets, shape (ngrams.size,), and an intercept."""
+
+    weights: Floats
+    intercept: float
+
+    def log_odds(self, features: csr_matrix) -> Floats:
+        """Shape (rows,)."""
+        return np.asarray(features @ self.weights + self.intercept, dtype=np.float64)
+
+    def calibrated(self, slope: float, offset: float) -> "Fit":
+        """The fit whose log-odds are `slope` times this one's, plus `offset`."""
+        return Fit(self.weights * slope, self.intercept * slope + offset)
+
+    def rounded(self, ngrams: Ngrams) -> "Fit":
+        """The weights as they will be served."""
+        linear = quantised(ngrams, self.weights, self.intercept)
+        return Fit((linear.weights * linear.scales[:, None]).ravel(), self.intercept)
+
+
+def main() -> None:
+    """Train, or go on training, and export."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--imdb", type=Path, default=data.IMDB, help="aclImdb_v1.tar.gz, or its folder")
+    parser.add_argument("--nollysenti", type=Path, default=data.NOLLYSENTI, help="NollySenti's folder `data`")
+    parser.add_argument("--out", type=Path, default=Path("build/review"), help="where the results go")
+    arguments = parser.parse_args()
+    for path, what in ((arguments.imdb, data.IMDB_IS), (arguments.nollysenti, data.NOLLYSENTI_IS)):
+        if not path.exists():
+            parser.error(f"{path}: not found; expected {what}")
+    reviews = data.read(arguments.nollysenti, data.NOLLYSENTI_IS, ("train", "dev"))
+    reviews += data.read(arguments.imdb, data.IMDB_IS, ("train",))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    study = Study(reviews, Recipe(), arguments.out)
+    folds = data.deal(study.samples, FOLDS, SEED)
+    log_odds = study.out_of_fold(folds)
+    report.write_json(
+        arguments.out / "metrics.json", report.rounded(study.figures(log_odds, folds, arguments.out))
+    )
+    study.learning_curve(folds, arguments.out / "learning.png")
+    study.export(folds, platt(log_odds, study.positive, study.balance), arguments.out)
+
+
+class Study:
+    """The reviews, their features, and the fits made of them."""
+
+    def __init__(self, reviews: list[data.Review], recipe: Recipe, out: Path) -> None:
+        self.reviews, self.recipe, self.out = reviews, recipe, out
+        self.positive = np.array([review.positive for review in reviews])
+        self.corpus = np.array([review.corpus for review in reviews])
+        self.samples = data.samples(reviews)
+        self.weights = recipe.weights(reviews)
+        self.balance = np.where(self.corpus == "imdb", 1 / np.sum(self.corpus == "imdb"), 0.0)
+        real = np.isin(self.corpus, data.LANGUAGES)
+        self.balance[real] = 1 / real.sum()
+        imdb = np.flatnonzero(self.corpus == "imdb")
+        self.taught = self.corpus != "imdb"
+        self.taught[np.random.default_rng(SEED).permutation(imdb)[: recipe.taught]] = True
+        texts = tqdm([review.text for review in reviews], desc="n-grams", unit="review")
+        self.features = NgramVectoriser(recipe.ngrams, np.float32).transform(texts)
+        told = json.dumps([asdict(recipe), [(review.text, review.positive) for review in reviews]])
+        self.digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+
+    def fit(self, name: str, rows: NDArray[np.int64], target: Floats | None = None) -> Fit:
+        """The model of `rows`, read from the checkpoint `name` where an earlier run left one.
+
+        `target`, shape (reviews,), is the probability to learn; the label, where there is none.
+        """
+        path = self.out / f"{self.digest}-{name}.npz"
+        if not path.exists():
+            aim = self.positive if target is None else target
+            made = fit(self.features[rows], aim[rows], self.weights[rows], self.recipe)
+            np.savez_compressed(path.with_suffix(".part.npz"), weights=made.weights, intercept=made.intercept)
+            path.with_suffix(".part.npz").replace(path)
+        with np.load(path) as saved:
+            return Fit(saved["weights"], float(saved["intercept"]))
+
+    def out_of_fold(self, folds: NDArray[np.int64]) -> Floats:
+        """Log-odds of each review, shape (reviews,), by a rounded model of the other folds."""
+        log_odds = np.zeros(len(self.reviews))
+        for fold in tqdm(range(FOLDS), desc="cross-validation", unit="fold"):
+            target = self.targets(folds, fold)
+            made = self.fit(f"fold{fold}", np.flatnonzero(folds != fold), target).rounded(self.recipe.ngrams)
+            log_odds[folds == fold] = made.log_odds(self.features[folds == fold])
+        return log_odds
+
+    def targets(self, folds: NDArray[np.int64], held: int | None) -> Floats:
+        """Softened labels, shape (reviews,), that know nothing of the fold `held`.
+
+        Each review and its translations get one opinion: the mean log-odds of them all by teachers that saw
+        neither them nor the held fold. So what English tells of a review reaches the languages with few
+        (distillation, Hinton et al. 2015).
+        """
+        log_odds, target = np.zeros(len(self.reviews)), self.positive.astype(np.float64)
+        for fold in set(range(FOLDS)) - {held}:
+            out = sorted({fold, fold if held is None else held})
+            rows = np.flatnonzero(self.taught & ~np.isin(folds, out))
+            teacher = self.fit("without" + "-".join(map(str, out)), rows)
+            log_odds[folds == fold] = teacher.log_odds(self.features[folds == fold])
+        original = np.isin(self.corpus, data.LANGUAGES)
+        count = np.bincount(self.samples, original)
+        opinion = np.bincount(self.samples, original * log_odds) / np.maximum(count, 1)
+        soft = (self.corpus != "imdb") & (folds != held)
+        share = self.recipe.softening
+        target[soft] = (1 - share) * target[soft] + share * logistic(opinion)[self.samples[soft]]
+        return target
+
+    def figures(self, log_odds: Floats, folds: NDArray[np.int64], plots: Path) -> dict[str, Any]:
+        """Figures per corpus, each fold calibrated on the others, and the plots of NollySenti."""
+        probability = np.zeros(len(log_odds))
+        for fold in range(FOLDS):
+            others = folds != fold
+            slope, offset = platt(log_odds[others], self.positive[others], self.balance[others])
+            probability[~others] = logistic(slope * log_odds[~others] + offset)
+
+        shown = np.flatnonzero(self.balance)
+        nollysenti = np.isin(self.corpus, data.LANGUAGES)
+        report.plots(probability[nollysenti], self.positive[nollysenti], LABELS, plots)
+        return {
+            "method": f"{FOLDS}-fold cross-validation, translations in one fold, seed {SEED}",
+            **evaluate.figures(probability[shown], [self.reviews[index] for index in shown]),
+        }
+
+    def learning_curve(self, folds: NDArray[np.int64], path: Path) -> None:
+        """Plot the accuracy on the first fold of models of a share of the others' samples."""
+        place = np.random.default_rng(SEED).permutation(self.samples.max() + 1) / (self.samples.max() + 1)
+        targets = self.targets(folds, 0)
+        held, corpora = folds == 0, {"IMDB": ("imdb",), "NollySenti": data.LANGUAGES}
+        curves: dict[str, list[float]] = {name: [] for name in corpora}
+        for share in tqdm(SHARES, desc="learning curve", unit="fit"):
+            rows = np.flatnonzero((folds != 0) & (place[self.samples] < share))
+            made = self.fit("fold0" if share == 1 else f"share{share}", rows, targets)
+            for name, members in corpora.items():
+                chosen = held & np.isin(self.corpus, members)
+                right = (made.log_odds(self.features[chosen]) > 0) == self.positive[chosen]
+                curves[name].append(float(np.mean(right)))
+        figure, axes = plt.subplots(figsize=(5, 3.8))
+        for (name, accuracies), colour in zip(curves.items(), ("#7b2d8b", "#d1495b"), strict=True):
+            axes.plot(SHARES, accuracies, "o-", color=colour, label=name)
+        axes.set(xscale="log", xlabel="share of the training reviews", ylabel="accuracy, first fold")
+        axes.set(title="Learning curve", xticks=SHARES, xticklabels=[f"{share:.0%}" for share in SHARES])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend()
+        report.save(figure, path)
+
+    def export(self, folds: NDArray[np.int64], calibration: tuple[float, float], out: Path) -> None:
+        """Fit all reviews, fold the calibration in, and write `review.npz` and `review.joblib`."""
+        target = self.targets(folds, None)
+        made = self.fit("all", np.arange(len(self.reviews)), target).calibrated(*calibration)
+        linear = quantised(self.recipe.ngrams, made.weights, made.intercept)
+        linear.save(out / "review.npz")
+        joblib.dump(pipeline(linear), out / "review.joblib", compress=3)
+        print(f"slope {calibration[0]:.3f}, offset {calibration[1]:+.3f}; wrote {out / 'review.npz'}")
+
+
+def fit(features: csr_matrix, target: Floats | NDArray[np.int64], weights: Floats, recipe: Recipe) -> Fit:
+    """Logistic regression on features times their inverse document frequency, folded into the weights.
+
+    The idf is outside the text's norm, so the model stays linear in `features`. A `target` between 0 and 1 is
+    learnt as that share of a positive review and the rest of a negative one.
+    """
+    count = np.bincount(features.indices, minlength=features.shape[1])
+    kept = np.flatnonzero(count >= recipe.rare)
+    idf = (np.log(features.shape[0] / count[kept]) / 5) ** recipe.damping
+    scaled = (features[:, kept] @ diags(idf.astype(np.float32))).tocsr()
+    split = np.flatnonzero((target > 0) & (target < 1))
+    label = target >= 0.5
+    certainty = np.where(label, target, 1 - target)
+    model = LogisticRegression(C=recipe.c, max_iter=100, tol=1e-4)
+    model.fit(
+        vstack([scaled, scaled[split]], format="csr"),
+        np.concatenate([label, ~label[split]]),
+        sample_weight=np.concatenate([weights * certainty, (weights * (1 - certainty))[split]]),
+    )
+    whole = np.zeros(features.shape[1])
+    whole[kept] = model.coef_[0] * idf
+    return Fit(whole, float(model.intercept_[0]))
+
+
+def platt(log_odds: Floats, positive: NDArray[np.int64], weights: Floats) -> tuple[float, float]:
+    """Slope and offset that make log-odds likeliest (Platt 1999), IMDB and NollySenti with equal say."""
+    model = LogisticRegression(C=np.inf)
+    chosen = weights > 0
+    model.fit(log_odds[chosen, None], positive[chosen], sample_weight=weights[chosen] * chosen.sum())
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What can go wrong, each with the HTTP status and the stable code the caller sees.
+
+The message of a 4xx is written for the caller: what was expected, and what came. The message of a
+5xx is for the log alone; the caller gets `public`, which says nothing of the inside.
+"""
+
+from collections.abc import Mapping
+
+
+class ServiceError(Exception):
+    """Something this service refuses or cannot do. `str(error)` is the full story."""
+
+    status = 500
+    code = "internal"
+    title = "Internal error"
+    public = "Something went wrong on our side; it has been logged."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+
+    @property
+    def detail(self) -> str:
+        """What the caller is told."""
+        return str(self) if self.status < 500 else self.public
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Response headers that belong to this error."""
+        return {}
+
+
+class BadRequest(ServiceError):
+    """The request is not in a form we read: a field is missing, the text is not UTF-8."""
+
+    status = 400
+    code = "bad_request"
+    title = "Bad request"
+
+
+class NotFound(ServiceError):
+    """No such path."""
+
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class MethodNotAllowed(ServiceError):
+    """The path exists, but not for this method; `allow` lists those it exists for."""
+
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+    def __init__(self, detail: str, allow: str) -> None:
+        super().__init__(detail)
+        self.allow = allow
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Allow": self.allow}
+
+
+class TooLarge(ServiceError):
+    """The body, the image or the text is over its limit."""
+
+    status = 413
+    code = "too_large"
+    title = "Content too large"
+
+
+class UnsupportedType(ServiceError):
+    """The content is of a type we do not read."""
+
+    status = 415
+    code = "unsupported_type"
+    title = "Unsupported media type"
+
+
+class Unusable(ServiceError):
+    """The request is well formed, but its image or text cannot be classified."""
+
+    status = 422
+    code = "unusable_input"
+    title = "Unusable input"
+
+
+class ModelUnavailable(ServiceError):
+    """The model cannot be had: not found, not the pinned bytes, or not loadable."""
+
+    status = 503
+    code = "model_unavailable"
+    title = "Model unavailable"
+    public = "The model is not available at the moment; try again shortly."
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "5"}

@@ -1,0 +1,144 @@
+"""Functions loaded as the cloud loads them: through functions-framework, in this process or its own."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import functions_framework
+import pytest
+from flask.testing import FlaskClient
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FlaskClient]:
+    """Load a function's source, by name or path, and return a test client of it."""
+
+    def load(source: str | Path) -> FlaskClient:
+        for module in [name for name in sys.modules if name == "main" or name.startswith("main.")]:
+            monkeypatch.delitem(sys.modules, module)
+        path = Path(source) if isinstance(source, Path) else ROOT / "functions" / source / "main.py"
+        return functions_framework.create_app("predict", str(path)).test_client()
+
+    return load
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder with the training data, where there is one."""
+    if not DATA.is_dir():
+        pytest.skip(f"the training data is not here: {DATA}")
+    return DATA
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from a real process."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return dict(json.loads(self.body))
+
+
+@dataclass
+class Server:
+    """A function in a functions-framework process of its own."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream"
+    ) -> Answer:
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": kind}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as response:
+                return Answer(response.status, response.headers, response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.headers, error.read())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start functions-framework on a source file, with more environment; stopped after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(source: Path, folder: Path = ROOT, **environment: str) -> Server:
+            port = free_port()
+            log = tmp_path / f"{port}.log"
+            # As the platform starts it; from the repository, whose `shared` lies elsewhere, as a module.
+            script = str(Path(sys.executable).with_name("functions-framework"))
+            command = [sys.executable, "-m", "functions_framework"] if folder == ROOT else [script]
+            command += [
+                "--target",
+                "predict",
+                "--source",
+                str(source),
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ]
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output
+                )
+            stack.callback(process.wait, 30)
+            stack.callback(process.terminate)
+            server = Server(f"http://127.0.0.1:{port}", process, log)
+            for _ in range(600):
+                assert process.poll() is None, log.read_text()
+                with contextlib.suppress(OSError):
+                    if server.request("GET", "/health").status == 200:
+                        return server
+                time.sleep(0.1)
+            raise AssertionError(log.read_text())
+
+        yield start
+
+
+@pytest.fixture
+def variant(tmp_path: Path) -> Callable[..., Path]:
+    """A copy of a function whose pin names another model; returns the path of its main.py."""
+
+    def variant(name: str, pin: Mapping[str, Any]) -> Path:
+        folder = tmp_path / name
+        shutil.copytree(ROOT / "functions" / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "model.json").write_text(json.dumps(pin))
+        return folder / "main.py"
+
+    return variant

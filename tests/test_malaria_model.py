@@ -1,0 +1,170 @@
+"""The committed malaria model: the Keras and the LiteRT file are one network, its splits do not leak."""
+
+import json
+
+import cells
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from functions.malaria.classifier import Classifier
+from models.malaria import data as dataset
+from shared import artifacts
+
+PIN = artifacts.read_pin(ROOT / "functions" / "malaria" / "model.json")
+SPLIT = json.loads((ROOT / "models" / "malaria" / "split.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def litert():
+    return Classifier.load(artifacts.fetch(PIN, str(ROOT / "models")), PIN)
+
+
+@pytest.fixture(scope="module")
+def keras():
+    pytest.importorskip("keras")
+    return Classifier.load(ROOT / "models" / "malaria" / "malaria.keras", {**PIN, "format": "keras"})
+
+
+def agree(one, other, images):
+    for left, right in zip(one.predict(images), other.predict(images), strict=True):
+        assert left.probabilities["Infected"] == pytest.approx(right.probabilities["Infected"], abs=1e-4)
+        np.testing.assert_allclose(left.attention, right.attention, atol=1e-2)
+
+
+def test_both_files_agree_on_random_and_on_drawn_images(litert, keras):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (32, 100, 100, 3), np.uint8)
+    drawn = [litert.decode(cells.encode(cells.draw(seed % 2 == 0, seed))) for seed in range(16)]
+    agree(litert, keras, [*noise, *drawn])
+
+
+def test_both_files_agree_on_real_images(litert, keras, data):
+    entries = dataset.files(data / "cell_images.zip")
+    agree(litert, keras, [litert.decode(image) for _, _, image in entries[::200]])
+
+
+def test_the_mean_of_the_attention_is_the_logit(litert):
+    for seed in range(4):
+        [diagnosis] = litert.predict([litert.decode(cells.encode(cells.draw(seed % 2 == 0, seed)))])
+        probability = diagnosis.probabilities["Infected"]
+        logit = np.log(probability / (1 - probability))
+        assert diagnosis.attention.mean() == pytest.approx(logit, abs=1e-3)
+
+
+def test_the_attention_is_highest_on_the_drawn_parasite(litert):
+    image = cells.draw(False, 3)
+    cells.draw_ring(image, 40, 65)
+    [diagnosis] = litert.predict([litert.decode(cells.encode(image))])
+    rows, columns = diagnosis.attention.shape
+    row, column = np.unravel_index(diagnosis.attention.argmax(), diagnosis.attention.shape)
+    assert abs((column + 0.5) / columns - 40 / 130) < 0.15
+    assert abs((row + 0.5) / rows - 65 / 130) < 0.15
+
+
+def test_no_patient_is_in_two_parts_of_the_split():
+    parts = [set(patients) for patients in SPLIT.values()]
+    assert set(SPLIT) == {"train", "validation", "test"}
+    assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_the_committed_split_is_what_the_data_gives(data):
+    entries = dataset.files(data / "cell_images.zip")
+    bare = dataset.Cells(
+        np.zeros((len(entries), 1), np.uint8),
+        np.array([infected for _, infected, _ in entries]),
+        np.array([dataset.patient(name) for name, _, _ in entries]),
+    )
+    assert dataset.split(bare, 0) == SPLIT
+    folds = [set(dataset.split(bare, fold)["test"]) for fold in range(5)]
+    assert sum(map(len, folds)) == len(set.union(*folds)) == len(np.unique(bare.patients))
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"),
+    [
+        ("C100P61ThinF_IMG_20150918_144104_cell_162.png", "C100P61"),
+        ("C47P8thin_IMG_20150721_163430_cell_1.png", "C47P8"),
+        ("C47P8thinOriginalOlympusCX21_IMG_20150721_163430_cell_1.png", "C47P8"),
+        ("C5NThinF_IMG_20150609_121955_cell_1.png", "C5N"),
+        ("C241NThinF_IMG_20151207_124115_cell_1.png", "C241N"),
+    ],
+)
+def test_the_patient_is_told_from_the_file_name(name, patient):
+    assert dataset.patient(name) == patient
+
+
+def test_a_folder_and_an_archive_of_the_layout_give_the_same_entries(tmp_path):
+    import shutil
+
+    for folder, infected in (("Parasitized", True), ("Uninfected", False)):
+        place = tmp_path / "cells" / "cell_images" / folder
+        place.mkdir(parents=True)
+        (place / "Thumbs.db").write_bytes(b"no image")
+        for seed in range(3):
+            cells.draw(infected, seed).save(place / f"C{seed}P{seed}ThinF_IMG_1_cell_{seed}.png")
+    archive = shutil.make_archive(str(tmp_path / "cells"), "zip", tmp_path / "cells")
+    from pathlib import Path
+
+    entries = dataset.files(tmp_path / "cells")
+    assert entries == dataset.files(Path(archive))
+    assert [infected for _, infected, _ in entries] == [1, 1, 1, 0, 0, 0]
+    read = dataset.read(tmp_path / "cells")
+    assert read.pixels.shape == (6, 100, 100, 3)
+    assert list(read.patients) == ["C0P0", "C1P1", "C2P2"] * 2
+
+
+def test_an_empty_folder_says_what_was_expected(tmp_path):
+    with pytest.raises(SystemExit, match="expected images in folders named Uninfected and Parasitized"):
+        dataset.files(tmp_path)
+    with pytest.raises(SystemExit, match=r"download cell_images\.zip"):
+        dataset.files(tmp_path / "nowhere")
+
+
+def test_the_committed_figures_are_what_the_test_patients_give(data, capsys, monkeypatch):
+    from models.malaria import evaluate
+
+    monkeypatch.setattr("sys.argv", ["evaluate", str(data / "cell_images.zip"), "--part", "test"])
+    evaluate.main()
+    assert json.loads(capsys.readouterr().out) == json.loads(
+        (ROOT / "models" / "malaria" / "metrics.json").read_text()
+    )
+
+
+def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(tmp_path, monkeypatch):
+    pytest.importorskip("keras")
+    from models import report
+    from models.malaria import train
+
+    for patient in range(20):
+        for folder, infected in (("Parasitized", True), ("Uninfected", False)):
+            place = tmp_path / "cells" / folder
+            place.mkdir(parents=True, exist_ok=True)
+            for cell in range(3):
+                name = f"C{patient}P{patient}ThinF_IMG_1_cell_{cell}.png"
+                cells.draw(infected, 10 * patient + cell).save(place / name)
+    out = tmp_path / "out"
+    monkeypatch.setattr(
+        "sys.argv", ["train", "--data", str(tmp_path / "cells"), "--out", str(out), "--epochs", "2"]
+    )
+    write = report.write_json
+
+    def stop_in_the_second_epoch(path, content):
+        write(path, content)
+        if path.name == "history.json" and len(content) == 2:
+            raise KeyboardInterrupt  # after the history is written, before the checkpoint is
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write_json", stop_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train.main()
+    first, _ = json.loads((out / "history.json").read_text())
+    train.main()
+    history = json.loads((out / "history.json").read_text())
+    assert history[0] == first
+    assert len(history) == 2
+    pin = {"format": "tflite", "labels": ["Normal", "Infected"]}
+    exported = Classifier.load(out / "malaria.tflite", pin)
+    again = Classifier.load(out / "malaria.keras", {**pin, "format": "keras"})
+    agree(exported, again, [exported.decode(cells.encode(cells.draw(True, 1)))])
+    assert (out / "training.png").stat().st_size > 1000

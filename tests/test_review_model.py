@@ -1,0 +1,392 @@
+"""The review model: its n-grams, its formats, its folds, and what it says of plain sentences."""
+
+import json
+import random
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from conftest import ROOT
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+
+from functions.review.classifier import Classifier, Linear
+from functions.review.ngrams import Ngrams, clean, code_points, with_unmarked
+from models.review import data as reviews
+from models.review import train
+from models.review.vectoriser import NgramVectoriser, pipeline, quantised
+from shared.errors import ModelUnavailable
+
+PIN = json.loads((ROOT / "functions" / "review" / "model.json").read_text())
+WEIGHTS = ROOT / "models" / PIN["file"]
+LABELS = ["Negative", "Positive"]
+JOBLIB = {"format": "joblib", "labels": LABELS}
+
+HOSTILE = {
+    "empty": "",
+    "spaces": " \t\r\n ",
+    "one letter": "a",
+    "emoji": "\U0001f600" * 50 + " \U0001f468\u200d\U0001f469\u200d\U0001f467 <3 :-) :(((",
+    "NUL": "good\0bad\0\0\0",
+    "100 kB of one letter": "a" * 100_000,
+    "100 kB of words": "very bad film " * 7_500,
+    "100 kB of open tags": "<a" * 50_000,
+    "100 kB of smileys": ":)" * 50_000,
+    "right to left": "\u05e1\u05e8\u05d8 \u05e0\u05d4\u05d3\u05e8 \u202e \u0641\u064a\u0644\u0645",
+    "combining marks": "z" + "\u0301\u0323" * 500 + " o\u0323\u0300 o\u0301\u0323",
+    "half a surrogate": "a \ud83d b",
+    "tags and entities": "<br /><br/>I &lt;3 it &amp;#33; &#0; &#x110000; <b>great</b",
+    "every control character": "".join(map(chr, range(256))),
+    "line separators": "good\u2028bad\u2029\x85 film",
+}
+SAID = {
+    "en": ("A wonderful film, great acting, I loved it!", "A terrible film, a waste of time."),
+    "pcm": (
+        "Dis film sweet well well, di actors do beta work.",
+        "Dis film bad well well, e just waste my time.",
+    ),
+    "ha": ("Fim mai kyau sosai, na ji daɗin kallon shi.", "Fim mara kyau, ɓata lokaci ne kawai."),
+    "ig": ("Ihe nkiri a mara mma nke ukwuu, ọ tọrọ m ụtọ.", "Ihe nkiri a jọgburu onwe ya, ọ dịghị mma."),
+    "yo": ("Fíìmù yìí dára gan-an, mo gbádùn rẹ̀.", "Fíìmù yìí burú jáì, ó fi àkókò ṣòfò."),
+}
+
+
+@pytest.fixture(scope="module")
+def served() -> Classifier:
+    return Classifier.load(WEIGHTS, PIN)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Any:
+    return pipeline(Linear.read(WEIGHTS))
+
+
+def invented(count: int) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """Reviews of made-up words, of which some are good and some bad."""
+    rng = random.Random(5)
+    words = ["".join(rng.choices("abdeghiklmnoọprstuwyz", k=rng.randint(2, 9))) for _ in range(400)]
+    positive = np.arange(count) % 2
+    texts = [
+        " ".join(
+            rng.choices(words, k=rng.randint(1, 60)) + rng.choices(words[:20] if good else words[20:40], k=4)
+        )
+        for good in positive
+    ]
+    return texts, positive
+
+
+def agree(classifier: Classifier, model: Any, texts: list[str]) -> bool:
+    ours = [sentiment.probabilities["Positive"] for sentiment in classifier.predict(texts)]
+    return bool(np.abs(np.array(ours) - model.predict_proba(texts)[:, 1]).max() < 1e-6)
+
+
+def slow_hash(ngram: str, bits: int, table: int) -> int:
+    """The hash by the book, one character after the other."""
+    limit, prime = 1 << 64, 0x9E3779B97F4A7C15
+    value = sum(ord(letter) * prime**place for place, letter in enumerate(ngram))
+    value = (value + (0x243F6A8885A308D3, 0x13198A2E03707344)[table]) % limit
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % limit
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB % limit
+    return (value >> (64 - bits)) + (table << bits)
+
+
+def slow_buckets(text: str, ngrams: Ngrams) -> tuple[list[int], list[int]]:
+    line = code_points(text).tobytes().decode("utf-32-le", "surrogatepass")
+    tokens = line[1:-1].split(" ")
+    words = [" ".join(tokens[i : i + n]) for n in ngrams.words for i in range(len(tokens) - n + 1)]
+    chars = [line[i : i + n] for n in ngrams.chars for i in range(len(line) - n + 1)]
+    return [slow_hash(one, ngrams.bits, 0) for one in words], [
+        slow_hash(one, ngrams.bits, 1) for one in chars
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if "100 kB" not in name] + list(SAID))
+def test_the_vectorised_hash_is_the_plain_one_n_gram_by_n_gram(name):
+    text = HOSTILE.get(name) if name in HOSTILE else SAID[name][0]
+    ngrams = Ngrams(bits=15)
+    words, chars = ngrams.buckets(code_points(text))
+    assert (words.tolist(), chars.tolist()) == slow_buckets(text, ngrams)
+
+
+def test_a_long_text_hashes_as_its_parts_do():
+    part = code_points("a fine film")
+    ngrams = Ngrams(words=(1,), chars=(4,))
+    long = ngrams.features("a fine film " * 2_000)
+    assert set(long[0].tolist()) == set(ngrams.buckets(part)[0].tolist())
+    assert set(ngrams.buckets(part)[1].tolist()) <= set(long[1].tolist())
+
+
+def test_n_grams_spread_evenly_over_the_buckets():
+    ngrams = Ngrams(words=(1,), chars=(1,), bits=10)
+    found, _ = ngrams.buckets(code_points(" ".join(f"word{number}" for number in range(50_000))))
+    counts = np.bincount(found, minlength=1 << 10)
+    assert abs(counts.var() / counts.mean() - 1) < 0.3
+
+
+def test_features_are_distinct_and_sorted_and_each_family_keeps_to_its_table():
+    words, chars = Ngrams(bits=12).features("so good so good so good, a good good film")
+    for buckets in (words, chars):
+        assert np.all(np.diff(buckets.astype(np.int64)) > 0)
+    assert words.max() < 1 << 12 <= chars.min()
+    assert chars.max() < Ngrams(bits=12).size
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("Great<br /><br />FILM", "great film"),
+        ("it&#39;s <b>bad</b> &amp; long", "it's bad & long"),
+        ("8/10!", "8 / 10 !"),
+        ("nice :-) <3", "nice :-) <3"),
+        ("2 < 3 and 4 > 3", "2 < 3 and 4 > 3"),
+        ("_so_ well-made", "so well-made"),
+        ("\u201cdon\u2019t\u201d", '" don\'t "'),
+        ("o\u0323\u0301 O\u0301\u0323", "ọ\u0301 ọ\u0301"),
+        ("", ""),
+    ],
+)
+def test_cleaning_drops_markup_and_keeps_what_has_a_meaning(text, cleaned):
+    assert clean(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Dára púpọ̀!", " dára púpọ̀ ! dara pupo ! "),
+        ("ɗan ƙasa", " ɗan ƙasa dan kasa "),
+        ("plain words", " plain words "),
+        ("\U0001f600 \u4f60", " \U0001f600 \u4f60 "),
+        ("", "  "),
+    ],
+)
+def test_a_line_with_marks_is_followed_by_one_without(text, line):
+    assert with_unmarked(code_points(text)).tobytes().decode("utf-32-le") == line
+
+
+def test_a_review_without_its_marks_shares_all_its_n_grams_with_the_marked_one():
+    ngrams = Ngrams()
+    pairs = zip(ngrams.features("Fiimu yii dara pupo"), ngrams.features("Fíìmù yìí dára púpọ̀"), strict=True)
+    assert all(set(bare.tolist()) < set(marked.tolist()) for bare, marked in pairs)
+
+
+def test_composed_and_decomposed_tone_marks_are_the_same_review(served):
+    composed, decomposed = served.predict(
+        ["Fíìmù yìí dára púpọ̀", "Fi\u0301i\u0300mu\u0300 yi\u0300i\u0301 da\u0301ra pu\u0301po\u0323\u0300"]
+    )
+    assert composed == decomposed
+
+
+def test_a_long_drawn_letter_is_cut_to_two(served):
+    assert served.predict(["sooooo goooood"]) == served.predict(["soo good"])
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_any_text_gets_probabilities_and_the_pipeline_gives_the_same(served, shipped, text):
+    [sentiment] = served.predict([text])
+    assert sentiment.label in LABELS
+    assert sum(sentiment.probabilities.values()) == pytest.approx(1)
+    assert agree(served, shipped, [text])
+
+
+def test_the_exported_weights_give_the_probability_of_the_pipeline_they_came_from(tmp_path):
+    texts, positive = invented(400)
+    ngrams = Ngrams(bits=14)
+    features = NgramVectoriser(ngrams).transform(texts)
+    made = train.fit(features, positive, np.ones(len(texts)), train.Recipe(ngrams))
+    linear = quantised(ngrams, made.weights, made.intercept)
+    linear.save(tmp_path / "linear.npz")
+    joblib.dump(pipeline(linear), tmp_path / "pipeline.joblib")
+
+    ours = Classifier.load(tmp_path / "linear.npz", {"format": "linear", "labels": LABELS})
+    theirs = Classifier.load(tmp_path / "pipeline.joblib", JOBLIB)
+    for one, other in zip(ours.predict(texts), theirs.predict(texts), strict=True):
+        assert one.probabilities["Positive"] == pytest.approx(other.probabilities["Positive"], abs=1e-6)
+    right = [s.label == LABELS[p] for s, p in zip(ours.predict(texts), positive, strict=True)]
+    assert np.mean(right) > 0.95
+
+
+def test_the_same_model_is_saved_as_the_same_bytes(tmp_path):
+    linear = Linear.read(WEIGHTS)
+    linear.save(tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == WEIGHTS.read_bytes()
+
+
+def test_on_thousands_of_real_reviews_the_served_file_and_the_pipeline_agree(data, served, shipped):
+    everything = reviews.read(data / "nollysenti", "NollySenti")
+    everything += random.Random(1).sample(reviews.read(data / "aclImdb_train.tar.xz", "IMDB"), 1_500)
+    assert len(everything) > 5_000
+    assert agree(served, shipped, [review.text for review in everything])
+
+
+@pytest.mark.parametrize("language", SAID)
+def test_plain_praise_is_positive_and_plain_blame_negative(served, language):
+    assert [sentiment.label for sentiment in served.predict(SAID[language])] == ["Positive", "Negative"]
+
+
+def test_the_label_follows_the_threshold(served):
+    [sentiment] = served.predict(["a wonderful film"])
+    strict = Classifier.load(WEIGHTS, {**PIN, "threshold": 1.0})
+    assert strict.predict(["a wonderful film"])[0].label == "Negative"
+    assert strict.predict(["a wonderful film"])[0].probabilities == sentiment.probabilities
+
+
+def test_no_texts_give_no_sentiments(served):
+    assert served.predict([]) == []
+
+
+def test_many_threads_get_what_one_gets(served):
+    texts = [text for said in SAID.values() for text in said] + list(HOSTILE.values())[:5]
+    alone = served.predict(texts)
+    with ThreadPoolExecutor(8) as pool:
+        for together in pool.map(lambda _: served.predict(texts), range(40)):
+            assert together == alone
+
+
+@pytest.mark.parametrize("classifier", [LogisticRegression(), SGDClassifier(loss="log_loss", random_state=0)])
+def test_a_pipeline_and_a_pair_of_ones_own_are_served(tmp_path, classifier):
+    texts, positive = invented(100)
+    model = make_pipeline(TfidfVectorizer(), classifier).fit(texts, positive)
+    expected = model.predict_proba(texts)[:, 1]
+    for dumped in (model, (model[0], model[1]), [model[0], model[1]]):
+        joblib.dump(dumped, tmp_path / "own.joblib")
+        found = Classifier.load(tmp_path / "own.joblib", JOBLIB).predict(texts)
+        assert [sentiment.probabilities["Positive"] for sentiment in found] == pytest.approx(
+            expected.tolist()
+        )
+
+
+def test_a_classifier_without_probabilities_is_served_through_the_logistic_function(tmp_path):
+    texts, positive = invented(100)
+    model = make_pipeline(TfidfVectorizer(), LinearSVC()).fit(texts, positive)
+    joblib.dump(model, tmp_path / "own.joblib")
+    found = Classifier.load(tmp_path / "own.joblib", JOBLIB).predict(texts)
+    expected = 1 / (1 + np.exp(-model.decision_function(texts)))
+    assert [sentiment.probabilities["Positive"] for sentiment in found] == pytest.approx(expected.tolist())
+
+
+def test_a_model_of_another_scikit_learn_is_refused_with_both_versions(tmp_path, monkeypatch):
+    path = tmp_path / "old.joblib"
+    joblib.dump(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), path)
+
+    def load(_: Path) -> None:
+        warnings.warn(
+            InconsistentVersionWarning(
+                estimator_name="LogisticRegression",
+                current_sklearn_version="1.9.1",
+                original_sklearn_version="0.22.1",
+            ),
+            stacklevel=1,
+        )
+
+    monkeypatch.setattr(joblib, "load", load)
+    with pytest.raises(ModelUnavailable, match=r"0\.22\.1.*1\.9\.1.*scikit-learn==0\.22\.1"):
+        Classifier.load(path, JOBLIB)
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("joblib", "joblib"), ("sklearn.exceptions", "scikit-learn")]
+)
+def test_a_missing_package_is_named_as_requirements_txt_names_it(tmp_path, monkeypatch, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        ModelUnavailable, match=rf"package {package}: add it to functions/review/requirements\.txt"
+    ):
+        Classifier.load(tmp_path / "own.joblib", JOBLIB)
+
+
+@pytest.mark.parametrize("kind", ["linear", "joblib"])
+@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04 broken", b"\x80\x04."])
+def test_a_file_of_the_wrong_kind_is_refused_by_name(tmp_path, kind, content):
+    (tmp_path / "model.bin").write_bytes(content)
+    with pytest.raises(ModelUnavailable, match=r"model\.bin is not"):
+        Classifier.load(tmp_path / "model.bin", {"format": kind, "labels": LABELS})
+
+
+def test_a_linear_file_with_a_pickle_or_weights_of_another_shape_is_refused(tmp_path):
+    about = json.dumps({"words": [1], "chars": [2], "bits": 10, "intercept": 0.0})
+    for weights in (np.array([object()]), np.zeros((2, 7), np.int8), np.zeros((2, 1024))):
+        np.savez(tmp_path / "bad.npz", about=about, weights=weights, scales=np.ones(2))
+        with pytest.raises(ModelUnavailable, match=r"bad\.npz is not of the format 'linear'"):
+            Classifier.load(tmp_path / "bad.npz", {"format": "linear", "labels": LABELS})
+
+
+def test_a_joblib_file_that_holds_no_classifier_says_what_was_expected(tmp_path):
+    joblib.dump({"weights": 1}, tmp_path / "dict.joblib")
+    with pytest.raises(ModelUnavailable, match="holds a dict: expected a scikit-learn pipeline"):
+        Classifier.load(tmp_path / "dict.joblib", JOBLIB)
+
+
+def test_a_pin_of_an_unknown_format_or_without_two_labels_is_refused():
+    with pytest.raises(ModelUnavailable, match=r"format 'onnx'.*linear"):
+        Classifier.load(WEIGHTS, {"format": "onnx", "labels": LABELS})
+    with pytest.raises(ModelUnavailable, match="expected two"):
+        Classifier.load(WEIGHTS, {"format": "linear", "labels": ["Positive"]})
+
+
+def write_nollysenti(folder: Path) -> None:
+    for language in [*reviews.LANGUAGES, "mt_en_ha"]:
+        rows = {"en": 1302, "yo": 900}.get(language, 410)
+        (folder / language).mkdir()
+        for part, count in (("train", rows), ("dev", 100), ("test", 20)):
+            lines = [f"{language} {part} {row}\t{('negative', 'positive')[row % 2]}" for row in range(count)]
+            (folder / language / f"{part}.tsv").write_text("\n".join(["review\tsentiment", *lines, ""]))
+
+
+def test_a_review_and_its_translations_are_in_one_fold(tmp_path):
+    write_nollysenti(tmp_path)
+    found = reviews.read(tmp_path, "NollySenti", ("train", "dev"))
+    folds = reviews.deal(reviews.samples(found), 5, seed=0)
+    fold_of = {review.text: fold for review, fold in zip(found, folds, strict=True)}
+    for language in ("pcm", "ha", "ig", "mt_en_ha"):
+        for row, source in ((0, 0), (149, 149), (150, 400), (359, 609), (360, 850), (409, 899)):
+            assert fold_of[f"{language} train {row}"] == fold_of[f"en train {source}"]
+    assert all(fold_of[f"yo train {row}"] == fold_of[f"en train {row}"] for row in range(900))
+    assert all(fold_of[f"ig dev {row}"] == fold_of[f"en dev {row}"] for row in range(100))
+    assert set(np.bincount(folds) > 500) == {True}
+    assert not any("test" in review.text or "mt_en_ha dev" in review.text for review in found)
+
+
+def test_the_same_words_are_one_sample_whatever_their_row():
+    found = [
+        reviews.Review(text, 1, "en", source)
+        for text, source in (
+            ("Best  film", "train/1"),
+            ("best film", "train/2"),
+            ("other", "train/3"),
+            ("o", "train/2"),
+        )
+    ]
+    first, second, third, fourth = reviews.samples(found)
+    assert first == second == fourth != third
+
+
+def test_the_published_translations_have_the_labels_of_the_rows_they_are_matched_with(data):
+    found = reviews.read(data / "nollysenti", "NollySenti", ("train", "dev"))
+    english = {review.source: review for review in found if review.corpus == "en"}
+    assert len(found) == 5_572
+    assert all(review.positive == english[review.source].positive for review in found)
+    pairs = [(len(r.text), len(english[r.source].text)) for r in found if r.corpus == "pcm"]
+    assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.95
+
+
+def test_imdb_is_read_as_published_and_without_its_unlabelled_reviews(tmp_path):
+    for folder in ("train/pos", "train/neg", "train/unsup", "test/pos"):
+        (tmp_path / "aclImdb" / folder).mkdir(parents=True)
+        (tmp_path / "aclImdb" / folder / "0_9.txt").write_text(folder)
+    found = reviews.read(tmp_path / "aclImdb", "IMDB", ("train",))
+    assert [(review.text, review.positive) for review in found] == [("train/neg", 0), ("train/pos", 1)]
+
+
+def test_a_place_without_data_says_what_to_download_and_which_option_to_give(tmp_path):
+    with pytest.raises(SystemExit, match=r"aclImdb_v1\.tar\.gz.*--imdb PATH"):
+        reviews.read(tmp_path / "nowhere", reviews.IMDB_IS)
+    with pytest.raises(SystemExit, match=r"NollySenti.*--nollysenti PATH"):
+        reviews.read(tmp_path, reviews.NOLLYSENTI_IS)
