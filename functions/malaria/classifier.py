@@ -86,7 +86,7 @@ def decode(data: bytes, size: tuple[int, int]) -> Pixels:
             image.draft("RGB", (2 * width, 2 * height))
             upright = ImageOps.exif_transpose(image)
             rgb = _rgb(upright)
-        except (TooLarge, Unusable):
+        except Unusable:
             raise
         except Exception as error:
             raise Unusable(f"the {image.format} image is truncated or damaged: {error}") from None
