@@ -4,19 +4,36 @@
 lie: `gs://bucket/prefix`, or a folder. No loader sees a byte that the digest has not vouched for.
 """
 
+import atexit
 import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from . import logs
 from .errors import ModelUnavailable
 
-STORE = os.environ.get("MODEL_STORE") or str(Path(__file__).resolve().parents[1] / "models")
+ROOT = Path(__file__).resolve().parents[1]
+STORE = os.environ.get("MODEL_STORE") or str(ROOT / "models")
 CACHE = Path(tempfile.gettempdir()) / "models"
+
+
+def _fetch_seconds() -> int:
+    value = os.environ.get("FETCH_SECONDS", "20")
+    if not value.isdecimal() or not 1 <= int(value) <= 600:
+        raise ValueError(f"FETCH_SECONDS: expected whole seconds from 1 to 600, got {value!r}")
+    return int(value)
+
+
+FETCH_SECONDS = _fetch_seconds()
 
 _REQUIRED = {"file": str, "sha256": str, "bytes": int, "format": str, "version": str, "labels": list}
 
@@ -45,17 +62,74 @@ def read_pin(path: Path) -> dict[str, Any]:
     return dict(pin)
 
 
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Loader(Protocol[T_co]):
+    """What a function's `Classifier` class offers."""
+
+    def prepare(self, pin: Mapping[str, Any]) -> None:
+        """Import what `load` will need."""
+
+    def load(self, path: Path, pin: Mapping[str, Any]) -> T_co:
+        """Load the file; raises `ModelUnavailable`."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A verified local file, and how long the fetch and the check of its digest took, in seconds."""
+
+    path: Path
+    fetch: float
+    verify: float
+
+
+def load(pin: Mapping[str, Any], loader: Loader[T_co], store: str = STORE) -> T_co:
+    """Fetch, verify and load the pinned model, and log how long each took.
+
+    Raises:
+        ModelUnavailable: whatever the reason that the model cannot be had.
+    """
+    began = time.perf_counter()
+    loader.prepare(pin)
+    prepared = time.perf_counter()
+    fetched = _fetched(pin, store)
+    loading = time.perf_counter()
+    model = loader.load(fetched.path, pin)
+    seconds = {
+        "import": prepared - began,
+        "fetch": fetched.fetch,
+        "verify": fetched.verify,
+        "load": time.perf_counter() - loading,
+    }
+    logs.write(
+        "INFO",
+        f"model loaded: {pin['file']}",
+        version=pin["version"],
+        source=source(pin, store),
+        bytes=pin["bytes"],
+        seconds={name: round(value, 4) for name, value in seconds.items()},
+    )
+    return model
+
+
 def fetch(pin: Mapping[str, Any], store: str = STORE) -> Path:
     """The pinned file as a local path, its size and digest checked.
 
     Raises:
-        ModelUnavailable: not in the store, not readable, or not the pinned bytes.
+        ModelUnavailable: not in the store, not readable, not the pinned bytes, or not in time.
     """
-    if store.startswith("gs://"):
-        return _cached(pin, store)
-    path = Path(store, pin["file"])
-    verify(path, pin)
-    return path
+    return _fetched(pin, store).path
+
+
+def prefetch(pin: Mapping[str, Any], store: str = STORE) -> None:
+    """Begin to download the pinned file, in the background, where the store is a bucket.
+
+    The file outlives gunicorn's fork. Whoever calls `fetch` meanwhile waits for it; where the download
+    fails, which its process logs, `fetch` downloads again.
+    """
+    if store.startswith("gs://") and not _cached(pin).exists():
+        atexit.register(_start(pin, store, FETCH_SECONDS).terminate)
 
 
 def verify(path: Path, pin: Mapping[str, Any]) -> None:
@@ -83,36 +157,88 @@ def verify(path: Path, pin: Mapping[str, Any]) -> None:
         )
 
 
-def _cached(pin: Mapping[str, Any], store: str) -> Path:
-    """Download into the cache, unless it is there; the name carries the digest, so it is never stale."""
-    path = CACHE / f"{pin['sha256']}{Path(pin['file']).suffix}"
-    if path.exists():
+def _fetched(pin: Mapping[str, Any], store: str) -> Fetched:
+    began = time.perf_counter()
+    remote = store.startswith("gs://")
+    path = _cached(pin) if remote else Path(store, pin["file"])
+    deadline = time.monotonic() + FETCH_SECONDS
+    while remote and _busy(path):
+        if time.monotonic() > deadline:
+            raise ModelUnavailable(f"{source(pin, store)}: timed out: another download of it hangs")
+        time.sleep(0.005)
+    verifying = time.perf_counter()
+    try:
+        verify(path, pin)
+    except ModelUnavailable:
+        if not remote:
+            raise
+        _download(pin, store, deadline - time.monotonic())
+        verifying = time.perf_counter()
+        verify(path, pin)
+    return Fetched(path, verifying - began, time.perf_counter() - verifying)
+
+
+def source(pin: Mapping[str, Any], store: str) -> str:
+    """Where the file lies, as people write it."""
+    return f"{store.rstrip('/')}/{pin['file']}"
+
+
+def _cached(pin: Mapping[str, Any]) -> Path:
+    """Where the file lies once it is whole; the name is its digest, so it is never an old one."""
+    return CACHE / f"{pin['sha256']}{Path(pin['file']).suffix}"
+
+
+def part(path: Path) -> Path:
+    """Where the file is written before it is whole. Whoever writes it holds a lock on it."""
+    return path.with_suffix(".part")
+
+
+def _busy(path: Path) -> bool:
+    """Whether a download of this file is running, in any process."""
+    import fcntl
+
+    try:
+        with part(path).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _download(pin: Mapping[str, Any], store: str, seconds: float) -> None:
+    """Download into the cache.
+
+    Raises:
+        ModelUnavailable: what the download's process said, or that it took too long.
+    """
+    with _start(pin, store, seconds, subprocess.PIPE) as process:
         try:
-            verify(path, pin)
-            return path
-        except ModelUnavailable:
-            path.unlink(missing_ok=True)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=CACHE, suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        _download(f"{store.rstrip('/')}/{pin['file']}", part)
-        verify(part, pin)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+            # It ends by itself at its deadline, unless it hangs where no signal reaches it.
+            told, _ = process.communicate(timeout=seconds + 1)
+        except subprocess.TimeoutExpired:
+            raise ModelUnavailable(f"{source(pin, store)}: timed out: not downloaded in time") from None
+        finally:
+            process.kill()
+    if process.returncode:
+        try:
+            cause = json.loads(told)["message"]
+        except (ValueError, KeyError):
+            cause = f"{source(pin, store)}: the download ended with status {process.returncode}: {told!r}"
+        raise ModelUnavailable(cause)
 
 
-def _download(uri: str, path: Path) -> None:
-    try:
-        from google.cloud import storage
-    except ImportError as error:
-        raise ModelUnavailable(f"{uri}: add google-cloud-storage to requirements.txt") from error
-    try:
-        storage.Blob.from_uri(uri, client=storage.Client()).download_to_filename(str(path))
-    except Exception as error:  # the client raises its own, requests' and google.auth's errors
-        raise ModelUnavailable(
-            f"{uri}: cannot download the pinned model: {type(error).__name__}: {error}"
-        ) from error
+def _start(
+    pin: Mapping[str, Any], store: str, seconds: float, stdout: int | None = None
+) -> subprocess.Popen[str]:
+    """Start `shared.download`; see there why it is a process of its own."""
+    arguments = [source(pin, store), str(_cached(pin)), pin["sha256"], str(pin["bytes"]), f"{seconds:.3f}"]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(  # noqa: S603 (our own command)
+        [sys.executable, "-m", "shared.download", *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        text=True,
+    )

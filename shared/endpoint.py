@@ -1,25 +1,25 @@
 """The HTTP side every function shares: paths and methods in, JSON out, one place for errors."""
 
 import json
-import logging
 import os
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
+from . import logs
 from .errors import (
     BadRequest,
     MethodNotAllowed,
     ModelUnavailable,
     NotFound,
+    NotReady,
     ServiceError,
     TooLarge,
     UnsupportedType,
 )
-
-log = logging.getLogger(__name__)
 
 
 def _max_body() -> int:
@@ -74,13 +74,14 @@ def serve(
         try:
             return _route(routes, request)(request)
         except ServiceError as error:
-            if error.status >= 500:
-                log.error("%s: %s", error.code, error)
+            # The one request that made the attempt logs why it failed.
+            if error.status >= 500 and not isinstance(error, NotReady):
+                logs.write("ERROR", f"{error.code}: {error}")
             return _problem(error)
         except HTTPException as error:
             return _problem(_translated(error))
         except Exception:
-            log.exception("unexpected error")
+            logs.write("ERROR", traceback.format_exc())
             return _problem(ServiceError("unexpected error"))
 
     return predict

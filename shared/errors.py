@@ -4,6 +4,7 @@ The message of a 4xx is written for the caller: what was expected, and what came
 5xx is for the log alone; the caller gets `public`, which says nothing of the inside.
 """
 
+import math
 from collections.abc import Mapping
 
 
@@ -86,13 +87,24 @@ class Unusable(ServiceError):
 
 
 class ModelUnavailable(ServiceError):
-    """The model cannot be had: not found, not the pinned bytes, or not loadable."""
+    """The model cannot be had: not found, not the pinned bytes, or not loadable.
+
+    `retry_after` is how many seconds the caller is asked to wait before the next attempt.
+    """
 
     status = 503
     code = "model_unavailable"
     title = "Model unavailable"
     public = "The model is not available at the moment; try again shortly."
 
+    def __init__(self, detail: str, retry_after: float = 5.0) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
     @property
     def headers(self) -> Mapping[str, str]:
-        return {"Retry-After": "5"}
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+
+
+class NotReady(ModelUnavailable):
+    """The attempt that another request made has failed; this request made none of its own."""

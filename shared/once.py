@@ -1,22 +1,48 @@
-"""Build a value once, however many threads ask for it at the same time."""
+"""Build a value once, however many threads ask for it, and not too often while that fails."""
 
+import os
 import threading
+import time
+import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from . import logs
+from .errors import ModelUnavailable, NotReady
+
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds of rest after the first failure in a row, the second, and so on."""
+
 T = TypeVar("T")
+
+
+def _warm_up() -> bool:
+    value = os.environ.get("WARM_UP", "0")
+    if value not in ("0", "1"):
+        raise ValueError(f"WARM_UP: expected 0 or 1, got {value!r}")
+    return value == "1"
+
+
+WARM_UP = _warm_up()
 
 
 class Once(Generic[T]):
     """Calling it returns `build()`, built by the first caller while the others wait.
 
-    A failure is not kept: it is raised to the caller, and the next call builds again.
+    A failure is not kept. Those who waited share it, as `NotReady`; for a while nobody tries again and
+    every call raises `NotReady` at once; the first call after that builds again.
     """
 
-    def __init__(self, build: Callable[[], T]) -> None:
+    def __init__(self, build: Callable[[], T], pauses: tuple[float, ...] = PAUSES) -> None:
         self._build = build
+        self._pauses = pauses
         self._lock = threading.Lock()
+        self._attempt: Future[T] | None = None
         self._built: list[T] = []
+        self._failures = 0
+        self._cause = ""
+        self._rested = 0.0
 
     @property
     def ready(self) -> bool:
@@ -24,8 +50,63 @@ class Once(Generic[T]):
         return bool(self._built)
 
     def __call__(self) -> T:
-        if not self._built:
+        if self._built:
+            return self._built[0]
+        with self._lock:
+            if self._built:
+                return self._built[0]
+            running = self._attempt
+            if running is None:
+                rest = self._rested - time.monotonic()
+                if self._failures and rest > 0:
+                    raise NotReady(f"the last attempt failed: {self._cause}", rest)
+                mine = self._attempt = Future()
+        if running is None:
+            return self._try(mine)
+        try:
+            return running.result()
+        except Exception as error:
+            rest = self._rested - time.monotonic()
+            raise NotReady(f"the attempt waited for failed: {error}", rest) from None
+
+    def _try(self, attempt: Future[T]) -> T:
+        try:
+            value = self._build()
+        except BaseException as error:
             with self._lock:
-                if not self._built:
-                    self._built.append(self._build())
-        return self._built[0]
+                pause = self._pauses[min(self._failures, len(self._pauses) - 1)]
+                self._failures += 1
+                self._cause = str(error)
+                self._rested = time.monotonic() + pause
+                self._attempt = None
+            if isinstance(error, ModelUnavailable):
+                error.retry_after = pause
+            attempt.set_exception(error)
+            raise
+        with self._lock:
+            self._built.append(value)
+            self._attempt = None
+        attempt.set_result(value)
+        return value
+
+
+def warm_up(once: Once[T], wanted: bool = WARM_UP) -> None:
+    """Have each worker build the value as soon as it is forked, and try again until it is there.
+
+    It cannot be done earlier: neither a thread nor a loaded network lives through gunicorn's fork.
+    """
+
+    def build() -> None:
+        while not once.ready:
+            try:
+                once()
+            except ModelUnavailable as error:
+                if not isinstance(error, NotReady):
+                    logs.write("ERROR", f"{error.code}: {error}")
+                time.sleep(max(error.retry_after, 0.1))
+            except Exception:
+                logs.write("ERROR", traceback.format_exc())
+                time.sleep(PAUSES[-1])
+
+    if wanted:
+        os.register_at_fork(after_in_child=lambda: threading.Thread(target=build, daemon=True).start())

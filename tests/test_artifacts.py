@@ -1,15 +1,12 @@
-import contextlib
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from conftest import FUNCTIONS, ROOT, free_port
+from conftest import FUNCTIONS, ROOT
 
 from shared import artifacts
 from shared.errors import ModelUnavailable
@@ -98,29 +95,10 @@ def test_the_committed_model_is_the_pinned_one(name):
 
 
 @pytest.fixture
-def bucket(monkeypatch, tmp_path):
-    """A Cloud Storage emulator in a process of its own, and a cache that is empty."""
-    port = free_port()
-    script = (
-        "from gcp_storage_emulator.server import create_server;"
-        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='models').run()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    for _ in range(300):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        assert process.poll() is None
-        time.sleep(0.1)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+def bucket(emulated, monkeypatch, tmp_path):
+    """An emulated bucket, and a cache that is empty."""
     monkeypatch.setattr(artifacts, "CACHE", tmp_path / "cache")
-    from google.cloud import storage
-
-    yield storage.Client(project="test").bucket("models")
-    process.kill()
-    process.wait()
+    return emulated
 
 
 def test_a_model_comes_from_cloud_storage_once_and_from_the_cache_afterwards(bucket, tmp_path):

@@ -1,8 +1,10 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from shared.errors import ModelUnavailable, NotReady
 from shared.once import Once
 
 
@@ -31,21 +33,70 @@ def test_twenty_threads_that_ask_together_get_one_value_built_once():
     assert got == built * 20
 
 
-def test_a_failure_is_raised_and_not_kept():
-    outcomes = iter([OSError("the store is down"), "model"])
+def failing(times):
+    """A build that fails so many times, then gives `model`; and the list of its calls."""
+    calls = []
 
-    def build() -> str:
-        outcome = next(outcomes)
-        if isinstance(outcome, OSError):
-            raise outcome
-        return outcome
+    def build():
+        calls.append(time.monotonic())
+        if len(calls) <= times:
+            raise ModelUnavailable("the store is down")
+        return "model"
 
-    once = Once(build)
-    with pytest.raises(OSError, match="the store is down"):
+    return build, calls
+
+
+def test_a_failure_is_not_kept_and_the_next_call_after_the_rest_builds_again():
+    build, calls = failing(1)
+    once = Once(build, pauses=(0.2,))
+    with pytest.raises(ModelUnavailable, match="the store is down") as first:
         once()
+    assert not isinstance(first.value, NotReady)
+    assert first.value.retry_after == 0.2
     assert not once.ready
+    with pytest.raises(NotReady, match="the last attempt failed: the store is down") as between:
+        once()
+    assert 0 < between.value.retry_after <= 0.2
+    assert len(calls) == 1
+    time.sleep(0.2)
     assert once() == "model"
     assert once.ready
+    assert len(calls) == 2
+
+
+def test_the_rest_grows_with_each_failure_in_a_row():
+    build, calls = failing(4)
+    once = Once(build, pauses=(0.01, 0.02, 0.04))
+    pauses = []
+    while not once.ready:
+        try:
+            once()
+        except NotReady as error:
+            time.sleep(error.retry_after)
+        except ModelUnavailable as error:
+            pauses.append(error.retry_after)
+    assert pauses == [0.01, 0.02, 0.04, 0.04]
+    assert len(calls) == 5
+
+
+def test_those_who_wait_share_the_failure_of_the_one_attempt():
+    go = threading.Event()
+    calls = []
+
+    def build():
+        calls.append(1)
+        go.wait()
+        raise OSError("the disk is gone")
+
+    once = Once(build)
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(once) for _ in range(8)]
+        time.sleep(0.1)
+        go.set()
+    errors = [answer.exception() for answer in answers]
+    assert len(calls) == 1
+    assert sum(isinstance(error, OSError) for error in errors) == 1
+    assert sum(isinstance(error, NotReady) and "the disk is gone" in str(error) for error in errors) == 7
 
 
 def test_a_value_that_is_false_is_built_once_too():

@@ -7,6 +7,7 @@ Training decodes its images with `decode` too, so the network sees in service wh
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import queue
@@ -122,6 +123,13 @@ class Classifier:
         self._bgr = _channels(settings) == "BGR"
         self.size = _size(network.size, settings.get("size"))
 
+    @staticmethod
+    def prepare(pin: Mapping[str, Any]) -> None:
+        """Import what `load` will run the model with, where it is installed."""
+        runtimes = {"tflite": "ai_edge_litert.interpreter", "keras": "keras", "h5": "keras"}
+        with contextlib.suppress(KeyError, ImportError):
+            importlib.import_module(runtimes[pin["format"]])
+
     @classmethod
     def load(cls, path: Path, pin: Mapping[str, Any]) -> Classifier:
         """Load the model file that `pin` (a parsed `model.json`) describes; its digest is already checked.
@@ -150,6 +158,10 @@ class Classifier:
     def decode(self, data: bytes) -> Pixels:
         """Encoded image to the pixels this model takes; see the function `decode`."""
         return decode(data, self.size)
+
+    def sample(self) -> Pixels:
+        """Something to predict on: a grey image of this model's size."""
+        return np.full((*self.size, 3), 128, np.uint8)
 
     def predict(self, images: Sequence[Pixels]) -> list[Diagnosis]:
         """Diagnose decoded images, in their order."""

@@ -6,14 +6,17 @@ from typing import Any
 from flask import Request
 
 from shared import artifacts, endpoint, inputs
-from shared.once import Once
-
-from .classifier import Classifier
+from shared.once import Once, warm_up
 
 PIN = artifacts.read_pin(Path(__file__).with_name("model.json"))
+artifacts.prefetch(PIN)  # the download goes on beside the imports that follow
+
+from .classifier import Classifier  # noqa: E402
+
 FIELDS = ("malaria_cell_image", "image")
 
-classifier = Once(lambda: Classifier.load(artifacts.fetch(PIN), PIN))
+classifier = Once(lambda: artifacts.load(PIN, Classifier))
+warm_up(classifier)
 
 
 def classify(request: Request) -> dict[str, Any]:

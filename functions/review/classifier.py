@@ -4,6 +4,8 @@ Two formats: `linear`, the weights of our own model, read with numpy alone, and 
 scikit-learn model as `joblib.dump` wrote it. Only the latter imports scikit-learn.
 """
 
+import contextlib
+import importlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +87,13 @@ class Classifier:
     labels: tuple[str, str]
     threshold: float
 
+    @staticmethod
+    def prepare(pin: Mapping[str, Any]) -> None:
+        """Import what `load` will read the model with, where it is installed."""
+        if pin.get("format") == "joblib":
+            with contextlib.suppress(ImportError):
+                importlib.import_module("sklearn.pipeline")
+
     @classmethod
     def load(cls, path: Path, pin: Mapping[str, Any]) -> "Classifier":
         """Load `path`, whose format, labels and threshold `pin` (the parsed model.json) states.
@@ -102,6 +111,10 @@ class Classifier:
         if len(labels) != 2:
             raise ModelUnavailable(f"labels {list(labels)} in model.json: expected two")
         return cls(loaders[kind](path), labels, float(pin.get("threshold", 0.5)))
+
+    def sample(self) -> str:
+        """Something to predict on."""
+        return "A film."
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
         """One `Sentiment` per text, in order."""

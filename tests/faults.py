@@ -1,0 +1,193 @@
+"""A bucket that fails on demand: as much of the Cloud Storage API as a download needs, and its faults."""
+
+import contextlib
+import http.server
+import re
+import socket
+import struct
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any
+
+PATH = re.compile(r"/download/storage/v1/b/([^/?]+)/o/([^?]+)")
+
+
+class Bucket(http.server.ThreadingHTTPServer):
+    """Serves `objects`, or does what `fault` does; `seen` holds the Range header of each download."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.objects: dict[str, bytes] = {}
+        self.fault: Callable[[Handler, bytes], None] | None = None
+        self.seen: list[str] = []
+        self.released = threading.Event()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def close(self) -> None:
+        self.released.set()
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that hangs up is what is tested here."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One download."""
+
+    protocol_version = "HTTP/1.1"
+    server: Bucket
+
+    def do_GET(self) -> None:
+        asked = PATH.match(self.path)
+        content = self.server.objects.get(urllib.parse.unquote(asked[2])) if asked else None
+        if asked:
+            self.server.seen.append(self.headers.get("Range", ""))
+        if self.server.fault is not None:
+            self.server.fault(self, content or b"")
+        elif content is None:
+            self.answer(404, b"No such object: " + self.path.encode())
+        else:
+            self.whole(content)
+
+    @property
+    def start(self) -> int:
+        """Where a resumed download goes on."""
+        resumed = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        return int(resumed[1]) if resumed else 0
+
+    def whole(self, content: bytes) -> None:
+        self.head(content)
+        self.wfile.write(content[self.start :])
+
+    def head(self, content: bytes, length: int | None = None) -> None:
+        self.send_response(206 if self.start else 200)
+        if self.start:
+            self.send_header("Content-Range", f"bytes {self.start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - self.start if length is None else length))
+        self.send_header("X-Goog-Generation", "1")
+        self.end_headers()
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def reset(self) -> None:
+        """Break the connection off, as a crash does."""
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def bucket(port: int = 0) -> Iterator[Bucket]:
+    server = Bucket(port)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+Fault = Callable[[Handler, bytes], None]
+
+
+def status(code: int, body: bytes = b"no", **headers: str) -> Fault:
+    return lambda handler, _: handler.answer(code, body, **headers)
+
+
+def twice(fault: Fault) -> Fault:
+    """The fault on the first two downloads, then none."""
+    return lambda handler, content: (fault if len(handler.server.seen) <= 2 else Handler.whole)(
+        handler, content
+    )
+
+
+def reset_half_way(handler: Handler, content: bytes) -> None:
+    """A break in the middle of the first download; what resumes it goes well."""
+    if handler.start:
+        handler.whole(content)
+    else:
+        handler.head(content)
+        handler.wfile.write(content[: len(content) // 2])
+        handler.reset()
+
+
+def reset_then_corrupted(handler: Handler, content: bytes) -> None:
+    """A break in the middle, and other bytes for the second half."""
+    if handler.start:
+        handler.whole(content[: handler.start] + bytes(len(content) - handler.start))
+    else:
+        reset_half_way(handler, content)
+
+
+def always_reset(handler: Handler, _: bytes) -> None:
+    handler.reset()
+
+
+def stall(handler: Handler, content: bytes) -> None:
+    """Half of it, then nothing for as long as the test lasts."""
+    handler.head(content)
+    handler.wfile.write(content[: len(content) // 2])
+    handler.server.released.wait()
+
+
+def trickle(handler: Handler, content: bytes) -> None:
+    """A byte a second."""
+    handler.head(content)
+    for byte in content:
+        handler.wfile.write(bytes([byte]))
+        if handler.server.released.wait(1):
+            return
+
+
+def held(handler: Handler, content: bytes) -> None:
+    """All of it, once the test says so."""
+    handler.server.released.wait()
+    handler.whole(content)
+
+
+def cut_short(handler: Handler, content: bytes) -> None:
+    """Less than its Content-Length, however often it is asked for."""
+    handler.head(content)
+    handler.wfile.write(content[handler.start : -100])
+    handler.close_connection = True
+
+
+def runs_over(handler: Handler, content: bytes) -> None:
+    """More than its Content-Length."""
+    handler.head(content)
+    handler.wfile.write(content[handler.start :] + b"more")
+    handler.close_connection = True
+
+
+def endless(handler: Handler, _: bytes) -> None:
+    """Zeros, with no Content-Length, for ever."""
+    handler.send_response(200)
+    handler.end_headers()
+    while not handler.server.released.is_set():
+        handler.wfile.write(bytes(65536))
+
+
+def flipped(handler: Handler, content: bytes) -> None:
+    """Its very length, with one bit wrong."""
+    changed = bytearray(content)
+    changed[len(changed) // 3] ^= 1
+    handler.whole(bytes(changed))
+
+
+def smaller(handler: Handler, content: bytes) -> None:
+    handler.whole(content[:-1])
