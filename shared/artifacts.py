@@ -14,11 +14,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from . import logs
+from . import logs, timing
 from .errors import ModelUnavailable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,33 +74,18 @@ class Loader(Protocol[T_co]):
         """Load the file; raises `ModelUnavailable`."""
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """A verified local file, and how long the fetch and the check of its digest took, in seconds."""
-
-    path: Path
-    fetch: float
-    verify: float
-
-
 def load(pin: Mapping[str, Any], loader: Loader[T_co], store: str = STORE) -> T_co:
     """Fetch, verify and load the pinned model, and log how long each took.
 
     Raises:
         ModelUnavailable: whatever the reason that the model cannot be had.
     """
-    began = time.perf_counter()
-    loader.prepare(pin)
-    prepared = time.perf_counter()
-    fetched = _fetched(pin, store)
-    loading = time.perf_counter()
-    model = loader.load(fetched.path, pin)
-    seconds = {
-        "import": prepared - began,
-        "fetch": fetched.fetch,
-        "verify": fetched.verify,
-        "load": time.perf_counter() - loading,
-    }
+    with timing.collected() as seconds:
+        with timing.span("import"):
+            loader.prepare(pin)
+        path = fetch(pin, store)
+        with timing.span("load"):
+            model = loader.load(path, pin)
     logs.write(
         "INFO",
         f"model loaded: {pin['file']}",
@@ -119,7 +103,23 @@ def fetch(pin: Mapping[str, Any], store: str = STORE) -> Path:
     Raises:
         ModelUnavailable: not in the store, not readable, not the pinned bytes, or not in time.
     """
-    return _fetched(pin, store).path
+    remote = store.startswith("gs://")
+    path = _cached(pin) if remote else Path(store, pin["file"])
+    deadline = time.monotonic() + FETCH_SECONDS
+    with timing.span("fetch"):
+        while remote and _busy(path):
+            if time.monotonic() > deadline:
+                raise ModelUnavailable(f"{source(pin, store)}: timed out: another download of it hangs")
+            time.sleep(0.005)
+    try:
+        verify(path, pin)
+    except ModelUnavailable:
+        if not remote:
+            raise
+        with timing.span("fetch"):
+            _download(pin, store, deadline - time.monotonic())
+        verify(path, pin)
+    return path
 
 
 def prefetch(pin: Mapping[str, Any], store: str = STORE) -> None:
@@ -144,7 +144,7 @@ def verify(path: Path, pin: Mapping[str, Any]) -> None:
             raise ModelUnavailable(
                 f"{path}: expected {pin['bytes']} bytes, found {size}; publish the pinned file"
             )
-        with path.open("rb") as file:
+        with timing.span("verify"), path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelUnavailable(
@@ -155,27 +155,6 @@ def verify(path: Path, pin: Mapping[str, Any]) -> None:
             f"{path}: expected SHA-256 {pin['sha256']}, found {digest}; "
             "the file is damaged, or not the pinned one"
         )
-
-
-def _fetched(pin: Mapping[str, Any], store: str) -> Fetched:
-    began = time.perf_counter()
-    remote = store.startswith("gs://")
-    path = _cached(pin) if remote else Path(store, pin["file"])
-    deadline = time.monotonic() + FETCH_SECONDS
-    while remote and _busy(path):
-        if time.monotonic() > deadline:
-            raise ModelUnavailable(f"{source(pin, store)}: timed out: another download of it hangs")
-        time.sleep(0.005)
-    verifying = time.perf_counter()
-    try:
-        verify(path, pin)
-    except ModelUnavailable:
-        if not remote:
-            raise
-        _download(pin, store, deadline - time.monotonic())
-        verifying = time.perf_counter()
-        verify(path, pin)
-    return Fetched(path, verifying - began, time.perf_counter() - verifying)
 
 
 def source(pin: Mapping[str, Any], store: str) -> str:

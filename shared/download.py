@@ -42,9 +42,9 @@ def main() -> int:
     try:
         download(uri, Path(path), pin, float(seconds))
     except ModelUnavailable as error:
-        logs.write("ERROR", str(error), sys.stdout)
+        logs.write("ERROR", str(error))
     except Stopped as stopped:
-        logs.write("ERROR", f"{uri}: {stopped}", sys.stdout)
+        logs.write("ERROR", f"{uri}: {stopped}")
     else:
         return 0
     return 1

@@ -1,15 +1,18 @@
-"""The HTTP side every function shares: paths and methods in, JSON out, one place for errors."""
+"""The HTTP side every function shares: paths and methods in, JSON out, one place for errors and logs."""
 
 import json
 import os
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
-from . import logs
+from . import cors, logs, timing
 from .errors import (
     BadRequest,
     MethodNotAllowed,
@@ -20,6 +23,8 @@ from .errors import (
     TooLarge,
     UnsupportedType,
 )
+from .inputs import MAX_INSTANCES, Asked, Reader
+from .overload import admit, readers
 
 
 def _max_body() -> int:
@@ -31,74 +36,153 @@ def _max_body() -> int:
 
 MAX_BODY = _max_body()
 
+Answer = dict[str, Any]
+Handler = Callable[[Request, Answer], Response]
 
-def serve(
-    model: Mapping[str, str],
-    path: str,
-    classify: Callable[[Request], Mapping[str, Any]],
-    ready: Callable[[], bool],
-) -> Callable[[Request], Response]:
-    """The function the platform calls.
+
+@dataclass(frozen=True)
+class Service:
+    """What is particular to one function.
 
     Args:
-        model: name and version, as every answer states them.
+        name: the function's name, as every answer states it.
+        pin: its parsed `model.json`.
         path: the path that classifies, beside `/`.
-        classify: one request in, what is particular to its answer out; raises `ServiceError`.
+        reader: reads the inputs of a request.
+        classify: inputs, and whether to explain, to what each one's answer says, or why there is none.
         ready: whether the model is in memory.
+        key: the field of an answer that holds the label.
+        folder: where its `page.html` and `openapi.json` lie.
     """
 
-    def status(_: Request) -> Response:
-        return _json(200, {"error": "0", "message": "Successful", "model": model, "ready": ready()})
+    name: str
+    pin: Mapping[str, Any]
+    path: str
+    reader: Reader
+    classify: Callable[[Sequence[Any], bool], Sequence[Answer | ServiceError]]
+    ready: Callable[[], bool]
+    key: str
+    folder: Path
 
-    def health(_: Request) -> Response:
-        return _json(200, {"status": "alive"})
+    @property
+    def model(self) -> dict[str, str]:
+        """Name and version."""
+        return {"name": self.name, "version": self.pin["version"]}
 
-    def readiness(_: Request) -> Response:
-        if not ready():
-            return _problem(ModelUnavailable("the model is not in memory yet"))
-        return _json(200, {"status": "ready", "model": model})
 
-    def answer(request: Request) -> Response:
-        _limit(request)
-        content = {"error": "0", "message": "Successful", **classify(request), "model": model}
-        return _json(200, content, {"Cache-Control": "no-store"})
-
-    routes: dict[str, dict[str, Route]] = {
-        "/": {"GET": status, "POST": answer},
-        path: {"POST": answer},
-        "/health": {"GET": health},
-        "/ready": {"GET": readiness},
-    }
+def serve(service: Service) -> Callable[[Request], Response]:
+    """The function the platform calls."""
+    routes = _routes(service)
 
     def predict(request: Request) -> Response:
-        try:
-            return _route(routes, request)(request)
-        except ServiceError as error:
-            # The one request that made the attempt logs why it failed.
-            if error.status >= 500 and not isinstance(error, NotReady):
-                logs.write("ERROR", f"{error.code}: {error}")
-            return _problem(error)
-        except HTTPException as error:
-            return _problem(_translated(error))
-        except Exception:
-            logs.write("ERROR", traceback.format_exc())
-            return _problem(ServiceError("unexpected error"))
+        began = time.perf_counter()
+        facts: Answer = {"model": service.pin["version"]}
+        with timing.collected() as spans:
+            response = _respond(routes, request, facts)
+        cold = bool(facts.get("cold"))
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.extend(cors.headers(dict(request.headers), _allow(routes.get(request.path, {}))))
+        if spans:
+            response.headers["Server-Timing"] = timing.header(spans, cold)
+        _log(request, response, time.perf_counter() - began, spans, facts)
+        return response
 
     return predict
 
 
-Route = Callable[[Request], Response]
+def _routes(service: Service) -> dict[str, dict[str, Handler]]:
+    def status(request: Request, _: Answer) -> Response:
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            response = _page(service.folder)
+        else:
+            about = {name: service.pin.get(name) for name in ("trained", "labels", "threshold", "metrics")}
+            content = {"error": "0", "message": "Successful", "model": {**service.model, **about}}
+            limits = {"max_instances": MAX_INSTANCES, "max_body_bytes": MAX_BODY}
+            response = _json(200, {**content, "ready": service.ready(), **limits})
+        response.headers["Vary"] = "Accept"
+        return response
+
+    def health(_: Request, __: Answer) -> Response:
+        return _json(200, {"status": "alive"})
+
+    def readiness(_: Request, __: Answer) -> Response:
+        if not service.ready():
+            return _problem(ModelUnavailable("the model is not in memory yet", 1))
+        return _json(200, {"status": "ready", "model": service.model})
+
+    def openapi(_: Request, __: Answer) -> Response:
+        from .openapi import describe
+
+        return _json(200, describe(service))
+
+    def answer(request: Request, facts: Answer) -> Response:
+        admit()
+        with timing.span("read"), readers.reading(request.environ):
+            _limit(request)
+            asked = service.reader.read(request)
+        facts["cold"] = not service.ready()
+        facts["instances"] = len(asked.items)
+        results = _classified(service, asked)
+        facts["labels"] = [None if isinstance(one, ServiceError) else one[service.key] for one in results]
+        if asked.many:
+            content: Answer = {"predictions": [_instance(one) for one in results]}
+        else:
+            [result] = results
+            if isinstance(result, ServiceError):
+                raise result
+            content = _instance(result)
+        return _json(200, {**content, "model": service.model}, {"Cache-Control": "no-store"})
+
+    return {
+        "/": {"GET": status, "POST": answer},
+        service.path: {"POST": answer},
+        "/health": {"GET": health},
+        "/ready": {"GET": readiness},
+        "/openapi.json": {"GET": openapi},
+    }
 
 
-def _route(routes: Mapping[str, Mapping[str, Route]], request: Request) -> Route:
-    methods = routes.get(request.path)
-    if methods is None:
-        raise NotFound(f"expected one of the paths {', '.join(routes)}; got {request.path}")
-    method = "GET" if request.method == "HEAD" else request.method
-    if method not in methods:
-        allow = ", ".join(["HEAD", *methods] if "GET" in methods else methods)
-        raise MethodNotAllowed(f"expected {allow} for {request.path}; got {request.method}", allow)
-    return methods[method]
+def _classified(service: Service, asked: Asked) -> list[Answer | ServiceError]:
+    """The classifier's answers, and what is wrong with the other inputs, each in its place."""
+    good = [item for item in asked.items if not isinstance(item, ServiceError)]
+    answers = iter(service.classify(good, asked.explain) if good else ())
+    return [item if isinstance(item, ServiceError) else next(answers) for item in asked.items]
+
+
+def _instance(result: Answer | ServiceError) -> Answer:
+    if isinstance(result, ServiceError):
+        return {"error": "1", "code": result.code, "message": result.detail}
+    return {"error": "0", "message": "Successful", **result}
+
+
+def _respond(routes: Mapping[str, Mapping[str, Handler]], request: Request, facts: Answer) -> Response:
+    """The answer, or the problem: nothing is raised."""
+    try:
+        methods = routes.get(request.path)
+        if methods is None:
+            raise NotFound(f"expected one of the paths {', '.join(routes)}; got {request.path}")
+        if request.method == "OPTIONS":
+            return Response(status=204, headers={"Allow": _allow(methods)})
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in methods:
+            allow = _allow(methods)
+            raise MethodNotAllowed(f"expected {allow} for {request.path}; got {request.method}", allow)
+        return methods[method](request, facts)
+    except ServiceError as error:
+        # The one request that made the attempt logs why it failed.
+        if error.status >= 500 and not isinstance(error, NotReady):
+            facts["cause"] = f"{error.code}: {error}"
+        return _problem(error)
+    except HTTPException as error:
+        return _problem(_translated(error))
+    except Exception as error:
+        facts["cause"] = f"{type(error).__name__}: {error}"
+        facts["stack_trace"] = traceback.format_exc()
+        return _problem(ServiceError("unexpected error"))
+
+
+def _allow(methods: Mapping[str, Handler]) -> str:
+    return ", ".join([*(["HEAD"] if "GET" in methods else []), *methods, "OPTIONS"])
 
 
 def _limit(request: Request) -> None:
@@ -121,6 +205,18 @@ def _translated(error: HTTPException) -> ServiceError:
     return kinds.get(error.code, BadRequest)(f"the body cannot be read: {error.description}")
 
 
+def _page(folder: Path) -> Response:
+    from .page import page
+
+    text, policy = page(folder / "page.html")
+    headers = {
+        "Content-Security-Policy": policy,
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
+    return Response(text, 200, headers, content_type="text/html; charset=utf-8")
+
+
 def _json(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     return Response(json.dumps(content), status, headers, content_type="application/json")
 
@@ -137,8 +233,34 @@ def _problem(error: ServiceError) -> Response:
             "error": "1",
             "message": error.detail,
         }
+    ).encode()
+    # Before a plain response the framework reads the rest of the request's body into memory, for as long
+    # as the client takes; not before a streamed one.
+    headers = {**error.headers, "Content-Length": str(len(body))}
+    return Response(iter([body]), error.status, headers, content_type="application/problem+json")
+
+
+def _log(
+    request: Request, response: Response, seconds: float, spans: Mapping[str, float], facts: Answer
+) -> None:
+    """One line for the request. Never what it brought."""
+    status = response.status_code
+    severity = "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO"
+    said = facts.pop("cause", None) or ", ".join(str(label) for label in facts.get("labels", []))
+    http = {
+        "requestMethod": request.method,
+        "requestUrl": request.path,
+        "status": status,
+        "requestSize": str(request.content_length or 0),
+        "responseSize": str(response.content_length or 0),
+        "userAgent": request.headers.get("User-Agent", "")[:300],
+        "latency": f"{seconds:.6f}s",
+    }
+    logs.write(
+        severity,
+        f"{request.method} {request.path} {status} {1000 * seconds:.1f} ms {said}".rstrip(),
+        httpRequest=http,
+        milliseconds={name: round(1000 * value, 2) for name, value in spans.items()},
+        **facts,
+        **logs.trace(dict(request.headers)),
     )
-    # After a plain response the framework reads the rest of the request's body into memory; not after a
-    # streamed one.
-    content = iter([body]) if error.status == TooLarge.status else body
-    return Response(content, error.status, error.headers, content_type="application/problem+json")

@@ -62,6 +62,14 @@ class MethodNotAllowed(ServiceError):
         return {"Allow": self.allow}
 
 
+class SlowRequest(ServiceError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "slow_request"
+    title = "Request timeout"
+
+
 class TooLarge(ServiceError):
     """The body, the image or the text is over its limit."""
 
@@ -108,3 +116,16 @@ class ModelUnavailable(ServiceError):
 
 class NotReady(ModelUnavailable):
     """The attempt that another request made has failed; this request made none of its own."""
+
+
+class Overloaded(ServiceError):
+    """More requests wait than this process will answer in good time."""
+
+    status = 503
+    code = "overloaded"
+    title = "Overloaded"
+    public = "Too many requests are waiting; try again shortly."
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}

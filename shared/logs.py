@@ -1,15 +1,43 @@
-"""Log lines as Cloud Logging reads them: one JSON object a line, with a severity."""
+"""Log lines as Cloud Logging reads them, one JSON object a line; in a terminal, as people do."""
 
 import datetime
 import json
+import os
+import re
 import sys
-from typing import Any, TextIO
+from collections.abc import Mapping
+from typing import Any
+
+PROJECT = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
 
 
-def write(severity: str, message: str, stream: TextIO | None = None, **fields: Any) -> None:
-    """Write one line to `stream`, or to standard error. Lines of many threads do not mix."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    line = json.dumps({"severity": severity, "time": now, "message": message, **fields})
-    stream = stream or sys.stderr
-    stream.write(line + "\n")
-    stream.flush()
+def write(severity: str, message: str, **fields: Any) -> None:
+    """Write one line to standard output. Lines of many threads do not mix."""
+    now = datetime.datetime.now(datetime.UTC)
+    if sys.stdout.isatty():
+        trace = fields.get("stack_trace", "")
+        line = f"{now.astimezone():%H:%M:%S} {severity:<7} {message}" + (f"\n{trace}" if trace else "")
+    else:
+        content = {"severity": severity, "time": now.isoformat(timespec="milliseconds"), "message": message}
+        line = json.dumps({**content, **fields})
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def trace(headers: Mapping[str, str]) -> dict[str, Any]:
+    """What ties a line to the platform's trace, from `traceparent` or `X-Cloud-Trace-Context`."""
+    if found := re.fullmatch(
+        r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}).*", headers.get("Traceparent", "")
+    ):
+        name, span, sampled = found[1], found[2], int(found[3], 16) & 1 == 1
+    elif found := re.fullmatch(
+        r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=(\d))?", headers.get("X-Cloud-Trace-Context", "")
+    ):
+        name, span, sampled = found[1].lower(), f"{int(found[2] or 0):016x}", found[3] == "1"
+    else:
+        return {}
+    return {
+        "logging.googleapis.com/trace": f"projects/{PROJECT}/traces/{name}" if PROJECT else name,
+        "logging.googleapis.com/spanId": span,
+        "logging.googleapis.com/trace_sampled": sampled,
+    }

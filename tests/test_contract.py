@@ -1,17 +1,21 @@
 """What every function promises, whatever it classifies."""
 
+import base64
+import gzip
 import http.client
 import io
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from conftest import FUNCTIONS, ROOT
 
-from shared import endpoint
+from shared import endpoint, inputs
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Contract:
     form: dict[str, Any]
     alias: str
     raw: tuple[bytes, str]
+    json: str
     label: str
     labels: set[str] = field(default_factory=set)
 
@@ -36,6 +41,7 @@ CONTRACTS = {
         form={"malaria_cell_image": INFECTED},
         alias="image",
         raw=(INFECTED.read_bytes(), "image/png"),
+        json=base64.b64encode(INFECTED.read_bytes()).decode(),
         label="Infected",
         labels={"Infected", "Normal"},
     ),
@@ -45,6 +51,7 @@ CONTRACTS = {
         form={"movie_review": REVIEW},
         alias="text",
         raw=(REVIEW.encode(), "text/plain; charset=utf-8"),
+        json=REVIEW,
         label="Positive",
         labels={"Positive", "Negative"},
     ),
@@ -121,6 +128,151 @@ def test_a_raw_body_is_answered(client, name, contract):
     check(client.post(contract.path, data=body, content_type=kind), name, contract)
 
 
+@pytest.mark.parametrize("named", [0, 1])
+def test_json_with_one_input_is_answered(client, name, contract, named):
+    field = [next(iter(contract.form)), contract.alias][named]
+    check(client.post(contract.path, json={field: contract.json}), name, contract)
+
+
+def test_instances_are_answered_in_their_order_and_a_bad_one_in_its_place(client, name, contract):
+    instances = [contract.json, "", {contract.alias: contract.json}]
+    answer = client.post(contract.path, json={"instances": instances}).get_json()
+    assert answer["model"]["name"] == name
+    first, bad, last = answer["predictions"]
+    assert first == last
+    assert (first["error"], first[contract.key]) == ("0", contract.label)
+    assert (bad["error"], bad["code"]) == ("1", "unusable_input")
+    assert bad["message"].startswith("expected")
+    [alone] = client.post(contract.path, json={"instances": [contract.json]}).get_json()["predictions"]
+    assert alone == first
+
+
+def test_a_field_that_is_repeated_in_a_form_is_a_batch(client, contract):
+    [field] = contract.form
+    values = [opened(contract.form)[field] for _ in range(3)]
+    answer = client.post("/", data={field: values}, content_type="multipart/form-data").get_json()
+    assert [one[contract.key] for one in answer["predictions"]] == [contract.label] * 3
+
+
+def test_more_instances_than_the_limit_are_refused_and_as_many_are_answered(client, contract):
+    count = inputs.MAX_INSTANCES
+    answer = client.post("/", json={"instances": [contract.json] * count})
+    assert len(answer.get_json()["predictions"]) == count
+    refused = client.post("/", json={"instances": [contract.json] * (count + 1)})
+    assert f"at most {count}" in problem(refused, 413, "too_large")
+    [value] = opened(contract.form)
+    form = {contract.alias: [opened(contract.form)[value] for _ in range(count + 1)]}
+    refused = client.post("/", data=form, content_type="multipart/form-data")
+    assert f"at most {count}" in problem(refused, 413, "too_large")
+
+
+NOT_JSON = {
+    "no JSON": (b"{'text': 1}", "expected JSON"),
+    "nothing": (b"", "expected JSON"),
+    "not UTF-8": (b'{"text": "\xe9"}', "expected UTF-8"),
+    "a list": (b"[]", "expected a JSON object; got list"),
+    "null": (b"null", "got NoneType"),
+    "NaN": (b'{"text": NaN}', "knows no NaN"),
+    "twice": (b'{"text": "a", "text": "b"}', "'text' is there twice"),
+    "deep": (b"[" * 200_000, "nested too deeply"),
+    "a huge number": (b'{"text": ' + b"9" * 5000 + b"}", "expected"),
+    "another field": (b'{"txet": "a"}', "got 'txet'"),
+    "no field": (b"{}", "expected one of the fields"),
+    "both": (b'{"ALIAS": "a", "instances": ["a"]}', "got 2 of them"),
+    "a number": (b'{"ALIAS": 7}', "expected a string in the field 'ALIAS'; got int"),
+    "an object": (b'{"ALIAS": {"b64": "x"}}', "expected a string in the field 'ALIAS'; got dict"),
+    "no list": (b'{"instances": "a"}', "expected a list"),
+    "an empty list": (b'{"instances": []}', "at least one input"),
+    "a number among them": (b'{"instances": ["a", 7]}', "instances[1]"),
+    "a strange field among them": (b'{"instances": [{"x": "a"}]}', "instances[0]"),
+    "explain is a word": (b'{"ALIAS": "a", "explain": "yes"}', "'explain'"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_JSON)
+def test_json_of_another_form_is_a_400_that_names_what_is_wrong(client, contract, case):
+    body, words = NOT_JSON[case]
+    body, words = body.replace(b"ALIAS", contract.alias.encode()), words.replace("ALIAS", contract.alias)
+    response = client.post("/", data=body, content_type="application/json")
+    assert words in problem(response, 400, "bad_request")
+
+
+def test_a_compressed_body_is_refused_rather_than_misread(client, contract):
+    body, kind = contract.raw
+    headers = {"Content-Encoding": "gzip"}
+    response = client.post("/", data=gzip.compress(body), content_type=kind, headers=headers)
+    assert "gzip" in problem(response, 415, "unsupported_type")
+
+
+def test_explain_takes_yes_or_no(client, contract):
+    body, kind = contract.raw
+    assert "explanation" not in client.post("/?explain=0", data=body, content_type=kind).get_json()
+    assert client.post("/?explain=1", data=body, content_type=kind).get_json()["explanation"]
+    assert client.post("/", json={contract.alias: contract.json, "explain": True}).get_json()["explanation"]
+    assert "perhaps" in problem(client.post("/?explain=perhaps", data=body), 400, "bad_request")
+
+
+def test_every_answer_says_where_the_time_went_and_the_first_that_it_was_cold(client, contract):
+    body, kind = contract.raw
+    first = client.post("/", data=body, content_type=kind).headers["Server-Timing"]
+    assert first.endswith(", cold")
+    assert {"fetch", "verify", "load", "predict"} <= set(re.findall(r"(\w+);dur=[\d.]+", first))
+    second = client.post("/", data=body, content_type=kind).headers["Server-Timing"]
+    assert "cold" not in second
+    assert "load" not in second
+    assert "predict;dur=" in second
+
+
+def test_options_says_which_methods_there_are(client, contract):
+    response = client.options(contract.path)
+    assert (response.status_code, response.headers["Allow"]) == (204, "POST, OPTIONS")
+    assert client.options("/").headers["Allow"] == "HEAD, GET, POST, OPTIONS"
+    problem(client.options("/elsewhere"), 404, "not_found")
+
+
+def test_without_allowed_origins_no_answer_carries_cors_headers(client):
+    headers = client.get("/", headers={"Origin": "https://example.org"}).headers
+    assert not [name for name, _ in headers if name.startswith("Access-Control")]
+
+
+def test_a_browser_gets_the_page_and_a_program_the_status(client, name):
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    page = client.get("/", headers={"Accept": browser})
+    assert page.content_type == "text/html; charset=utf-8"
+    assert "<title>" in page.text
+    assert "{{" not in page.text
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    for accept in ("*/*", "application/json", None):
+        response = client.get("/", headers={"Accept": accept} if accept else {})
+        assert response.content_type == "application/json"
+        assert response.headers["Vary"] == "Accept"
+    status = response.get_json()
+    pin = json.loads((ROOT / "functions" / name / "model.json").read_text())
+    assert status["model"]["metrics"] == pin["metrics"]
+    assert status["max_instances"] == inputs.MAX_INSTANCES
+    assert status["max_body_bytes"] == endpoint.MAX_BODY
+
+
+def test_the_openapi_examples_are_answered_as_it_says(client, contract):
+    document = client.get("/openapi.json").get_json()
+    assert document["openapi"] == "3.1.0"
+    assert set(document["paths"]) == {"/", contract.path, "/health", "/ready", "/openapi.json"}
+    schemas = document["components"]["schemas"]
+    sent = 0
+    for kind, body in document["paths"][contract.path]["post"]["requestBody"]["content"].items():
+        for example in body.get("examples", {}).values():
+            data = json.dumps(example["value"]) if kind == "application/json" else example["value"]
+            response = client.post(contract.path, data=data, content_type=kind)
+            assert response.status_code == 200, response.text
+            answer = response.get_json()
+            schema = schemas["Answers" if "predictions" in answer else "Answer"]
+            jsonschema_rs.validate({**schema, "components": document["components"]}, answer)
+            sent += 1
+    assert sent >= 2
+
+
 def test_a_prediction_is_not_to_be_stored(client, contract):
     assert client.post("/", data=opened(contract.form)).headers["Cache-Control"] == "no-store"
 
@@ -152,7 +304,7 @@ def test_an_unknown_path_is_a_404_that_names_the_known_ones(client, contract):
 def test_a_wrong_method_is_a_405_with_allow(client, contract):
     response = client.get(contract.path)
     problem(response, 405, "method_not_allowed")
-    assert response.headers["Allow"] == "POST"
+    assert response.headers["Allow"] == "POST, OPTIONS"
 
 
 def test_a_form_without_the_field_names_the_fields_expected_and_sent(client, contract):
@@ -189,7 +341,7 @@ def test_a_store_without_the_model_is_a_503_that_tells_nothing_of_the_inside(
     detail = problem(response, 503, "model_unavailable")
     assert response.headers["Retry-After"]
     assert "gone" not in detail
-    assert "gone.bin" in capsys.readouterr().err
+    assert "gone.bin" in capsys.readouterr().out
     assert client.get("/health").status_code == 200
     problem(client.get("/ready"), 503, "model_unavailable")
 
@@ -199,7 +351,7 @@ def test_other_bytes_than_the_pinned_are_never_loaded(variant, load, name, contr
     digest = "0" * 64
     client = load(variant(name, {**pin, "sha256": digest}))
     problem(client.post("/", data=opened(contract.form)), 503, "model_unavailable")
-    assert f"expected SHA-256 {digest}" in capsys.readouterr().err
+    assert f"expected SHA-256 {digest}" in capsys.readouterr().out
 
 
 def test_an_unexpected_error_is_a_silent_500(client, contract, monkeypatch, capsys):
@@ -211,11 +363,11 @@ def test_an_unexpected_error_is_a_silent_500(client, contract, monkeypatch, caps
     monkeypatch.setattr(main.Classifier, "predict", fail)
     response = client.post("/", data=opened(contract.form))
     assert "secret" not in problem(response, 500, "internal")
-    assert "secret" in capsys.readouterr().err
+    assert "secret" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("value", ["0", "33", "ten", "1.5"])
-def test_a_bad_setting_refuses_to_start(monkeypatch, value):
+def test_a_bad_body_limit_refuses_to_start(monkeypatch, value):
     monkeypatch.setenv("MAX_BODY_MB", value)
     with pytest.raises(ValueError, match="MAX_BODY_MB: expected whole megabytes from 1 to 32"):
         endpoint._max_body()

@@ -184,9 +184,26 @@ def test_a_large_photo_is_shrunk_and_accepted(client):
     assert post(client, data).status_code == 200
 
 
-def test_two_images_in_one_field_are_refused(client):
-    files = {"image": [(io.BytesIO(path.read_bytes()), path.name) for path in (INFECTED, NORMAL)]}
-    refused(client.post("/classify", data=files), 400, "expected one image; 2 were sent")
+def test_a_batch_answers_each_image_in_its_place_and_the_bad_ones_too(client):
+    contents = [INFECTED.read_bytes(), b"<svg/>", NORMAL.read_bytes(), INFECTED.read_bytes()[:500], b""]
+    files = {"image": [(io.BytesIO(data), f"{index}.png") for index, data in enumerate(contents)]}
+    answer = client.post("/classify", data=files).get_json()
+    assert [one.get("classification") for one in answer["predictions"]] == [
+        "Infected",
+        None,
+        "Normal",
+        None,
+        None,
+    ]
+    assert [one.get("code") for one in answer["predictions"]] == [
+        None,
+        "unsupported_type",
+        None,
+        "unusable_input",
+        "unusable_input",
+    ]
+    alone = post(client, INFECTED.read_bytes()).get_json()
+    assert answer["predictions"][0]["probabilities"] == alone["probabilities"]
 
 
 def test_eight_threads_get_each_the_answer_to_their_own_image(load):

@@ -24,8 +24,8 @@ def refused(response, status, words):
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t\u00a0\u3000"])
 def test_a_blank_text_is_refused(client, blank):
-    refused(post(client, blank), 422, "expected a review; the text is blank")
-    refused(client.post("/", data=blank.encode(), content_type="text/plain"), 422, "the text is blank")
+    refused(post(client, blank), 422, "expected a text; it is blank")
+    refused(client.post("/", data=blank.encode(), content_type="text/plain"), 422, "it is blank")
 
 
 def test_a_text_at_the_limit_is_answered_and_one_over_it_is_refused(client):

@@ -26,6 +26,11 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 25_000_000
 MIN_SIDE = 8
 
+# In log-odds. Of 1,138 test cells called rightly, the hottest point is over 30 in 95 % of the infected and
+# below 12 in 95 % of the normal ones.
+HOTTEST = 40.0
+BOLDEST = 170  # the parasite is still seen through it
+
 # Pillow's own bomb guard warns where we refuse; `decode` checks the size before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -45,6 +50,43 @@ class Diagnosis:
     label: str
     probabilities: Mapping[str, float]
     attention: Floats | None = None
+
+    def heatmap(self, size: tuple[int, int]) -> bytes:
+        """Draw `attention` as a PNG of `size` (height, width) to lay over the cell; see `heatmap` below.
+
+        Raises:
+            ValueError: this model gives no attention.
+        """
+        if self.attention is None:
+            raise ValueError("expected a model with a class-activation map; this one gives none")
+        return heatmap(self.attention, size)
+
+
+def _warmth(levels: int) -> Pixels:
+    """Colours from clear yellow to bold red, shape (levels, 4), RGBA."""
+    level = np.linspace(0, 1, levels)
+    red, blue = np.full(levels, 255), np.zeros(levels)
+    return np.stack([red, 220 * (1 - level), blue, BOLDEST * level], axis=1).round().astype(np.uint8)
+
+
+# As many steps as the eye can tell apart: of 256, the PNG would be half as large again.
+_WARMTH = _warmth(64)
+
+
+def heatmap(attention: Floats, size: tuple[int, int]) -> bytes:
+    """Draw a class-activation map as an RGBA PNG of `size` (height, width).
+
+    `attention` has shape (rows, columns), in log-odds. Where it does not speak for `Infected`, at 0 and
+    below, the picture is clear; where it does, yellow to red, the more opaque the more it does. The scale is
+    the same for every cell: at `HOTTEST` and above it is red, `BOLDEST` in 255 opaque.
+    """
+    height, width = size
+    smooth = Image.fromarray(attention).resize((width, height), Image.Resampling.BICUBIC)
+    top = len(_WARMTH) - 1
+    levels = np.clip(np.asarray(smooth) * (top / HOTTEST), 0, top).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(_WARMTH[levels]).save(stream, "PNG", compress_level=4)
+    return stream.getvalue()
 
 
 def decode(data: bytes, size: tuple[int, int]) -> Pixels:

@@ -1,33 +1,70 @@
 """Malaria cells as a cloud function: a photo of one red blood cell in, `Infected` or `Normal` out."""
 
+import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flask import Request
-
 from shared import artifacts, endpoint, inputs
+from shared.errors import ServiceError
 from shared.once import Once, warm_up
+from shared.timing import span
 
-PIN = artifacts.read_pin(Path(__file__).with_name("model.json"))
+FOLDER = Path(__file__).parent
+PIN = artifacts.read_pin(FOLDER / "model.json")
 artifacts.prefetch(PIN)  # the download goes on beside the imports that follow
 
-from .classifier import Classifier  # noqa: E402
-
-FIELDS = ("malaria_cell_image", "image")
+from .classifier import Classifier, Diagnosis, Pixels  # noqa: E402
 
 classifier = Once(lambda: artifacts.load(PIN, Classifier))
 warm_up(classifier)
 
 
-def classify(request: Request) -> dict[str, Any]:
-    """What the answer to one image says."""
-    data = inputs.image(request, FIELDS)
+def classify(images: Sequence[bytes], explain: bool) -> list[dict[str, Any] | ServiceError]:
+    """What the answer to each image says, or why there is none."""
     model = classifier()
-    [diagnosis] = model.predict([model.decode(data)])
+    with span("decode"):
+        decoded = [_decoded(model, data) for data in images]
+    with span("predict"):
+        good = [pixels for pixels in decoded if not isinstance(pixels, ServiceError)]
+        found = iter(model.predict(good) if good else ())
+        return [
+            pixels if isinstance(pixels, ServiceError) else _answer(next(found), model, explain)
+            for pixels in decoded
+        ]
+
+
+def _decoded(model: Classifier, data: bytes) -> Pixels | ServiceError:
+    try:
+        return model.decode(data)
+    except ServiceError as error:
+        return error
+
+
+def _answer(diagnosis: Diagnosis, model: Classifier, explain: bool) -> dict[str, Any]:
     probabilities = {label: round(value, 6) for label, value in diagnosis.probabilities.items()}
-    return {"classification": diagnosis.label, "probabilities": probabilities}
+    answer = {"classification": diagnosis.label, "probabilities": probabilities}
+    return answer | ({"explanation": _explanation(diagnosis, model)} if explain else {})
+
+
+def _explanation(diagnosis: Diagnosis, model: Classifier) -> dict[str, Any] | None:
+    """Where the network looked: a picture to lay over the cell, and the numbers it is made of."""
+    if diagnosis.attention is None:
+        return None
+    with span("explain"):
+        picture = base64.b64encode(diagnosis.heatmap(model.size)).decode()
+        return {"heatmap": f"data:image/png;base64,{picture}", "grid": diagnosis.attention.tolist()}
 
 
 predict = endpoint.serve(
-    {"name": "malaria", "version": PIN["version"]}, "/classify", classify, lambda: classifier.ready
+    endpoint.Service(
+        name="malaria",
+        pin=PIN,
+        path="/classify",
+        reader=inputs.Images("malaria_cell_image", "image", alias="b64"),
+        classify=classify,
+        ready=lambda: classifier.ready,
+        key="classification",
+        folder=FOLDER,
+    )
 )

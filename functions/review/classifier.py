@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 
 from shared.errors import ModelUnavailable
 
-from .ngrams import Ngrams
+from .ngrams import Buckets, Ngrams, Span, code_points, token_spans, with_unmarked
 
 Floats = NDArray[np.float64]
 Score = Callable[[Sequence[str]], Floats]
 """Texts to the probability of the second label: float64 of shape (texts,)."""
+
+Explain = Callable[[str], "Explanation"]
+Model = tuple[Score, Explain | None]
+"""What a format's loader gives."""
 
 _REQUIREMENT = {"sklearn": "scikit-learn"}
 
@@ -33,6 +37,29 @@ class Sentiment:
 
     label: str
     probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one token adds to the log-odds; `text` is `[start:end]`, in code points, of the text as sent."""
+
+    text: str
+    start: int
+    end: int
+    log_odds: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The log-odds of the second label, and the parts that they are the sum of.
+
+    `intercept` is what the model says before it reads a word: of a text without tokens, all it says.
+    `tokens` are in the order of the text and do not overlap; they and the intercept sum to `log_odds`.
+    """
+
+    log_odds: float
+    intercept: float
+    tokens: list[Contribution]
 
 
 @dataclass(frozen=True)
@@ -78,6 +105,27 @@ class Linear:
         """Probability of the second label for each text."""
         return logistic(np.array([self.log_odds(text) for text in texts], dtype=np.float64))
 
+    def explain(self, text: str) -> Explanation:
+        """Share out the log-odds among the tokens of `text`, with nothing left over.
+
+        A bucket's term is shared equally among the occurrences of its n-grams, an occurrence's share among
+        the tokens it covers: see `Ngrams.shares`. A token gets its share of the unmarked line too.
+        """
+        codes = with_unmarked(code_points(text))
+        words, chars = map(self._terms, self.scales, self.ngrams.buckets(codes))
+        log_odds = float(self.intercept + words.sum() + chars.sum())
+        spans = token_spans(text)
+        if not spans:
+            return Explanation(log_odds, log_odds, [])
+        shares = self.ngrams.shares(codes, words, chars).reshape(-1, len(spans)).sum(axis=0)
+        return Explanation(log_odds, self.intercept, _contributions(text, spans, shares))
+
+    def _terms(self, scale: float, buckets: Buckets) -> Floats:
+        """What each occurrence of a bucket adds to the log-odds."""
+        distinct, place, counts = np.unique(buckets, return_inverse=True, return_counts=True)
+        step = scale / np.sqrt(max(distinct.size, 1))
+        return np.asarray((self.weights.reshape(-1)[distinct] * step / counts)[place], dtype=np.float64)
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -86,6 +134,7 @@ class Classifier:
     score: Score
     labels: tuple[str, str]
     threshold: float
+    explainer: Explain | None = None
 
     @staticmethod
     def prepare(pin: Mapping[str, Any]) -> None:
@@ -110,7 +159,8 @@ class Classifier:
             raise ModelUnavailable(f"format {kind!r} in model.json: expected one of {list(loaders)}")
         if len(labels) != 2:
             raise ModelUnavailable(f"labels {list(labels)} in model.json: expected two")
-        return cls(loaders[kind](path), labels, float(pin.get("threshold", 0.5)))
+        score, explainer = loaders[kind](path)
+        return cls(score, labels, float(pin.get("threshold", 0.5)), explainer)
 
     def sample(self) -> str:
         """Something to predict on."""
@@ -119,6 +169,10 @@ class Classifier:
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
         """One `Sentiment` per text, in order."""
         return [self._sentiment(float(p)) for p in self.score(texts)] if len(texts) else []
+
+    def explain(self, text: str) -> Explanation | None:
+        """Which tokens of `text` speak for the second label, and how much; None for a `joblib` model."""
+        return self.explainer(text) if self.explainer else None
 
     def _sentiment(self, second: float) -> Sentiment:
         probabilities = dict(zip(self.labels, (1 - second, second), strict=True))
@@ -130,9 +184,20 @@ def logistic(log_odds: Floats) -> Floats:
     return np.asarray(np.exp(-np.logaddexp(0, -log_odds)), dtype=np.float64)
 
 
-def _load_linear(path: Path) -> Score:
+def _contributions(text: str, spans: Sequence[Span], shares: Floats) -> list[Contribution]:
+    """The tokens of these spans; those that share a character of `text` are given as one."""
+    starts, ends = np.array(spans).T
+    first = np.flatnonzero(np.concatenate([[True], starts[1:] >= ends[:-1]]))
+    last = np.append(first[1:], starts.size) - 1
+    sums = np.add.reduceat(shares, first)
+    merged = zip(starts[first].tolist(), ends[last].tolist(), sums.tolist(), strict=True)
+    return [Contribution(text[start:end], start, end, share) for start, end, share in merged]
+
+
+def _load_linear(path: Path) -> Model:
     try:
-        return Linear.read(path).score
+        linear = Linear.read(path)
+        return linear.score, linear.explain
     except FileNotFoundError as error:
         raise ModelUnavailable(f"no model file at {path}") from error
     except Exception as error:
@@ -142,7 +207,7 @@ def _load_linear(path: Path) -> Score:
         ) from error
 
 
-def _load_joblib(path: Path) -> Score:
+def _load_joblib(path: Path) -> Model:
     """A pipeline that takes texts, or a pair (vectoriser, classifier)."""
     loaded = _unpickle(path)
     vectoriser, model = loaded if _is_pair(loaded) else (None, loaded)
@@ -158,7 +223,7 @@ def _load_joblib(path: Path) -> Score:
         inputs = vectoriser.transform(texts) if vectoriser is not None else texts
         return _second_class(model, inputs)
 
-    return score
+    return score, None
 
 
 def _is_pair(loaded: Any) -> bool:

@@ -1,32 +1,56 @@
 """Movie reviews as a cloud function: a review in one of five languages in, `Positive` or `Negative` out."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flask import Request
-
 from shared import artifacts, endpoint, inputs
 from shared.once import Once, warm_up
+from shared.timing import span
 
-PIN = artifacts.read_pin(Path(__file__).with_name("model.json"))
+FOLDER = Path(__file__).parent
+PIN = artifacts.read_pin(FOLDER / "model.json")
 artifacts.prefetch(PIN)  # the download goes on beside the imports that follow
 
 from .classifier import Classifier  # noqa: E402
-
-FIELDS = ("movie_review", "text")
 
 classifier = Once(lambda: artifacts.load(PIN, Classifier))
 warm_up(classifier)
 
 
-def classify(request: Request) -> dict[str, Any]:
-    """What the answer to one review says."""
-    review = inputs.text(request, FIELDS)
-    [sentiment] = classifier().predict([review])
-    probabilities = {label: round(value, 6) for label, value in sentiment.probabilities.items()}
-    return {"review_sentiment": sentiment.label, "probabilities": probabilities}
+def classify(reviews: Sequence[str], explain: bool) -> list[dict[str, Any]]:
+    """What the answer to each review says."""
+    model = classifier()
+    answers = []
+    with span("predict"):
+        for review, sentiment in zip(reviews, model.predict(reviews), strict=True):
+            probabilities = {label: round(value, 6) for label, value in sentiment.probabilities.items()}
+            answer: dict[str, Any] = {
+                "review_sentiment": sentiment.label,
+                "probabilities": probabilities,
+            }
+            if explain:
+                answer["explanation"] = _explanation(model, review)
+            answers.append(answer)
+    return answers
+
+
+def _explanation(model: Classifier, review: str) -> dict[str, Any] | None:
+    with span("explain"):
+        explanation = model.explain(review)
+        return asdict(explanation) if explanation else None
 
 
 predict = endpoint.serve(
-    {"name": "review", "version": PIN["version"]}, "/predict", classify, lambda: classifier.ready
+    endpoint.Service(
+        name="review",
+        pin=PIN,
+        path="/predict",
+        reader=inputs.Texts("movie_review", "text"),
+        classify=classify,
+        ready=lambda: classifier.ready,
+        key="review_sentiment",
+        folder=FOLDER,
+    )
 )

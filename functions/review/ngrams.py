@@ -16,8 +16,10 @@ with such letters is followed by the same line without them: its n-grams are fea
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,9 @@ from numpy.typing import NDArray
 Codes = NDArray[np.uint32]
 Hashes = NDArray[np.uint64]
 Buckets = NDArray[np.uint32]
+Floats = NDArray[np.float64]
+Span = tuple[int, int]
+"""Start and end of a part of a text, in code points."""
 
 _PRIME = 0x9E3779B97F4A7C15
 _INVERSE = pow(_PRIME, -1, 1 << 64)
@@ -37,6 +42,13 @@ _WORD = rf"{_LETTERS}(?:['-]{_LETTERS})*"
 _EMOTICON = r"[:;=]'?-?[()\[\]dpo/\\|*3]+(?!\w)|<3"
 _TOKEN = re.compile(rf"{_WORD}|{_EMOTICON}|[^\s\w]")
 _PLAIN = str.maketrans({"_": " ", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
+
+# Pieces of a text that can be rewritten one by one: a character reference ends before the next `&`, and no
+# character below U+0300 is composed with the one before it.
+_REFERENCE = re.compile("&[^&]*")
+_CLUSTER = re.compile("[\0-\u02ff]?[^\0-\u02ff]+")
+_MARKED = re.compile("[^\0-\u02ff]{1000,}")
+_LONGER = re.compile("\u0130")  # the one letter whose lower case is two
 
 
 def _powers(base: int, count: int) -> Hashes:
@@ -64,8 +76,78 @@ def clean(text: str) -> str:
         text = html.unescape(text)
     if "<" in text:
         text = _TAG.sub(" ", text)
-    text = unicodedata.normalize("NFC", text).lower().translate(_PLAIN)
+    text = _composed(text).lower().translate(_PLAIN)
     return " ".join(_TOKEN.findall(text))
+
+
+def _composed(text: str) -> str:
+    """NFC, without the quadratic time that `unicodedata` takes to order thousands of marks in a row."""
+    if len(text) > 5_000 and not text.isascii():
+        text = _MARKED.sub(_ordered, text)
+    return unicodedata.normalize("NFC", text)
+
+
+def _ordered(run: re.Match[str]) -> str:
+    """Decomposed, and marks sorted by their class and stably: the canonical order of UAX 15."""
+    letters = "".join(unicodedata.normalize("NFD", letter) for letter in run[0])
+    marks = groupby(letters, key=lambda letter: unicodedata.combining(letter) > 0)
+    return "".join("".join(sorted(group, key=unicodedata.combining)) for _, group in marks)
+
+
+def token_spans(text: str) -> list[Span]:
+    """Where in `text` each token of `clean(text)` comes from, in their order.
+
+    What is rewritten as one has one span: all of `&amp;`, or of letters that NFC composes or reorders.
+    So tokens may share characters, as the two that NFC makes of U+0958 do, but they never cross.
+    """
+    traced = _Traced(text, [(place, place + 1) for place in range(len(text))])
+    if "&" in text:
+        traced = traced.sub(_REFERENCE, html.unescape)
+    if "<" in traced.text:
+        traced = traced.sub(_TAG, lambda _: " ")
+    if not unicodedata.is_normalized("NFC", traced.text):
+        traced = traced.sub(_CLUSTER, _composed)
+    traced = traced.sub(_LONGER, str.lower)
+    tokens = _TOKEN.finditer(traced.text.lower().translate(_PLAIN))
+    return [traced.span(token.start(), token.end()) for token in tokens]
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """A rewritten text, and for each of its characters the span of the first text it stands for."""
+
+    text: str
+    spans: list[Span]
+
+    def span(self, start: int, end: int) -> Span:
+        """The span of several characters."""
+        return self.spans[start][0], self.spans[end - 1][1]
+
+    def sub(self, pattern: re.Pattern[str], rewrite: Callable[[str], str]) -> "_Traced":
+        """`pattern.sub` with a `rewrite` from string to string."""
+        texts, spans, done = [], [], 0
+        for match in pattern.finditer(self.text):
+            old, new = match[0], rewrite(match[0])
+            if new != old:
+                head, tail = _unchanged(old, new)
+                start, end = match.start() + head, match.end() - tail
+                middle = new[head : len(new) - tail]
+                texts += [self.text[done:start], middle]
+                spans += self.spans[done:start] + [self.span(start, end)] * len(middle)
+                done = end
+        return _Traced("".join([*texts, self.text[done:]]), spans + self.spans[done:])
+
+
+def _unchanged(old: str, new: str) -> Span:
+    """How many characters at the head and at the tail of `old` stay, one at least between them being new."""
+    most = max(min(len(old), len(new)) - 1, 0)
+    tail = min(_common(old[::-1], new[::-1]), most)
+    return min(_common(old, new), most - tail), tail
+
+
+def _common(one: str, other: str) -> int:
+    """Length of what both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def code_points(text: str) -> Codes:
@@ -139,6 +221,19 @@ class Ngrams:
         chars = [_windows(sums, sums[n:], inverses) for n in self.chars]
         return self._spread(words, table=0), self._spread(chars, table=1)
 
+    def shares(self, codes: Codes, words: Floats, chars: Floats) -> Floats:
+        """Sum up by word what n-grams are worth: `words` and `chars`, a value for each of `buckets(codes)`.
+
+        The result has shape (words of the line,) and the sum of all the values. A word n-gram gives equal
+        parts to its words, a character n-gram to its characters but spaces: they belong to their word. One
+        of nothing but spaces, as where a word is a mark alone and the line unmarked, is the word's after it.
+        """
+        letters = codes != _SPACE
+        count = codes.size - np.count_nonzero(letters) - 1
+        word = np.minimum(np.cumsum(~letters), count) - 1
+        parts = np.bincount(word, _parts(chars, letters, self.chars), minlength=count)
+        return parts + _parts(words, np.ones(count, dtype=bool), self.words)
+
     def _spread(self, hashes: list[Hashes], table: int) -> Buckets:
         """The finaliser of splitmix64 (Steele et al. 2014), its top bits, behind the table's offset."""
         mixed = np.concatenate(hashes)
@@ -153,6 +248,24 @@ class Ngrams:
 def _windows(starts: Hashes, ends: Hashes, unshift: Hashes) -> Hashes:
     """Hashes of the substrings between paired prefix sums; there are as many as `ends`."""
     return (ends - starts[: ends.size]) * unshift[: ends.size]
+
+
+def _parts(values: Floats, takes: NDArray[np.bool_], orders: tuple[int, ...]) -> Floats:
+    """Give what each n-gram is worth in equal parts to those of its places that take any, else to its first.
+
+    `values` are order by order and from left to right, `takes` and the result have a place for each unit.
+    """
+    found = np.zeros(takes.size)
+    for n in orders:
+        count = max(takes.size - n + 1, 0)
+        here, values = values[:count], values[count:]
+        taking = [takes[place : place + count] for place in range(n)]
+        among = np.sum(taking, axis=0, dtype=np.int64)
+        part = here / np.maximum(among, 1)
+        for place in range(n):
+            found[place : place + count] += part * taking[place]
+        found[:count] += here * (among == 0)
+    return found
 
 
 def _distinct(buckets: Buckets) -> Buckets:

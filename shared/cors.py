@@ -1,0 +1,45 @@
+"""Which web pages of other origins may read the answers: `ALLOWED_ORIGINS`."""
+
+import os
+import re
+from collections.abc import Mapping
+
+MAX_AGE = 7200  # seconds; browsers keep a preflight's answer no longer
+
+
+def _origins(value: str) -> frozenset[str]:
+    origins = frozenset(origin.strip() for origin in value.split(",") if origin.strip())
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
+            raise ValueError(
+                f"ALLOWED_ORIGINS: expected * or origins such as https://example.org, got {origin!r}"
+            )
+    return origins
+
+
+ORIGINS = _origins(os.environ.get("ALLOWED_ORIGINS", ""))
+
+
+def headers(request: Mapping[str, str], allow: str, origins: frozenset[str] = ORIGINS) -> dict[str, str]:
+    """The headers that let the page that asks read the answer; `Vary` alone where it may not.
+
+    Args:
+        request: the request's headers.
+        allow: the methods of the path, for a preflight.
+        origins: those allowed.
+    """
+    if not origins:
+        return {}
+    origin = request.get("Origin", "")
+    found = {} if "*" in origins else {"Vary": "Origin"}
+    if not origin or not origins & {origin, "*"}:
+        return found
+    allowed = "*" if "*" in origins else origin
+    found["Access-Control-Allow-Origin"] = allowed
+    found["Access-Control-Expose-Headers"] = "Server-Timing, Retry-After"
+    found["Timing-Allow-Origin"] = allowed
+    if "Access-Control-Request-Method" in request:
+        found["Access-Control-Allow-Methods"] = allow
+        found["Access-Control-Allow-Headers"] = "Content-Type, Authorization, traceparent"
+        found["Access-Control-Max-Age"] = str(MAX_AGE)
+    return found
