@@ -1,0 +1,577 @@
+"""The pages, in a real browser on a real process. Every visit also checks that nothing left the origin."""
+
+import csv
+import importlib.util
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cells
+import pytest
+from conftest import ROOT
+
+EXAMPLES = ROOT / "models" / "malaria" / "examples"
+INFECTED, NORMAL = EXAMPLES / "infected.png", EXAMPLES / "normal.png"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+NAMES = ("malaria", "review")
+
+# Files into the page as a drop or a paste brings them.
+DELIVER = """([type, carrier, files]) => {
+    const data = new DataTransfer();
+    for (const [name, type, bytes] of files) {
+        data.items.add(new File([new Uint8Array(bytes)], name, {type}));
+    }
+    const init = {bubbles: true, cancelable: true, [carrier]: data};
+    const event = type === "drop" ? new DragEvent(type, init) : new ClipboardEvent(type, init);
+    document.querySelector("#drop").dispatchEvent(event);
+}"""
+
+
+class Visit:
+    """A page of one function in a fresh profile, and what it did."""
+
+    def __init__(self, browser, server, options):
+        self.server = server
+        self.context = browser.new_context(**options)
+        self.context.set_default_timeout(60_000)
+        self.page = self.context.new_page()
+        self.requests, self.complaints = [], []
+        self.page.on("request", self._asked)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._heard)
+
+    def _asked(self, request):
+        self.requests.append(request)
+
+    def _heard(self, message):
+        # A refused request is told by the page; the browser repeats it here.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    def posts(self):
+        return [request for request in self.requests if request.method == "POST"]
+
+    def close(self):
+        self.context.close()
+        elsewhere = [
+            request.url
+            for request in self.requests
+            if not request.url.startswith((self.server.url, "data:", f"blob:{self.server.url}"))
+        ]
+        assert not self.complaints
+        assert not elsewhere
+
+
+@pytest.fixture
+def visit(browser, start):
+    """Start a function and open its page, which may not break its policy, raise, or ask another origin."""
+    visits = []
+
+    def visit(name, environment=None, path="/", **options):
+        server = start(ROOT / "functions" / name / "main.py", **(environment or {}))
+        visits.append(Visit(browser, server, options))
+        visits[-1].page.goto(server.url + path)
+        return visits[-1]
+
+    yield visit
+    for opened in visits:
+        opened.close()
+
+
+def upload(name, data, kind="image/png"):
+    return {"name": name, "mimeType": kind, "buffer": data}
+
+
+def choose(page, *files):
+    page.set_input_files("#choose", list(files))
+
+
+def done(page):
+    """Wait until the page has said what came of it; returns the words for a screen reader."""
+    page.wait_for_selector("#news[data-kind=done], #news[data-kind=error]", state="attached")
+    return page.inner_text("#news")
+
+
+def rows(page):
+    """What the table's rows say, cell for cell."""
+    script = "rows => rows.map(row => [...row.cells].slice(1).map(cell => cell.textContent.trim()))"
+    return page.eval_on_selector_all("tbody tr", script)
+
+
+def number(text):
+    return float(text.replace("\u2212", "-"))
+
+
+def heat(page):
+    """How visible the heatmap is, once it has faded in or out."""
+    return page.eval_on_selector(
+        ".heat",
+        """async (image) => {
+            await Promise.allSettled(image.getAnimations().map((one) => one.finished));
+            return Number(getComputedStyle(image).opacity);
+        }""",
+    )
+
+
+def test_a_chosen_cell_gets_its_label_and_on_focus_its_heatmap(visit):
+    page = visit("malaria").page
+    choose(page, INFECTED)
+    said = done(page)
+    assert said.startswith("infected.png: Infected")
+    assert page.inner_text(".verdict") == "Infected"
+    assert heat(page) == 0
+    page.focus("button.cell")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('button.cell')")
+    assert heat(page) == 1
+    assert page.eval_on_selector(".heat", "image => image.naturalWidth") > 0
+    boxes = page.eval_on_selector_all(
+        ".cell img", "images => images.map(image => JSON.stringify(image.getBoundingClientRect()))"
+    )
+    assert boxes[0] == boxes[1]
+
+
+def test_a_cell_dropped_or_pasted_is_answered(visit):
+    page = visit("malaria").page
+    for event, carrier in (("drop", "dataTransfer"), ("paste", "clipboardData")):
+        name = f"by-{event}.png"
+        page.evaluate(DELIVER, [event, carrier, [[name, "image/png", list(NORMAL.read_bytes())]]])
+        assert done(page).startswith(f"{name}: Normal")
+        page.evaluate("tell('')")
+
+
+def test_the_drawn_examples_get_their_label_and_the_figures_are_the_pinned_ones(visit):
+    page = visit("malaria").page
+    pin = json.loads((ROOT / "functions" / "malaria" / "model.json").read_text())
+    page.wait_for_selector("#figures dd")
+    assert pin["version"] in page.inner_text("#version")
+    assert f"{pin['metrics']['auroc']:.3f}" in page.inner_text("#figures")
+    for button in page.query_selector_all("[data-file]"):
+        button.click()
+        said = done(page)
+        assert ("Normal" if "normal" in button.get_attribute("data-file") else "Infected") in said
+        page.evaluate("tell('')")
+
+
+def test_the_first_answer_is_told_to_be_a_cold_start_and_the_next_is_not(visit):
+    page = visit("malaria").page
+    choose(page, NORMAL)
+    done(page)
+    assert "cold start" in page.inner_text("#timing")
+    page.evaluate("tell('')")
+    choose(page, NORMAL)
+    done(page)
+    assert page.inner_text("#timing").startswith("Answered in")
+    assert "cold start" not in page.inner_text("#timing")
+
+
+def test_a_batch_is_counted_sorted_and_downloaded_and_a_broken_file_harms_no_other(visit):
+    page = visit("malaria").page
+    names = ["c.png", "=cmd|' /C calc'!A0.png", 'a "quoted", name.png', "b.svg"]
+    contents = [INFECTED.read_bytes(), NORMAL.read_bytes(), INFECTED.read_bytes(), SVG]
+    choose(page, *map(upload, names, contents))
+    assert done(page) == "2 infected, 1 normal, 1 failed"
+    assert page.inner_text("#counts") == "2 infected \u00b7 1 normal \u00b7 1 failed"
+    assert [row[0] for row in rows(page)] == names
+    assert [row[1].split(":")[0] for row in rows(page)] == ["Infected", "Normal", "Infected", "Failed"]
+    assert "expected a PNG, JPEG, WEBP, BMP, GIF or TIFF image" in rows(page)[3][1]
+
+    page.click("th button:text('File')")
+    assert page.get_attribute("th:nth-child(2)", "aria-sort") == "ascending"
+    ascending = [row[0] for row in rows(page)]
+    assert sorted(ascending) == sorted(names)
+    assert ascending.index("b.svg") < ascending.index("c.png")
+    page.click("th button:text('File')")
+    assert [row[0] for row in rows(page)] == ascending[::-1]
+    page.click("th button:text('File')")
+    assert [row[0] for row in rows(page)] == names
+    page.click("th button:text('Probability')")
+    assert [row[0] for row in rows(page)][:2] == ["b.svg", names[1]]
+
+    with page.expect_download() as download:
+        page.click("#csv")
+    text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [line["file"] for line in table] == [names[0], "'" + names[1], *names[2:]]
+    assert [line["result"] for line in table] == ["infected", "normal", "infected", "failed"]
+    assert float(table[0]["probability_infected"]) > 0.5 > float(table[1]["probability_infected"])
+    assert not table[3]["probability_infected"]
+    assert "expected a PNG" in table[3]["error"]
+
+
+def test_more_images_than_a_request_holds_go_in_several_and_keep_their_order(visit):
+    visited = visit("malaria")
+    page = visited.page
+    files = [(f"{index}.png", INFECTED if index % 3 else NORMAL) for index in range(40)]
+    choose(page, *(upload(name, path.read_bytes()) for name, path in files))
+    assert done(page) == "26 infected, 14 normal, 0 failed"
+    assert len(visited.posts()) == 2
+    expected = [[name, "Infected" if path == INFECTED else "Normal"] for name, path in files]
+    assert [row[:2] for row in rows(page)] == expected
+
+
+def test_a_file_over_the_limit_of_a_request_fails_alone(visit):
+    visited = visit("malaria", {"MAX_BODY_MB": "1"})
+    page = visited.page
+    large = cells.encode(cells.draw(True, 3).resize((700, 700)), "BMP")
+    medium = cells.encode(cells.draw(True, 3).resize((450, 450)), "BMP")
+    assert len(large) > 1_000_000 > len(medium) > 500_000
+    files = {"large.bmp": large, "one.bmp": medium, "two.bmp": medium}
+    choose(page, *(upload(name, data, "image/bmp") for name, data in files.items()))
+    done(page)
+    assert "expected less than 1.0 MB" in rows(page)[0][1]
+    assert [row[1] for row in rows(page)][1:] == ["Infected", "Infected"]
+    assert len(visited.posts()) == 2
+
+
+def test_an_svg_is_refused_in_the_words_of_the_service(visit):
+    page = visit("malaria").page
+    choose(page, upload("drawing.svg", SVG, "image/svg+xml"))
+    assert "drawing.svg\u201d: expected a PNG, JPEG, WEBP, BMP, GIF or TIFF image" in done(page)
+    assert page.is_hidden("#result")
+
+
+def test_without_its_model_the_page_counts_down_tries_once_more_and_says_so(visit, tmp_path):
+    visited = visit("review", {"MODEL_STORE": str(tmp_path)})
+    page = visited.page
+    page.click("[data-text][lang=pcm]")
+    page.wait_for_selector("#news:has-text('Trying again in')")
+    assert done(page).startswith("The model is not available at the moment; try again shortly.")
+    assert len(visited.posts()) == 2
+    assert page.is_visible("#news button:text('Try again')")
+
+
+def test_a_model_that_wakes_up_meanwhile_answers_by_itself(visit):
+    page = visit("malaria").page
+    asked = []
+
+    def asleep_at_first(route):
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, json={"detail": "it sleeps"})
+
+    page.route("**/classify**", asleep_at_first)
+    choose(page, INFECTED, NORMAL)
+    assert done(page) == "1 infected, 1 normal, 0 failed"
+    assert len(asked) == 2
+
+
+def test_a_failure_before_the_service_is_told_too(visit):
+    page = visit("review").page
+    page.route("**/predict", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    page.fill("#text", "A film")
+    page.click("form button")
+    assert done(page).startswith("The server answered 502, and not why.")
+
+
+def test_a_model_that_cannot_explain_itself_is_said_to_be_one(visit):
+    page = visit("malaria").page
+    answer = {"error": "0", "classification": "Infected", "probabilities": {"Infected": 0.9, "Normal": 0.1}}
+    page.route("**/classify**", lambda route: route.fulfill(json={**answer, "explanation": None}))
+    choose(page, INFECTED)
+    assert done(page).startswith("infected.png: Infected")
+    assert "This model cannot explain its answers." in page.inner_text("#result")
+    assert page.query_selector(".heat") is None
+    page = visit("review").page
+    answer = {"review_sentiment": "Positive", "probabilities": {"Positive": 0.9, "Negative": 0.1}}
+    page.route("**/predict", lambda route: route.fulfill(json={**answer, "explanation": None}))
+    page.fill("#text", "A wonderful film")
+    page.click("form button")
+    done(page)
+    assert "This model cannot explain its answers." in page.inner_text("#result")
+    assert page.inner_text("#words") == "A wonderful film"
+
+
+def test_a_service_out_of_reach_is_told_as_such_and_can_be_tried_again(visit):
+    visited = visit("malaria")
+    page = visited.page
+    page.wait_for_selector("#figures dd")
+    visited.context.set_offline(True)
+    choose(page, INFECTED, NORMAL)
+    assert "The service could not be reached" in done(page)
+    assert [row[1].split(":")[0] for row in rows(page)] == ["Failed", "Failed"]
+    visited.context.set_offline(False)
+    page.click("#news button")
+    page.wait_for_selector("#news[data-kind=done]", state="attached")
+    assert [row[1] for row in rows(page)] == ["Infected", "Normal"]
+
+
+def test_the_words_of_a_review_and_the_start_add_up_to_its_log_odds(visit):
+    page = visit("review").page
+    page.fill("#text", "The plot is boring, but I loved\nthe music :) and the acting!")
+    page.click("form button")
+    done(page)
+    titles = page.eval_on_selector_all("#words .word", "words => words.map(word => word.title)")
+    words = [number(title.split()[0]) for title in titles]
+    start, together, total = (
+        number(part.split()[-1].rstrip(".,:"))
+        for part in page.inner_text("#sum").replace(":", ",").split(", ")[:3]
+    )
+    assert together == pytest.approx(sum(words), abs=0.0006 * len(words))
+    assert total == pytest.approx(start + together, abs=0.002)
+    shown = page.eval_on_selector("#words", "words => words.textContent")
+    assert shown == page.input_value("#text")
+    for word in page.query_selector_all("#words .word"):
+        line = word.evaluate("word => getComputedStyle(word).textDecorationLine")
+        assert (line == "underline") == word.get_attribute("title").startswith("\u2212")
+
+
+def test_the_tint_falls_on_the_right_words_behind_emoji_and_markup_stays_text(visit):
+    page = visit("review").page
+    text = "🎬🔥 <img src=x onerror=alert(1)> Ọ̀rọ̀ wonderful film 👍"
+    page.fill("#text", text)
+    page.click("form button")
+    done(page)
+    words = page.eval_on_selector_all("#words .word", "words => words.map(word => word.textContent)")
+    assert "wonderful" in words
+    assert "film" in words
+    assert page.eval_on_selector("#words", "words => words.textContent") == text
+    assert page.query_selector("#words img") is None
+
+
+def test_the_example_of_each_language_is_one_click_away(visit):
+    page = visit("review").page
+    meant = {"en": "Positive", "pcm": "Negative", "ha": "Positive", "ig": "Negative", "yo": "Positive"}
+    for language, label in meant.items():
+        page.click(f"[data-text][lang={language}]")
+        assert done(page).split(",")[0] == label
+        assert page.get_attribute("#words", "lang") == page.get_attribute("#text", "lang") == language
+        assert page.query_selector("#words .word")
+        page.evaluate("tell('')")
+    page.press("#text", "a")
+    assert page.get_attribute("#text", "lang") is None
+
+
+def test_a_blank_review_is_refused_in_the_words_of_the_service(visit):
+    page = visit("review").page
+    page.click("form button")
+    assert "blank" in done(page)
+    assert page.get_attribute("#news", "data-kind") == "error"
+
+
+def tab_to(page, selector, limit=40):
+    for _ in range(limit):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"the keyboard does not get to {selector}")
+
+
+def test_the_malaria_page_works_by_keyboard_alone(visit):
+    page = visit("malaria").page
+    tab_to(page, "#choose")
+    tab_to(page, "[data-file]")
+    page.keyboard.press("Enter")
+    done(page)
+    tab_to(page, "button.cell")
+    assert heat(page) == 1
+    page.keyboard.press("Enter")
+    assert page.get_attribute("button.cell", "aria-pressed") == "true"
+    tab_to(page, "input[name=call]")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#call").startswith("import requests")
+    tab_to(page, "#copy")
+
+
+def test_a_table_is_sorted_by_keyboard_and_the_focus_stays(visit):
+    page = visit("malaria").page
+    choose(page, INFECTED, NORMAL)
+    done(page)
+    tab_to(page, "th:nth-child(4) button")
+    page.keyboard.press("Enter")
+    assert [row[0] for row in rows(page)] == ["normal.png", "infected.png"]
+    page.keyboard.press("Enter")
+    assert [row[0] for row in rows(page)] == ["infected.png", "normal.png"]
+
+
+def test_the_review_page_works_by_keyboard_alone(visit):
+    page = visit("review").page
+    tab_to(page, "#text")
+    page.keyboard.type("I loved this wonderful film")
+    page.keyboard.press("Control+Enter")
+    assert done(page).startswith("Positive")
+    tab_to(page, "#numbers")
+    page.keyboard.press("Space")
+    shown = page.eval_on_selector("#words .word", "word => getComputedStyle(word, '::after').content")
+    assert shown.strip('"')[0] in "+\u2212"
+
+
+def test_no_page_scrolls_sideways_on_a_phone(visit):
+    phone = {
+        "viewport": {"width": 320, "height": 640},
+        "is_mobile": True,
+        "has_touch": True,
+        "device_scale_factor": 2,
+    }
+    width = "document.documentElement.scrollWidth"
+    page = visit("malaria", **phone).page
+    assert page.get_attribute("#photo", "capture") == "environment"
+    assert page.is_visible("label[for=photo]")
+    assert page.evaluate(width) == 320
+    choose(page, INFECTED)
+    done(page)
+    assert page.evaluate(width) == 320
+    page.tap("button.cell")
+    assert heat(page) == 1
+    page.evaluate("tell('')")
+    name = "a-rather-long-name_of_one_file_from_a_microscope_2026-11-22.png"
+    choose(page, upload(name, INFECTED.read_bytes()), upload("b.svg", SVG))
+    done(page)
+    assert page.evaluate(width) == 320
+    page = visit("review", **phone).page
+    page.fill("#text", "Wonderful! " + "a" * 300)
+    page.tap("form button")
+    done(page)
+    page.check("#numbers")
+    assert page.evaluate(width) == 320
+
+
+def copied(visited, kind):
+    page = visited.page
+    page.check(f"input[value={kind}]", force=True)
+    page.evaluate("navigator.clipboard.writeText('')")
+    page.click("#copy")
+    page.wait_for_selector("#copy:text('Copied')")
+    page.wait_for_selector("#copy:text-is('Copy')")
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+@pytest.fixture
+def asked(visit, tmp_path):
+    """A page of either function that has answered, with the clipboard allowed and its files in `tmp_path`."""
+
+    def asked(name):
+        visited = visit(name, permissions=["clipboard-read", "clipboard-write"])
+        if name == "malaria":
+            paths = [tmp_path / "it's; a, cell.png", tmp_path / "second.png"]
+            for path, source in zip(paths, (INFECTED, NORMAL), strict=True):
+                path.write_bytes(source.read_bytes())
+            choose(visited.page, *paths)
+        else:
+            visited.page.fill("#text", 'It\'s a "wonderful" film,\n\\really\\ & $HOME `ls` 100 % ọ̀')
+            visited.page.click("form button")
+        done(visited.page)
+        return visited
+
+    return asked
+
+
+def labels(answer):
+    """Each label of an answer with its per cent, after a look that the answer explains itself."""
+    found = []
+    for one in answer.get("predictions", [answer]):
+        assert one["explanation"]
+        label, probabilities = one.get("classification") or one["review_sentiment"], one["probabilities"]
+        found.append((label, f"{100 * probabilities.get('Infected', probabilities[label]):.1f}"))
+    return found
+
+
+def shown(visited):
+    """The same, as the page shows it."""
+    page = visited.page
+    found = [row[1:] for row in rows(page)] or [
+        [page.inner_text("#verdict"), page.inner_text("#probability")]
+    ]
+    return [(label, probability.split("\u00a0")[0]) for label, probability in found]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
+def test_the_curl_call_that_is_copied_works_when_run(asked, tmp_path, name):
+    visited = asked(name)
+    call = copied(visited, "curl")
+    assert visited.page.inner_text("#call") == call
+    run = subprocess.run(["sh", "-c", call], cwd=tmp_path, capture_output=True, check=True, timeout=120)
+    assert labels(json.loads(run.stdout)) == shown(visited)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.skipif(not importlib.util.find_spec("requests"), reason="requests is not installed")
+def test_the_python_call_that_is_copied_works_when_run(asked, tmp_path, name):
+    visited = asked(name)
+    call = copied(visited, "python").replace("print(answer.json())", "print(answer.text)")
+    command = [sys.executable, "-c", call]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=120)
+    assert labels(json.loads(run.stdout)) == shown(visited)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_javascript_call_that_is_copied_works_when_run(asked, name):
+    visited = asked(name)
+    call = copied(visited, "javascript").replace("console.log(", "return (")
+    chosen = "{files: cells.map((cell) => cell.file)}" if name == "malaria" else "null"
+    answer = visited.page.evaluate(f"(async () => {{ const input = {chosen}; {call} }})()")
+    assert labels(answer) == shown(visited)
+
+
+def test_below_a_prefix_the_page_asks_below_the_prefix(visit):
+    visited = visit("malaria")
+    page = visited.page
+
+    asked = []
+
+    def stripped(route):
+        asked.append(route.request.url.removeprefix(visited.server.url))
+        route.continue_(url=visited.server.url + (asked[-1].removeprefix("/malaria") or "/"))
+
+    page.route("**/*", stripped)
+    for prefix in ("/malaria", "/malaria/"):
+        asked.clear()
+        page.goto(visited.server.url + prefix)
+        choose(page, NORMAL)
+        assert done(page).startswith("normal.png: Normal")
+        assert asked == [prefix, "/malaria/", "/malaria/classify?explain=1"]
+        assert f"{visited.server.url}/malaria/classify" in page.inner_text("#call")
+
+
+@pytest.fixture(scope="module")
+def axe():
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None:
+        pytest.skip("axe-core-python is not installed")
+    return (Path(found.origin).parent / "axe.min.js").read_text()
+
+
+def barriers(page, axe):
+    """The serious and critical violations axe finds, each with the elements it means."""
+    page.evaluate(axe)
+    violations = page.evaluate("axe.run()")["violations"]
+    return [
+        (found["id"], found["impact"], [node["html"] for node in found["nodes"]])
+        for found in violations
+        if found["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier_on_the_malaria_page(visit, axe, scheme):
+    page = visit("malaria", color_scheme=scheme, reduced_motion="reduce").page
+    page.wait_for_selector("#figures dd")
+    assert barriers(page, axe) == []
+    choose(page, INFECTED)
+    done(page)
+    assert barriers(page, axe) == []
+    for files in ([upload("b.svg", SVG)], [upload("a.png", NORMAL.read_bytes()), upload("b.svg", SVG)]):
+        page.evaluate("tell('')")
+        choose(page, *files)
+        done(page)
+        assert barriers(page, axe) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier_on_the_review_page(visit, axe, scheme):
+    page = visit("review", color_scheme=scheme, reduced_motion="reduce").page
+    page.wait_for_selector("#figures dd")
+    assert barriers(page, axe) == []
+    page.fill("#text", "A terrible waste of time, but the music is wonderful.")
+    page.click("form button")
+    done(page)
+    assert barriers(page, axe) == []
+    page.check("#numbers")
+    assert barriers(page, axe) == []
