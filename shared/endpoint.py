@@ -160,13 +160,13 @@ def _respond(routes: Mapping[str, Mapping[str, Handler]], request: Request, fact
     try:
         methods = routes.get(request.path)
         if methods is None:
-            raise NotFound(f"expected one of the paths {', '.join(routes)}; got {request.path}")
+            raise NotFound(f"expected one of the paths {', '.join(routes)}; got {request.path[:100]}")
         if request.method == "OPTIONS":
             return Response(status=204, headers={"Allow": _allow(methods)})
         method = "GET" if request.method == "HEAD" else request.method
         if method not in methods:
             allow = _allow(methods)
-            raise MethodNotAllowed(f"expected {allow} for {request.path}; got {request.method}", allow)
+            raise MethodNotAllowed(f"expected {allow} for {request.path}; got {request.method[:20]}", allow)
         return methods[method](request, facts)
     except ServiceError as error:
         # The one request that made the attempt logs why it failed.
@@ -244,12 +244,12 @@ def _log(
     request: Request, response: Response, seconds: float, spans: Mapping[str, float], facts: Answer
 ) -> None:
     """One line for the request. Never what it brought."""
-    status = response.status_code
+    status, path = response.status_code, request.path[:300]
     severity = "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO"
-    said = facts.pop("cause", None) or ", ".join(str(label) for label in facts.get("labels", []))
+    said = facts.pop("cause", None) or ", ".join(filter(None, facts.get("labels", [])))
     http = {
         "requestMethod": request.method,
-        "requestUrl": request.path,
+        "requestUrl": path,
         "status": status,
         "requestSize": str(request.content_length or 0),
         "responseSize": str(response.content_length or 0),
@@ -258,7 +258,7 @@ def _log(
     }
     logs.write(
         severity,
-        f"{request.method} {request.path} {status} {1000 * seconds:.1f} ms {said}".rstrip(),
+        f"{request.method[:20]} {path} {status} {1000 * seconds:.1f} ms {said}".rstrip(),
         httpRequest=http,
         milliseconds={name: round(1000 * value, 2) for name, value in spans.items()},
         **facts,

@@ -69,7 +69,7 @@ class Reader:
         if request.mimetype in self.forms:
             found = self.form(request)
             if not found:
-                sent = ", ".join([*request.files, *request.form]) or "none"
+                sent = ", ".join([*request.files, *request.form])[:200] or "none"
                 raise BadRequest(f"expected {self.what} in the form field {self.named}; fields sent: {sent}")
             asked = Asked(found, len(found) > 1, explain)
         elif request.mimetype == "application/json":
