@@ -47,6 +47,8 @@ def read_pin(path: Path) -> dict[str, Any]:
         ValueError: it is not one; the message names what is missing. The function does not start.
     """
     pin = json.loads(path.read_text())
+    if not isinstance(pin, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(pin).__name__}")
     for key, kind in _REQUIRED.items():
         if not isinstance(pin.get(key), kind):
             raise ValueError(f"{path}: expected {key!r} of type {kind.__name__}, got {pin.get(key)!r}")

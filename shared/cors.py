@@ -10,7 +10,9 @@ MAX_AGE = 7200  # seconds; browsers keep a preflight's answer no longer
 def _origins(value: str) -> frozenset[str]:
     origins = frozenset(origin.strip() for origin in value.split(",") if origin.strip())
     for origin in origins:
-        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
+        # As browsers send it: in small letters, without the scheme's own port.
+        plain = re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", origin)
+        if origin != "*" and (not plain or re.fullmatch(r"http:.*:80|https:.*:443", origin)):
             raise ValueError(
                 f"ALLOWED_ORIGINS: expected * or origins such as https://example.org, got {origin!r}"
             )

@@ -117,8 +117,9 @@ def _routes(service: Service) -> dict[str, dict[str, Handler]]:
 
     def answer(request: Request, facts: Answer) -> Response:
         admit()
-        with timing.span("read"), readers.reading(request.environ):
-            _limit(request)
+        with timing.span("read"):
+            with readers.reading(request.environ):
+                _receive(request)
             asked = service.reader.read(request)
         facts["cold"] = not service.ready()
         facts["instances"] = len(asked.items)
@@ -162,7 +163,7 @@ def _respond(routes: Mapping[str, Mapping[str, Handler]], request: Request, fact
         if methods is None:
             raise NotFound(f"expected one of the paths {', '.join(routes)}; got {request.path[:100]}")
         if request.method == "OPTIONS":
-            return Response(status=204, headers={"Allow": _allow(methods)})
+            return _response(204, "", "", {"Allow": _allow(methods)})
         method = "GET" if request.method == "HEAD" else request.method
         if method not in methods:
             allow = _allow(methods)
@@ -185,18 +186,26 @@ def _allow(methods: Mapping[str, Handler]) -> str:
     return ", ".join([*(["HEAD"] if "GET" in methods else []), *methods, "OPTIONS"])
 
 
-def _limit(request: Request) -> None:
-    """Refuse a body over the limit: by its length where that is told, else once so much has been read."""
-    length = request.content_length
-    request.max_content_length = request.max_form_memory_size = MAX_BODY
-    if length is None:
-        # Werkzeug stops reading at the limit, in silence.
-        length = len(request.get_data())
-        too_large = length == MAX_BODY
-    else:
-        too_large = length > MAX_BODY
-    if too_large:
-        raise TooLarge(f"expected a body of less than {MAX_BODY:,} bytes; this one has {length:,} or more")
+def _receive(request: Request) -> None:
+    """Read the whole body, as far as the limit; by its declared length it may be refused unread.
+
+    Raises:
+        TooLarge: it is over the limit.
+        BadRequest: less came than was declared, or it is not in the chunks it should be in.
+    """
+    declared = request.content_length
+    # Werkzeug stops reading at its limit, in silence.
+    request.max_content_length, request.max_form_memory_size = MAX_BODY + 1, MAX_BODY
+    try:
+        length = declared if declared is not None and declared > MAX_BODY else len(request.get_data())
+    except HTTPException:
+        raise
+    except Exception as error:  # the server's own, of broken chunks and lost connections
+        raise BadRequest(f"the body cannot be read: {type(error).__name__}") from None
+    if length > MAX_BODY:
+        raise TooLarge(f"expected a body of at most {MAX_BODY:,} bytes; this one has {length:,} or more")
+    if declared is not None and length < declared:
+        raise BadRequest(f"expected a body of {declared:,} bytes; {length:,} came")
 
 
 def _translated(error: HTTPException) -> ServiceError:
@@ -214,30 +223,38 @@ def _page(folder: Path) -> Response:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
-    return Response(text, 200, headers, content_type="text/html; charset=utf-8")
+    return _response(200, text, "text/html; charset=utf-8", headers)
 
 
 def _json(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    return Response(json.dumps(content), status, headers, content_type="application/json")
+    return _response(status, json.dumps(content), "application/json", headers)
+
+
+def _response(status: int, text: str, kind: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A streamed response: before any other, the framework reads what is left of the request's body.
+
+    It would read all of it into memory, for as long as the client takes.
+    """
+    body = text.encode()
+    own = {"Content-Type": kind, "Content-Length": str(len(body))} if status != 204 else {}
+    response = Response(iter([body]), status, {**own, **(headers or {})})
+    if status == 204:
+        del response.headers["Content-Type"]
+    return response
 
 
 def _problem(error: ServiceError) -> Response:
     """`application/problem+json` (RFC 9457), with the article's `error` and `message` beside it."""
-    body = json.dumps(
-        {
-            "type": "about:blank",
-            "title": error.title,
-            "status": error.status,
-            "detail": error.detail,
-            "code": error.code,
-            "error": "1",
-            "message": error.detail,
-        }
-    ).encode()
-    # Before a plain response the framework reads the rest of the request's body into memory, for as long
-    # as the client takes; not before a streamed one.
-    headers = {**error.headers, "Content-Length": str(len(body))}
-    return Response(iter([body]), error.status, headers, content_type="application/problem+json")
+    content = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "error": "1",
+        "message": error.detail,
+    }
+    return _response(error.status, json.dumps(content), "application/problem+json", error.headers)
 
 
 def _log(

@@ -15,6 +15,8 @@ from flask import Request
 from .errors import BadRequest, ServiceError, TooLarge, UnsupportedType, Unusable
 
 MAX_CHARACTERS = 100_000
+MAX_FIELDS = 1_000
+"""Of a form, as Werkzeug has it for multipart."""
 
 
 def _max_instances() -> int:
@@ -63,8 +65,11 @@ class Reader:
             TooLarge: more than `MAX_INSTANCES` items.
         """
         encoding = request.headers.get("Content-Encoding", "identity")
-        if encoding != "identity":
-            raise UnsupportedType(f"expected a body without Content-Encoding; got {encoding}")
+        if encoding.lower() != "identity":
+            raise UnsupportedType(f"expected a body without Content-Encoding; got {encoding[:50]}")
+        charset = request.mimetype_params.get("charset", "utf-8")
+        if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise UnsupportedType(f"expected UTF-8; got charset={charset[:50]}")
         explain = self._explain(request)
         if request.mimetype in self.forms:
             found = self.form(request)
@@ -80,16 +85,23 @@ class Reader:
             body = self.raw.replace(".+", "*")
             raise UnsupportedType(
                 f"expected {' or '.join(self.forms)} with the field {self.named}, application/json, "
-                f"or a body of type {body}; got {request.mimetype or 'no Content-Type'}"
+                f"or a body of type {body}; got {request.mimetype[:100] or 'no Content-Type'}"
             )
         if len(asked.items) > MAX_INSTANCES:
             raise TooLarge(f"expected at most {MAX_INSTANCES} inputs; this request has {len(asked.items)}")
-        return Asked([self._checked(item) for item in asked.items], asked.many, explain or asked.explain)
+        return Asked([self._checked(item) for item in asked.items], asked.many, asked.explain)
 
     @property
     def named(self) -> str:
         """The fields, for a message."""
         return " or ".join(repr(field) for field in self.fields)
+
+    def one_of(self, found: dict[str, list[Any]]) -> list[Any]:
+        """What stands under the one field that is used; raises `BadRequest` where several are."""
+        used = [values for values in found.values() if values]
+        if len(used) > 1:
+            raise BadRequest(f"expected one of the fields {self.named}; got {len(used)} of them")
+        return used[0] if used else []
 
     def form(self, request: Request) -> list[Any]:
         """What a form holds under `fields`."""
@@ -170,7 +182,7 @@ class Images(Reader):
 
     def form(self, request: Request) -> list[Any]:
         """The files under any of the fields."""
-        files = next(filter(None, map(request.files.getlist, self.fields)), [])
+        files = self.one_of({field: request.files.getlist(field) for field in self.fields})
         return [file.read() for file in files]
 
     def check(self, item: Any) -> Any:
@@ -181,7 +193,7 @@ class Images(Reader):
 
     def parse(self, value: str, name: str) -> Any:
         """Base64, or a data URL of it."""
-        data = re.sub(r"^data:[\w.+/-]*;base64,", "", value[:100]) + value[100:]
+        data = re.sub(r"^data:[\w.+/;=-]*;base64,", "", value[:100]) + value[100:]
         try:
             return base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError):
@@ -198,11 +210,9 @@ class Texts(Reader):
     def form(self, request: Request) -> list[Any]:
         """The texts, or text files, under any of the fields."""
         pairs = _pairs(request)
-        for field in self.fields:
-            files = [file.read() for file in request.files.getlist(field)]
-            if found := [*files, *(value for name, value in pairs if name == field)]:
-                return found
-        return []
+        texts = {field: [value for name, value in pairs if name == field] for field in self.fields}
+        files = {field: [file.read() for file in request.files.getlist(field)] for field in self.fields}
+        return self.one_of({field: [*files[field], *texts[field]] for field in self.fields})
 
     def check(self, item: Any) -> Any:
         """Refuse what is not UTF-8, too long or blank."""
@@ -253,7 +263,9 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
     refusal = BadRequest("expected UTF-8 text in the form")
     if request.mimetype == "application/x-www-form-urlencoded":
         try:
-            return parse_qsl(body.decode(), keep_blank_values=True, errors="strict")
+            return parse_qsl(
+                body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+            )
         except UnicodeDecodeError:
             raise refusal from None
         except ValueError as error:

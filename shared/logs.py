@@ -16,7 +16,9 @@ def write(severity: str, message: str, **fields: Any) -> None:
     now = datetime.datetime.now(datetime.UTC)
     if sys.stdout.isatty():
         trace = fields.get("stack_trace", "")
-        line = f"{now.astimezone():%H:%M:%S} {severity:<7} {message}" + (f"\n{trace}" if trace else "")
+        # What a caller sent must not steer the terminal.
+        shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+        line = f"{now.astimezone():%H:%M:%S} {severity:<7} {shown}" + (f"\n{trace}" if trace else "")
     else:
         content = {"severity": severity, "time": now.isoformat(timespec="milliseconds"), "message": message}
         line = json.dumps({**content, **fields})

@@ -11,7 +11,15 @@ from typing import Any
 
 from .errors import Overloaded, SlowRequest
 
-THREADS = int(os.environ.get("THREADS", 4 * (os.cpu_count() or 1)))
+
+def _threads() -> int:
+    value = os.environ.get("THREADS", str(4 * (os.cpu_count() or 1)))
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"THREADS: expected a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+THREADS = _threads()
 """Threads of the server, as functions-framework counts them."""
 WAITING = 16 * THREADS
 """Requests that may wait for a thread."""
@@ -29,11 +37,16 @@ def admit() -> None:
     Raises:
         Overloaded: too many wait.
     """
-    # Private, and there since Python 3.2: how an interpreter that exits finds the pools to wake.
-    queue = pools._threads_queues.get(threading.current_thread())
-    waiting = queue.qsize() if queue is not None else 0
+    waiting = _waiting(threading.current_thread())
     if waiting > WAITING:
         raise Overloaded(f"{waiting} requests wait; at most {WAITING} may")
+
+
+def _waiting(thread: threading.Thread) -> int:
+    """How many requests wait for the pool that this thread belongs to."""
+    # Private, and there since Python 3.2: how an interpreter that exits finds the pools to wake.
+    queue = pools._threads_queues.get(thread)
+    return queue.qsize() if queue is not None else 0
 
 
 class Readers:
@@ -41,8 +54,8 @@ class Readers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[int, tuple[float, socket.socket]] = {}
-        self._cut: set[int] = set()
+        self._open: dict[threading.Thread, tuple[float, socket.socket]] = {}
+        self._cut: set[threading.Thread] = set()
         self._watch: threading.Thread | None = None
 
     @contextlib.contextmanager
@@ -56,7 +69,7 @@ class Readers:
         if connection is None:  # another server, such as the one of `--debug`
             yield
             return
-        key = threading.get_ident()
+        key = threading.current_thread()
         with self._lock:
             self._open[key] = (time.monotonic(), connection)
             if self._watch is None:
@@ -74,7 +87,7 @@ class Readers:
         if cut:
             raise SlowRequest("the body took too long to arrive; send it again, faster")
 
-    def _done(self, key: int) -> bool:
+    def _done(self, key: threading.Thread) -> bool:
         """Whether the request had to be cut off."""
         with self._lock:
             self._open.pop(key, None)
@@ -89,10 +102,9 @@ class Readers:
                 if not self._open:
                     self._watch = None
                     return
-                patience = HURRY_SECONDS if len(self._open) >= max(THREADS - 1, 1) else BODY_SECONDS
-                latest = time.monotonic() - patience
                 for key, (began, connection) in self._open.items():
-                    if began < latest and key not in self._cut:
+                    patience = HURRY_SECONDS if _waiting(key) else BODY_SECONDS
+                    if began < time.monotonic() - patience and key not in self._cut:
                         self._cut.add(key)
                         with contextlib.suppress(OSError):
                             connection.shutdown(socket.SHUT_RD)

@@ -204,6 +204,19 @@ def test_a_compressed_body_is_refused_rather_than_misread(client, contract):
     assert "gzip" in problem(response, 415, "unsupported_type")
 
 
+def test_a_charset_other_than_utf_8_is_refused_rather_than_misread(client, contract):
+    body = json.dumps({contract.alias: contract.json}).encode("utf-16")
+    response = client.post("/", data=body, content_type="application/json; charset=utf-16")
+    assert "charset=utf-16" in problem(response, 415, "unsupported_type")
+
+
+def test_a_form_with_both_names_of_the_field_is_refused(client, contract):
+    [field] = contract.form
+    form = {field: opened(contract.form)[field], contract.alias: opened(contract.form)[field]}
+    response = client.post("/", data=form, content_type="multipart/form-data")
+    assert "got 2 of them" in problem(response, 400, "bad_request")
+
+
 def test_explain_takes_yes_or_no(client, contract):
     body, kind = contract.raw
     assert "explanation" not in client.post("/?explain=0", data=body, content_type=kind).get_json()

@@ -76,13 +76,14 @@ def test_the_older_trace_header_is_read_too(monkeypatch):
 
 
 def test_in_a_terminal_a_line_is_text():
-    script = "from shared import logs; logs.write('INFO', 'it works', stack_trace='where')"
+    script = "from shared import logs; logs.write('INFO', 'it works\\x1b[2J', stack_trace='where')"
     master, slave = os.openpty()
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=slave, check=True)
     os.close(slave)
     told = os.read(master, 1000).decode()
     os.close(master)
     assert "INFO    it works" in told
+    assert "\x1b" not in told
     assert "where" in told
     assert "{" not in told
 
@@ -114,7 +115,15 @@ def test_any_origin_means_any():
 
 
 @pytest.mark.parametrize(
-    "value", ["example.org", "https://example.org/", "https://a.org https://b.org", "null"]
+    "value",
+    [
+        "example.org",
+        "https://example.org/",
+        "https://a.org https://b.org",
+        "null",
+        "https://Example.org",
+        "https://a.org:443",
+    ],
 )
 def test_an_origin_that_is_none_refuses_to_start(value):
     with pytest.raises(ValueError, match="ALLOWED_ORIGINS: expected"):
@@ -184,6 +193,60 @@ def test_clients_that_send_drop_by_drop_do_not_hold_up_the_others(start):
         assert b" 408 " in connection.recv(65536).split(b"\r\n")[0]
         connection.close()
     assert server.request(*REVIEW).status == 200
+
+
+def raw(server, *parts, pause=0.0, half_close=False):
+    """What comes back of bytes sent as they are; the connection's first line."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+        return connection.recv(65536).split(b"\r\n")[0]
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+
+
+def test_an_honest_upload_may_take_its_time(start):
+    server = start(ROOT / "functions" / "review" / "main.py", THREADS="2")
+    parts = [POST + b"Content-Length: 12\r\n\r\n", b"A fi", b"lm, ", b"good"]
+    assert b" 200 " in raw(server, *parts, pause=0.8)
+
+
+def test_a_body_that_is_not_whole_is_a_400(start):
+    server = start(ROOT / "functions" / "review" / "main.py")
+    assert b" 400 " in raw(server, POST + b"Content-Length: 100\r\n\r\nA film", half_close=True)
+    assert b" 400 " in raw(server, POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert not [line for line in lines(server) if line["severity"] == "ERROR"]
+
+
+def test_bodies_that_nobody_reads_hold_no_thread(start):
+    server = start(ROOT / "functions" / "review" / "main.py", THREADS="2")
+    host, port = server.url.removeprefix("http://").split(":")
+    slow = [socket.create_connection((host, int(port)), timeout=60) for _ in range(3)]
+    for connection in slow:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx")
+    for connection in slow:
+        assert b" 200 " in connection.recv(65536).split(b"\r\n")[0]
+        connection.close()
+    assert server.request(*REVIEW).status == 200
+
+
+@pytest.mark.parametrize(("setting", "value"), [("THREADS", "many"), ("MAX_INSTANCES", "0")])
+def test_a_setting_that_makes_no_sense_is_named_and_stops_the_start(setting, value):
+    run = subprocess.run(
+        [sys.executable, "-c", "import shared.endpoint"],
+        cwd=ROOT,
+        env={**os.environ, setting: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert f"{setting}: expected a whole number" in run.stderr
 
 
 def test_a_client_that_vanishes_harms_nobody(start):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from functions.malaria import classifier
 
@@ -286,3 +287,16 @@ def test_no_request_waits_for_a_lock_that_another_holds_while_it_decodes(load, m
     for thread in threads:
         thread.join()
     assert answers == [200] * 4
+
+
+def test_frames_without_end_are_refused_without_being_counted(client, monkeypatch):
+    frames = [Image.new("L", (8, 8), index % 256) for index in range(500)]
+    stream = io.BytesIO()
+    frames[0].save(stream, "TIFF", save_all=True, append_images=frames[1:])
+    seeks = []
+    original = TiffImageFile.seek
+    monkeypatch.setattr(
+        TiffImageFile, "seek", lambda self, frame: (seeks.append(frame), original(self, frame))
+    )
+    refused(post(client, stream.getvalue()), 415, "several frames")
+    assert len(seeks) < 10

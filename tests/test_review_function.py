@@ -121,3 +121,14 @@ def test_eight_threads_get_each_the_answer_to_their_own_review(client):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_explanations_are_bounded_in_all(client):
+    texts = ["a b " * 20_000] * 2
+    assert client.post("/", json={"instances": texts}).status_code == 200
+    refused(client.post("/", json={"instances": texts, "explain": True}), 413, "where explain is asked for")
+
+
+def test_a_form_of_a_million_fields_is_refused(client):
+    kind = "application/x-www-form-urlencoded"
+    refused(client.post("/", data=b"a&" * 1_000_000, content_type=kind), 400, "expected a form")

@@ -1,11 +1,11 @@
 """Movie reviews as a cloud function: a review in one of five languages in, `Positive` or `Negative` out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from shared import artifacts, endpoint, inputs
+from shared.errors import TooLarge
 from shared.once import Once, warm_up
 from shared.timing import span
 
@@ -21,6 +21,10 @@ warm_up(classifier)
 
 def classify(reviews: Sequence[str], explain: bool) -> list[dict[str, Any]]:
     """What the answer to each review says."""
+    if explain and sum(map(len, reviews)) > inputs.MAX_CHARACTERS:
+        raise TooLarge(
+            f"expected at most {inputs.MAX_CHARACTERS:,} characters in all where explain is asked for"
+        )
     model = classifier()
     answers = []
     with span("predict"):
@@ -39,7 +43,7 @@ def classify(reviews: Sequence[str], explain: bool) -> list[dict[str, Any]]:
 def _explanation(model: Classifier, review: str) -> dict[str, Any] | None:
     with span("explain"):
         explanation = model.explain(review)
-        return asdict(explanation) if explanation else None
+        return {**vars(explanation), "tokens": list(map(vars, explanation.tokens))} if explanation else None
 
 
 predict = endpoint.serve(
