@@ -61,7 +61,7 @@ destroy() {
     fi
     if gcloud iam service-accounts describe "${account}" --format='value(email)' >/dev/null 2>&1; then
       run gcloud storage buckets remove-iam-policy-binding "gs://${BUCKET}" \
-        --member="serviceAccount:${account}" --role=roles/storage.objectViewer || true
+        --member="serviceAccount:${account}" --role=roles/storage.objectViewer --format=none || true
       run gcloud iam service-accounts delete "${account}" --quiet
     fi
   done

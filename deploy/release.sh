@@ -10,9 +10,11 @@ deploy_all() {
   for name in "${TARGETS[@]}"; do
     check_pin "${name}"
   done
-  check_builder
-  [[ "${TARGET}" != appengine ]] || apis=(appengine)
+  [[ "${TARGET}" != appengine ]] || apis+=(appengine)
+  [[ -z "${INVOKER}" ]] || apis+=(iamcredentials)
   enable_apis "${apis[@]+"${apis[@]}"}"
+  # After the APIs: the account is made when they are enabled.
+  [[ "${DRY_RUN}" == 1 ]] || check_builder
   make_bucket
   for name in "${TARGETS[@]}"; do
     publish_model "${name}"
@@ -103,9 +105,9 @@ address() {
 token() {
   if [[ "${PUBLIC}" != 1 ]]; then
     if [[ -n "${INVOKER}" ]]; then
-      gcloud auth print-identity-token --impersonate-service-account="${INVOKER}" --audiences="$1" 2>/dev/null
+      gcloud auth print-identity-token --impersonate-service-account="${INVOKER}" --audiences="$1"
     else
-      gcloud auth print-identity-token 2>/dev/null
+      gcloud auth print-identity-token
     fi || die "no identity token: sign in with 'gcloud auth login', or name a service account with --invoker"
   fi
 }

@@ -48,5 +48,5 @@ policy, member = json.loads(sys.argv[1]), f"serviceAccount:{sys.argv[2]}"
 sys.exit(not any(binding["role"] == "roles/storage.objectViewer" and member in binding["members"]
                  for binding in policy.get("bindings", [])))' "${policy}" "${account}" ||
     run gcloud storage buckets add-iam-policy-binding "gs://${BUCKET}" \
-      --member="serviceAccount:${account}" --role=roles/storage.objectViewer
+      --member="serviceAccount:${account}" --role=roles/storage.objectViewer --format=none
 }

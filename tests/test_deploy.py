@@ -1,14 +1,20 @@
 """deploy.sh: what it refuses, what it uploads, and what it tells gcloud to do."""
 
 import contextlib
+import io
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
 
+import cloud
 import pytest
 from conftest import FUNCTIONS, ROOT, free_port
 
@@ -185,3 +191,170 @@ def test_a_wrong_label_is_told_and_fails(start, tmp_path):
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert asked.returncode == 1
     assert "expected Negative, got" in asked.stderr
+
+
+# From here on: the real gcloud against a pretended cloud.
+
+
+@pytest.fixture
+def google(tmp_path, interpreter):
+    """A project with billing, whose functions run for real: the uploaded zip, in a fresh environment."""
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed")
+    with contextlib.ExitStack() as stack:
+        google = stack.enter_context(cloud.cloud())
+        google.builders_may_build = True
+
+        def build(name, function, content):
+            folder = Path(tempfile.mkdtemp(dir=tmp_path)) / "source"
+            zipfile.ZipFile(io.BytesIO(content)).extractall(folder)
+            config = function["serviceConfig"]
+            own = {"STORAGE_EMULATOR_HOST": google.url, "TMPDIR": str(folder.parent)}
+            settings = config["environmentVariables"] | own
+            command = f"functions-framework --target={function['buildConfig']['entryPoint']} --host=127.0.0.1"
+            return stack.enter_context(running(command, folder, interpreter(folder), **settings))
+
+        google.on_deploy = build
+        google.place = tmp_path
+        google.add_account(f"caller@{google.project}.iam.gserviceaccount.com")
+        yield google
+
+
+def drive(google, checkout, *arguments, **environment):
+    """Run deploy.sh against the pretended cloud; each call it made that changes something comes back too."""
+    before = len(google.requests)
+    caller = f"caller@{google.project}.iam.gserviceaccount.com"
+    settings = {"PROJECT_ID": google.project, "INVOKER": caller, "PATIENCE": "5"}
+    run = deploy(checkout, *arguments, **{**google.environment(google.place), **settings, **environment})
+    assert not google.unknown
+    done = [
+        f"{method} {path.split('?')[0]}"
+        for method, path, _ in google.requests[before:]
+        if method != "GET"
+        and not path.split("?")[0].endswith((":getIamPolicy", ":generateIdToken", ":generateAccessToken"))
+    ]
+    return run, done
+
+
+def test_two_functions_from_nothing_and_again_with_no_change(google, checkout):
+    run, done = drive(google, checkout)
+    assert run.returncode == 0, run.stderr
+    for name in FUNCTIONS:
+        assert f"{name}: {google.runs[name].url}" in run.stdout
+        config = google.functions[name]["serviceConfig"]
+        assert config["serviceAccountEmail"] == f"{name}-fn@{google.project}.iam.gserviceaccount.com"
+        assert config["environmentVariables"]["MODEL_STORE"] == f"gs://{google.project}-models/models"
+        assert config["environmentVariables"]["THREADS"] == str(config["maxInstanceRequestConcurrency"])
+        assert not any("allUsers" in each["members"] for each in google.runs[name].policy["bindings"])
+    bucket = google.buckets[f"{google.project}-models"]
+    pins = [
+        json.loads((checkout / "functions" / name / "model.json").read_text())["file"] for name in FUNCTIONS
+    ]
+    assert set(bucket.objects) == {f"models/{file}" for file in pins}
+    readers = [
+        each["members"] for each in bucket.policy["bindings"] if each["role"] == "roles/storage.objectViewer"
+    ]
+    assert sorted(readers[0]) == [
+        f"serviceAccount:{name}-fn@{google.project}.iam.gserviceaccount.com" for name in FUNCTIONS
+    ]
+    assert done
+    again, done = drive(google, checkout)
+    assert again.returncode == 0, again.stderr
+    assert done == []
+    assert again.stderr.count("unchanged") == len(FUNCTIONS)
+    assert again.stdout == run.stdout
+
+
+def test_a_change_a_canary_and_the_way_back(google, checkout, tmp_path):
+    changed = tmp_path / "checkout"
+    shutil.copytree(checkout, changed)
+    assert drive(google, changed, "review")[0].returncode == 0
+    first = google.runs["review"].latest
+    source = changed / "functions" / "review" / "classifier.py"
+    source.write_text(source.read_text() + "\n# changed\n")
+    dirty, done = drive(google, changed, "review")
+    assert "the git tree is not clean" in dirty.stderr
+    assert done == []
+    commit(changed)
+    canary, _ = drive(google, changed, "review", "--canary", "20")
+    assert canary.returncode == 0, canary.stderr
+    second = google.runs["review"].latest
+    assert second != first
+    assert google.runs["review"].serving == {first: 80, second: 20}
+    whole, _ = drive(google, changed, "review", "--max-instances", "5")
+    assert whole.returncode == 0, whole.stderr
+    third = google.runs["review"].latest
+    assert google.runs["review"].serving == {third: 100}
+    back, _ = drive(google, changed, "rollback", "review")
+    assert back.returncode == 0, back.stderr
+    assert google.runs["review"].serving == {second: 100}
+    told, _ = drive(google, changed, "status")
+    assert told.returncode == 0, told.stderr
+    assert f"revision          {second}" in told.stdout
+    assert "malaria: not deployed" in told.stdout
+
+
+def test_destroy_takes_all_but_the_bucket_and_asks_first(google, checkout):
+    assert drive(google, checkout, "review")[0].returncode == 0
+    asked, done = drive(google, checkout, "destroy")
+    assert asked.returncode == 1
+    assert "nothing was deleted" in asked.stderr
+    assert done == []
+    gone, _ = drive(google, checkout, "destroy", "--yes")
+    assert gone.returncode == 0, gone.stderr
+    assert not google.functions
+    assert set(google.accounts) & {f"review-fn@{google.project}.iam.gserviceaccount.com"} == set()
+    assert google.buckets[f"{google.project}-models"].objects
+    again, _ = drive(google, checkout, "destroy", "--yes", "--with-bucket")
+    assert again.returncode == 0, again.stderr
+    assert not google.buckets
+
+
+def test_a_dry_run_prints_what_it_would_do_and_does_nothing(google, checkout):
+    run, done = drive(google, checkout, "review", "--dry-run")
+    assert run.returncode == 0, run.stderr
+    assert done == []
+    commands = [shlex.split(line) for line in run.stdout.splitlines()]
+    assert [command[1:4] for command in commands] == [
+        ["services", "enable", "cloudfunctions.googleapis.com"],
+        ["storage", "buckets", "create"],
+        ["storage", "cp", "--no-clobber"],
+        ["iam", "service-accounts", "create"],
+        ["storage", "buckets", "add-iam-policy-binding"],
+        ["functions", "deploy", "review"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend"),
+    [
+        (lambda google: setattr(google, "billing", False), "gcloud billing projects link"),
+        (lambda google: setattr(google, "project", "another-project"), "is not there or not yours"),
+        (lambda google: setattr(google, "builders_may_build", False), "roles/cloudbuild.builds.builder"),
+        (
+            lambda google: setattr(google, "fail_operation", "Build failed: no space"),
+            "Build failed: no space",
+        ),
+        (lambda google: refuse(google, "/b/"), "storage"),
+        (lambda google: refuse(google, "/functions"), "is refused here"),
+    ],
+    ids=["billing", "project", "builder", "build", "bucket", "function"],
+)
+def test_what_goes_wrong_is_told_and_a_second_run_mends_it(spoil, mend, google, checkout):
+    project = google.project
+    spoil(google)
+    run, _ = drive(google, checkout, "review", PROJECT_ID=project)
+    assert run.returncode == 1
+    assert mend in run.stderr
+    google.project, google.billing, google.refuse = project, True, lambda _method, _path: None
+    google.policy["bindings"].append(
+        {"role": "roles/cloudbuild.builds.builder", "members": [f"serviceAccount:{google.default_account}"]}
+    )
+    mended, _ = drive(google, checkout, "review")
+    assert mended.returncode == 0, mended.stderr
+
+
+def refuse(google, part):
+    google.refuse = lambda method, path: (
+        (403, "this is refused here") if method in ("POST", "PUT") and part in path else None
+    )
