@@ -335,7 +335,7 @@ def test_a_dry_run_prints_what_it_would_do_and_does_nothing(google, checkout):
             lambda google: setattr(google, "fail_operation", "Build failed: no space"),
             "Build failed: no space",
         ),
-        (lambda google: refuse(google, "/b/"), "storage"),
+        (lambda google: refuse(google, "/b/"), "permission"),
         (lambda google: refuse(google, "/functions"), "is refused here"),
     ],
     ids=["billing", "project", "builder", "build", "bucket", "function"],
