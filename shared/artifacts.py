@@ -19,20 +19,12 @@ from typing import Any, Protocol, TypeVar
 
 from . import logs, timing
 from .errors import ModelUnavailable
+from .settings import whole
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = os.environ.get("MODEL_STORE") or str(ROOT / "models")
 CACHE = Path(tempfile.gettempdir()) / "models"
-
-
-def _fetch_seconds() -> int:
-    value = os.environ.get("FETCH_SECONDS", "20")
-    if not value.isdecimal() or not 1 <= int(value) <= 600:
-        raise ValueError(f"FETCH_SECONDS: expected whole seconds from 1 to 600, got {value!r}")
-    return int(value)
-
-
-FETCH_SECONDS = _fetch_seconds()
+FETCH_SECONDS = whole("FETCH_SECONDS", 20, 1, 600, "whole seconds")
 
 _REQUIRED = {"file": str, "sha256": str, "bytes": int, "format": str, "version": str, "labels": list}
 

@@ -1,7 +1,6 @@
 """The HTTP side every function shares: paths and methods in, JSON out, one place for errors and logs."""
 
 import json
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +24,11 @@ from .errors import (
 )
 from .inputs import MAX_INSTANCES, Asked, Reader
 from .overload import admit, readers
+from .settings import whole
 
 
 def _max_body() -> int:
-    value = os.environ.get("MAX_BODY_MB", "10")
-    if not value.isdecimal() or not 1 <= int(value) <= 32:
-        raise ValueError(f"MAX_BODY_MB: expected whole megabytes from 1 to 32, got {value!r}")
-    return int(value) * 1_000_000
+    return whole("MAX_BODY_MB", 10, 1, 32, "whole megabytes") * 1_000_000
 
 
 MAX_BODY = _max_body()

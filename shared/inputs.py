@@ -3,7 +3,6 @@
 import base64
 import binascii
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +12,12 @@ from urllib.parse import parse_qsl
 from flask import Request
 
 from .errors import BadRequest, ServiceError, TooLarge, UnsupportedType, Unusable
+from .settings import whole
 
 MAX_CHARACTERS = 100_000
 MAX_FIELDS = 1_000
 """Of a form, as Werkzeug has it for multipart."""
-
-
-def _max_instances() -> int:
-    value = os.environ.get("MAX_INSTANCES", "32")
-    if not value.isdecimal() or not 1 <= int(value) <= 1024:
-        raise ValueError(f"MAX_INSTANCES: expected a whole number from 1 to 1024, got {value!r}")
-    return int(value)
-
-
-MAX_INSTANCES = _max_instances()
+MAX_INSTANCES = whole("MAX_INSTANCES", 32, 1, 1024)
 
 
 @dataclass(frozen=True)

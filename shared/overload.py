@@ -10,16 +10,9 @@ from concurrent.futures import thread as pools
 from typing import Any
 
 from .errors import Overloaded, SlowRequest
+from .settings import whole
 
-
-def _threads() -> int:
-    value = os.environ.get("THREADS", str(4 * (os.cpu_count() or 1)))
-    if not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"THREADS: expected a whole number of at least 1, got {value!r}")
-    return int(value)
-
-
-THREADS = _threads()
+THREADS = whole("THREADS", 4 * (os.cpu_count() or 1), 1, 10_000)
 """Threads of the server, as functions-framework counts them."""
 WAITING = 16 * THREADS
 """Requests that may wait for a thread."""

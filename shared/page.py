@@ -11,9 +11,10 @@ SHARED = Path(__file__).parent
 
 @cache
 def page(path: Path) -> tuple[str, str]:
-    """The function's page with the shared style and script put in, and its Content-Security-Policy."""
+    """The function's page with the shared style, script and calls put in, and its Content-Security-Policy."""
     text = path.read_text()
-    for placeholder, name in (("{{style}}", "page.css"), ("{{script}}", "page.js")):
+    shared = {"{{style}}": "page.css", "{{script}}": "page.js", "{{calls}}": "page_calls.html"}
+    for placeholder, name in shared.items():
         text = text.replace(placeholder, (SHARED / name).read_text())
     scripts = " ".join(_hash(found) for found in re.findall(r"<script>(.*?)</script>", text, re.DOTALL))
     styles = " ".join(_hash(found) for found in re.findall(r"<style>(.*?)</style>", text, re.DOTALL))
