@@ -7,7 +7,7 @@ PORT ?= 8081
 SERVE := .venv/serve
 DEV := .venv/dev
 
-.PHONY: help serve test lint train-malaria train-review clean
+.PHONY: help serve test lint bench train-malaria train-review clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -23,6 +23,9 @@ lint: $(DEV)/installed ## Check style, types and shell scripts
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/mypy shared functions deploy/try_out.py
 	@$(DEV)/bin/shellcheck -x .ci/run deploy.sh deploy/*.sh
+
+bench: $(DEV)/installed ## Measure this and other ways to serve the models (wrk is needed, and 7 GB of disk)
+	@$(DEV)/bin/python -m benchmarks
 
 train-malaria: $(DEV)/installed ## Train the malaria network (DATA=cell_images.zip)
 	@$(DEV)/bin/python -m models.malaria.train $(if $(DATA),--data $(DATA))

@@ -1,0 +1,308 @@
+"""Who is measured: how each is started, what it is asked, and what it answers if it is right."""
+
+import base64
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import inputs
+from .environments import ROOT
+from .process import Request, free_port
+
+SERVERS = ROOT / "benchmarks" / "servers"
+PINS = {
+    name: json.loads((ROOT / "functions" / name / "model.json").read_text()) for name in ("malaria", "review")
+}
+SHARED_PARTS = ("functions/malaria/classifier.py", "shared/errors.py")
+"""What the peers take of ours: the preprocessing."""
+
+
+def says(*labels: str) -> Callable[[bytes], bool]:
+    """Whether an answer holds one of these labels."""
+    return lambda body: any(f'"{label}"'.encode() in body for label in labels)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to serve a model.
+
+    Args:
+        name: its own; also of its folder, among `servers` or `functions`, unless `home` is given.
+        task: `malaria` or `review`.
+        title: what the tables call it.
+        settings: how it is set up, and where its documentation says so.
+        command: from the environment's folder and the port to what is run.
+        requests: by the form of the body, the first being the one in the tables.
+        batch: from a count to a request with so many inputs, where it takes several.
+        folder: where it is run.
+        sources: what would be uploaded, relative to the repository.
+        environment: beside what all get; `PORT` stands for its port, `FREE` for any other.
+        own: ours, which fetches its model from a bucket too.
+    """
+
+    name: str
+    task: str
+    title: str
+    settings: str
+    command: Callable[[Path, int], Sequence[str]]
+    requests: Mapping[str, Request]
+    folder: Path
+    sources: Sequence[str]
+    batch: Callable[[int], Request] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    own: bool = False
+    home: str = ""
+
+    @property
+    def setup(self) -> str:
+        """The name of its folder and of its environment."""
+        return self.home or self.name
+
+    @property
+    def requirements(self) -> Path:
+        """What its environment is made from."""
+        parent = ROOT / "functions" if self.own else SERVERS
+        return parent / self.setup / "requirements.txt"
+
+    @property
+    def request(self) -> Request:
+        """The request of the tables."""
+        return next(iter(self.requests.values()))
+
+    def source_bytes(self) -> int:
+        """Bytes of what would be uploaded, uncompressed."""
+        paths = [path for source in self.sources for path in _files(ROOT / source)]
+        return sum(path.stat().st_size for path in paths)
+
+    def variables(self, port: int, more: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment of its process."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        ports = {"PORT": str(port)}
+        own = {name: ports.get(value) or _given(value) for name, value in self.environment.items()}
+        path = os.pathsep.join([str(ROOT), str(SERVERS)])
+        return {**kept, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", **own, **more}
+
+
+def _given(value: str) -> str:
+    return str(free_port()) if value == "FREE" else value
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return [each for each in path.rglob("*") if each.is_file() and "__pycache__" not in each.parts]
+
+
+def peer(name: str) -> list[str]:
+    """What a peer that serves the LiteRT file would upload."""
+    return [f"benchmarks/servers/{name}", *SHARED_PARTS, f"models/{PINS['malaria']['file']}"]
+
+
+def framework(target: str, source: str) -> Callable[[Path, int], list[str]]:
+    """functions-framework on a source file, as the platform starts it."""
+    fixed = ["-m", "functions_framework", "--target", target, "--source", source, "--host", "127.0.0.1"]
+    return lambda folder, port: [str(folder / "bin" / "python"), *fixed, "--port", str(port)]
+
+
+def script(*words: str) -> Callable[[Path, int], list[str]]:
+    """A program of the environment; `PORT` stands for the port."""
+    return lambda folder, port: [
+        str(folder / "bin" / words[0]),
+        *(word.replace("PORT", str(port)) for word in words[1:]),
+    ]
+
+
+def field_of(kind: str, name: str, path: str = "/classify") -> Request:
+    """The cell in a form's field."""
+    return Request(path, *inputs.multipart(name, inputs.cell(), kind), says("Infected"))
+
+
+def as_json(path: str, body: bytes, *labels: str) -> Request:
+    """JSON, and one of these labels in its answer."""
+    return Request(path, "application/json", body, says(*labels))
+
+
+def form(text: str) -> bytes:
+    """A review as browsers send it."""
+    from urllib.parse import urlencode
+
+    return urlencode({"movie_review": text}).encode()
+
+
+CELL = base64.b64encode(inputs.cell()).decode()
+OPEN_CELL = as_json("/v2/models/malaria/infer", inputs.open_inference("image", CELL, "base64"), "Infected")
+SENTIMENTS = ("Positive", "Negative")
+URLENCODED = "application/x-www-form-urlencoded"
+MLSERVER = {
+    "MLSERVER_HOST": "127.0.0.1",
+    "MLSERVER_HTTP_PORT": "PORT",
+    "MLSERVER_GRPC_PORT": "FREE",
+    "MLSERVER_METRICS_PORT": "FREE",
+    "MLSERVER_PARALLEL_WORKERS": "2",
+    "MLSERVER_DEBUG": "false",
+}
+MANY = {"MAX_INSTANCES": "1024"}
+"""So that batches larger than the 32 a function takes by default can be measured."""
+
+
+def contenders() -> list[Contender]:
+    """All of them, in the order of the tables."""
+    return [
+        Contender(
+            name="constant",
+            task="floor",
+            title="constant function",
+            settings="functions-framework",
+            command=framework("constant", "benchmarks/servers/constant/main.py"),
+            requests={
+                "multipart": field_of("image/png", "malaria_cell_image"),
+                "form": Request("/", URLENCODED, form(inputs.review()), says("Infected")),
+            },
+            folder=ROOT,
+            sources=["benchmarks/servers/constant"],
+        ),
+        Contender(
+            name="malaria",
+            task="malaria",
+            title="**malaria (ours)**",
+            settings="functions-framework, LiteRT",
+            command=framework("predict", "functions/malaria/main.py"),
+            requests={
+                "multipart": field_of("image/png", "malaria_cell_image"),
+                "raw": Request("/classify", "image/png", inputs.cell(), says("Infected")),
+            },
+            batch=lambda count: as_json("/classify", inputs.images(count), "Infected"),
+            folder=ROOT,
+            sources=["functions/malaria", "shared"],
+            environment=MANY,
+            own=True,
+        ),
+        Contender(
+            name="malaria_litserve",
+            task="malaria",
+            title="LitServe",
+            settings="LiteRT; 2 workers (one a core), fast queue; base64 in JSON",
+            command=script("python", "server.py", "PORT"),
+            requests={"json": as_json("/classify", json.dumps({"image": CELL}).encode(), "Infected")},
+            folder=SERVERS / "malaria_litserve",
+            sources=[*peer("malaria_litserve"), "benchmarks/servers/network.py"],
+        ),
+        Contender(
+            name="malaria_bentoml",
+            task="malaria",
+            title="BentoML",
+            settings="LiteRT; workers=cpu_count; multipart",
+            command=script("bentoml", "serve", "service:Malaria", "--host", "127.0.0.1", "--port", "PORT"),
+            requests={"multipart": field_of("image/png", "image")},
+            folder=SERVERS / "malaria_bentoml",
+            sources=[*peer("malaria_bentoml"), "benchmarks/servers/network.py"],
+            environment={"BENTOML_DO_NOT_TRACK": "True"},
+        ),
+        Contender(
+            name="malaria_mlserver",
+            task="malaria",
+            title="MLServer",
+            settings="LiteRT; 2 parallel workers; base64 in the Open Inference Protocol",
+            command=script("mlserver", "start", "."),
+            requests={"json": OPEN_CELL},
+            batch=lambda count: as_json(
+                "/v2/models/malaria/infer", inputs.open_inference("image", CELL, "base64", count), "Infected"
+            ),
+            folder=SERVERS / "malaria_mlserver",
+            sources=[*peer("malaria_mlserver"), "benchmarks/servers/network.py"],
+            environment=MLSERVER,
+        ),
+        Contender(
+            name="malaria_mlserver_alone",
+            home="malaria_mlserver",
+            task="malaria",
+            title="MLServer, no workers",
+            settings="the same in one process: parallel_workers 0",
+            command=script("mlserver", "start", "."),
+            requests={"json": OPEN_CELL},
+            folder=SERVERS / "malaria_mlserver",
+            sources=[*peer("malaria_mlserver"), "benchmarks/servers/network.py"],
+            environment={**MLSERVER, "MLSERVER_PARALLEL_WORKERS": "0"},
+        ),
+        Contender(
+            name="malaria_tensorflow",
+            task="malaria",
+            title="functions-framework + Keras",
+            settings="functions-framework, TensorFlow, the model in a lazy global; multipart",
+            command=framework("classify", "benchmarks/servers/malaria_tensorflow/main.py"),
+            requests={"multipart": field_of("image/png", "malaria_cell_image")},
+            folder=ROOT,
+            sources=[
+                "benchmarks/servers/malaria_tensorflow",
+                *SHARED_PARTS,
+                "models/malaria/malaria.keras",
+            ],
+        ),
+        Contender(
+            name="malaria_article",
+            task="malaria",
+            title="the article's app",
+            settings="Flask, TensorFlow, the model loaded for each request; gunicorn, one worker; multipart",
+            command=script("gunicorn", "--bind", "127.0.0.1:PORT", "--timeout", "120", "app:app"),
+            requests={"multipart": field_of("image/png", "malaria_cell_image")},
+            folder=SERVERS / "malaria_article",
+            sources=["benchmarks/servers/malaria_article", "models/malaria/malaria.keras"],
+        ),
+        Contender(
+            name="review",
+            task="review",
+            title="**review (ours)**",
+            settings="functions-framework, numpy",
+            command=framework("predict", "functions/review/main.py"),
+            requests={
+                "form": Request("/predict", URLENCODED, form(inputs.review()), says(*SENTIMENTS)),
+                "raw": Request("/predict", "text/plain", inputs.review().encode(), says(*SENTIMENTS)),
+            },
+            batch=lambda count: as_json("/predict", inputs.texts(count), *SENTIMENTS),
+            folder=ROOT,
+            sources=["functions/review", "shared"],
+            environment=MANY,
+            own=True,
+        ),
+        Contender(
+            name="review_litserve",
+            task="review",
+            title="LitServe + scikit-learn",
+            settings="joblib pipeline; 2 workers (one a core), fast queue; JSON",
+            command=script("python", "server.py", "PORT"),
+            requests={
+                "json": as_json("/predict", json.dumps({"text": inputs.review()}).encode(), *SENTIMENTS)
+            },
+            folder=SERVERS / "review_litserve",
+            sources=["benchmarks/servers/review_litserve", "build/bench/review.joblib"],
+        ),
+        Contender(
+            name="review_mlserver",
+            task="review",
+            title="MLServer + scikit-learn",
+            settings="joblib pipeline, mlserver-sklearn; 2 parallel workers; Open Inference Protocol",
+            command=script("mlserver", "start", "."),
+            requests={
+                "json": as_json(
+                    "/v2/models/review/infer",
+                    inputs.open_inference("text", inputs.review(), "str"),
+                    *SENTIMENTS,
+                )
+            },
+            folder=SERVERS / "review_mlserver",
+            sources=["benchmarks/servers/review_mlserver", "build/bench/review.joblib"],
+            environment=MLSERVER,
+        ),
+        Contender(
+            name="review_sklearn",
+            task="review",
+            title="functions-framework + scikit-learn",
+            settings="functions-framework, joblib pipeline loaded with the module; form",
+            command=framework("predict", "benchmarks/servers/review_sklearn/main.py"),
+            requests={"form": Request("/predict", URLENCODED, form(inputs.review()), says(*SENTIMENTS))},
+            folder=ROOT,
+            sources=["benchmarks/servers/review_sklearn", "build/bench/review.joblib"],
+        ),
+    ]

@@ -1,0 +1,69 @@
+"""What decoding and inference take by themselves, in a loop on one thread.
+
+    python -m benchmarks.floor malaria|review|sklearn FILE
+
+FILE holds the input. Prints one JSON object: of each step its median in milliseconds, and its CPU time.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 1.0
+
+
+def main() -> None:
+    """Time the steps and print."""
+    which, file = sys.argv[1], Path(sys.argv[2])
+    steps = {"malaria": malaria, "review": review, "sklearn": sklearn}[which](file.read_bytes())
+    print(json.dumps({name: timed(step) for name, step in steps.items()}))
+
+
+def timed(step: Callable[[], Any]) -> dict[str, float]:
+    """Median milliseconds of a call, and its milliseconds of CPU."""
+    step()
+    spent, began, cpu = [], time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < SECONDS:
+        start = time.perf_counter()
+        step()
+        spent.append(time.perf_counter() - start)
+    cpu = time.process_time() - cpu
+    return {"ms": 1000 * statistics.median(spent), "cpu_ms": 1000 * cpu / len(spent), "calls": len(spent)}
+
+
+def malaria(data: bytes) -> dict[str, Callable[[], Any]]:
+    """Decoding one cell, and the network on it."""
+    from functions.malaria.classifier import Classifier
+
+    pin = json.loads((ROOT / "functions/malaria/model.json").read_text())
+    model = Classifier.load(ROOT / "models" / pin["file"], pin)
+    pixels = model.decode(data)
+    return {"decode": lambda: model.decode(data), "predict": lambda: model.predict([pixels])}
+
+
+def review(data: bytes) -> dict[str, Callable[[], Any]]:
+    """Scoring one review."""
+    from functions.review.classifier import Classifier
+
+    pin = json.loads((ROOT / "functions/review/model.json").read_text())
+    model = Classifier.load(ROOT / "models" / pin["file"], pin)
+    text = data.decode()
+    return {"predict": lambda: model.predict([text])}
+
+
+def sklearn(data: bytes) -> dict[str, Callable[[], Any]]:
+    """The same with scikit-learn's own vectorisers."""
+    import joblib
+
+    model = joblib.load(ROOT / "build" / "bench" / "review.joblib")
+    text = data.decode()
+    return {"predict": lambda: model.predict([text])}
+
+
+if __name__ == "__main__":
+    main()

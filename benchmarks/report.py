@@ -1,0 +1,260 @@
+"""The figures of a run as tables."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import plots
+from .figures import ALONE, GIB_SECOND, MILLION_REQUESTS, VCPU_SECOND
+from .measure import BATCHES, PARTS
+from .verdicts import at
+
+Found = Mapping[str, Any]
+TOLD = (
+    "functions-framework",
+    "gunicorn",
+    "ai-edge-litert",
+    "tensorflow-cpu",
+    "keras",
+    "scikit-learn",
+    "numpy",
+    "pillow",
+    "litserve",
+    "bentoml",
+    "mlserver",
+)
+"""Packages whose versions are told."""
+
+TEXT = """\
+# Measured
+
+By `make bench` on {date} at {commit}, in {minutes:.0f} minutes: {machine}, Python {python}. Rounds:
+{rounds}; in each all contenders in turn, as real processes. Figures are medians. wrk makes the load, on the
+same cores. Peers read their model from disk. Each is set up as its documentation advises for throughput
+(see the last table).
+
+## In short
+
+From the bucket (from disk). Latencies of one client: the median; of eight: 99 %. Memory: after load. Costs:
+busy, see below.
+
+{short}
+
+![cold starts](cold.png)
+
+## Aims
+
+{aims}
+
+## Cold start
+
+From the start of the process to the first right answer, which is also the first request.
+
+{cold}
+
+The framework's part of our functions is what the constant function takes less its interpreter; their
+imports are the remainder, and beside them goes the download: `fetch` is what is waited for it afterwards. A
+peer tells how long its imports, its load and its first prediction took, and the framework is the remainder
+(all of it for MLServer's own runtime, that tells nothing).
+
+## Load
+
+![latency against load](load.png)
+
+Requests a second; median, 95 and 99 % latency in milliseconds; milliseconds of CPU a request.
+
+{load}
+
+## Decoding and inference alone
+
+In a loop, on one thread; `sklearn` is the pipeline that the review peers serve.
+
+{floor}
+
+## Several inputs in a request
+
+{batches}
+
+## Memory and size
+
+![memory](memory.png)
+
+In MB. Proportional set size of all its processes: after the first answer; after the loads; before and after
+20,000 more requests of 8 clients. What its requirements take once installed; what is uploaded, before it is
+compressed, with the model where that does not come from a bucket.
+
+{memory}
+
+## Cost of a million predictions
+
+US dollars at Cloud Run's prices for request-based billing in a tier 1 region
+(cloud.google.com/run/pricing): {vcpu:f} a vCPU-second, {gib:f} a GiB-second, {million:.2f} a million
+requests; free quotas left aside. An instance has one vCPU and the least memory that holds what is used
+after load, and a quarter more. One request in {alone:,} is a cold start. Busy: an instance is never idle
+between its requests, so that each costs its CPU time at 8 clients. Sparse: each comes alone, and its time
+is rounded up to 100 ms.
+
+{cost}
+
+## How each is set up
+
+{settings}
+"""
+
+
+def write(results: Found, folder: Path) -> None:
+    """Write results.json, RESULTS.md and the plots into `folder`."""
+    (folder / "results.json").write_text(json.dumps(rounded(results), indent=1) + "\n")
+    (folder / "RESULTS.md").write_text(markdown(results))
+    plots.draw(results, folder)
+
+
+def rounded(value: Any) -> Any:
+    """Four significant digits for every float."""
+    if isinstance(value, Mapping):
+        return {name: rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def markdown(results: Found) -> str:
+    """All of it, for people."""
+    everyone = results["contenders"].values()
+    return TEXT.format(
+        **results["about"],
+        short=summary(everyone),
+        aims=aims(results["verdicts"]),
+        cold=cold_table(everyone),
+        load=load_table(everyone),
+        floor=floor_table(results["floor"]),
+        batches=batch_table(everyone),
+        memory=memory_table(everyone),
+        cost=cost_table(everyone),
+        settings=settings_table(everyone),
+        vcpu=VCPU_SECOND,
+        gib=GIB_SECOND,
+        million=MILLION_REQUESTS,
+        alone=ALONE,
+    )
+
+
+def aims(verdicts: Sequence[Found]) -> str:
+    """A row for each aim."""
+    rows = [
+        [one["what"].replace("**", ""), f"{one['figure']:.2f}", one["target"], "yes" if one["met"] else "no"]
+        for one in verdicts
+    ]
+    return table(["", "figure", "target", "met"], rows)
+
+
+def summary(everyone: Collection[Found]) -> str:
+    """The table that the README shows."""
+    rows = []
+    for one in everyone:
+        start = one["cold"]
+        first = start.get("bucket", start["disk"])["seconds"]
+        one_client, eight = at(one, 1), at(one, 8)
+        rows.append(
+            [
+                one["title"],
+                f"{first:.2f} s" + (f" ({start['disk']['seconds']:.2f} s)" if "bucket" in start else ""),
+                f"{one_client['p50']:.1f} ms",
+                f"{eight['rate']:.0f}/s",
+                f"{eight['p99']:.0f} ms",
+                f"{one['memory']['loaded'] / 1e6:.0f} MB",
+                f"{one.get('installed', 0) / 1e6:.0f} MB",
+                f"{one['cost']['busy']:.2f} $",
+            ]
+        )
+    head = ["", "cold start", "one client", "eight clients", "their p99", "memory", "installed", "a million"]
+    return table(head, rows)
+
+
+def cold_table(everyone: Collection[Found]) -> str:
+    """A row for each way to start."""
+    rows = []
+    for one in everyone:
+        for source, start in one["cold"].items():
+            cells = [f"{1000 * start['parts'][part]:.0f}" for part in PARTS]
+            spread = f"{start['fastest']:.2f} - {start['slowest']:.2f}"
+            rows.append([one["title"], source, f"{start['seconds']:.3f}", spread, *cells])
+    return table(["", "model from", "seconds", "fastest - slowest", *(f"{part}, ms" for part in PARTS)], rows)
+
+
+def load_table(everyone: Collection[Found]) -> str:
+    """A row for each contender, form of body and number of clients."""
+    rows = []
+    for one in everyone:
+        for kind, loads in one["loads"].items():
+            for each in loads:
+                figures = [
+                    f"{each['rate']:.0f}",
+                    *(f"{each[name]:.1f}" for name in ("p50", "p95", "p99", "cpu")),
+                ]
+                rows.append([one["title"], kind, f"{each['clients']}", *figures, f"{each['failed']:.0f}"])
+    return table(["", "body", "clients", "a second", "p50", "p95", "p99", "CPU", "failed"], rows)
+
+
+def batch_table(everyone: Collection[Found]) -> str:
+    """Inputs a second."""
+    counts = sorted({count for counts in BATCHES.values() for count in counts})
+    rows = [
+        [one["title"], *(f"{one['batches'][str(n)]:.0f}" if str(n) in one["batches"] else "" for n in counts)]
+        for one in everyone
+        if one["batches"]
+    ]
+    return table(["inputs a second, by how many in a request", *map(str, counts)], rows)
+
+
+def memory_table(everyone: Collection[Found]) -> str:
+    """Megabytes."""
+    rows = []
+    for one in everyone:
+        grown = one["growth"]
+        growth = f"{grown['before'] / 1e6:.1f}, {grown['after'] / 1e6:.1f}" if grown else ""
+        sizes = [f"{size / 1e6:.1f}" for size in (one["memory"]["started"], one["memory"]["loaded"])]
+        disk = [f"{one.get('installed', 0) / 1e6:.0f}", f"{one.get('uploaded', 0) / 1e6:.2f}"]
+        rows.append([one["title"], *sizes, growth, *disk])
+    return table(["MB", "started", "after load", "before, after 20,000", "installed", "uploaded"], rows)
+
+
+def floor_table(floors: Mapping[str, Found]) -> str:
+    """A row for each step."""
+    rows = [
+        [f"{task}: {name}", f"{step['ms']:.2f}", f"{step['cpu_ms']:.2f}"]
+        for task, steps in floors.items()
+        for name, step in steps.items()
+    ]
+    return table(["step", "ms", "ms of CPU"], rows)
+
+
+def cost_table(everyone: Collection[Found]) -> str:
+    """Dollars."""
+    rows = [
+        [
+            one["title"],
+            f"{one['cost']['gib']:g}",
+            f"{one['cost']['busy']:.2f}",
+            f"{one['cost']['sparse']:.2f}",
+        ]
+        for one in everyone
+    ]
+    return table(["", "GiB", "busy", "sparse"], rows)
+
+
+def settings_table(everyone: Collection[Found]) -> str:
+    """How each was set up, and from which versions."""
+    rows = []
+    for one in everyone:
+        found = one.get("versions", {})
+        told = ", ".join(f"{name} {found[name]}" for name in TOLD if name in found)
+        rows.append([one["title"], one["settings"], told])
+    return table(["", "settings", "versions"], rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
