@@ -2,7 +2,8 @@
 
     python -m benchmarks [--rounds 3] [--only NAME...] [--quick]
 
-Writes results.json, RESULTS.md and the plots beside this file; of a part, or quickly, to build/bench instead.
+Writes results.json, RESULTS.md and the plots beside this file, and the README's table; of a part, or quickly,
+to build/bench instead.
 Nothing here asserts a time: figures are compared within one run, where all were measured on one machine.
 """
 
@@ -61,6 +62,8 @@ def main() -> None:
         found |= {"installed": installed(folder_of), "uploaded": one.source_bytes()}
         found["versions"] = versions(folder_of)
     report.write(results, target)
+    if not partial:
+        report.refresh(ROOT / "README.md", results)
     print(f"written to {target.relative_to(ROOT)}/RESULTS.md")
 
 

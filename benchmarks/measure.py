@@ -112,11 +112,11 @@ def batches(bench: Bench, server: Server, contender: Contender) -> dict[str, flo
 
 
 def growth(server: Server, contender: Contender, requests: int) -> dict[str, float]:
-    """Bytes of memory before and after so many requests of 8 clients, when it is warm."""
-    load.run(server, contender.request, 8, 60, requests // 10)
+    """Bytes of memory before and after about so many requests of 8 clients, when it is warm."""
+    warm = load.run(server, contender.request, 8, 3)
     server.settle()
     before = server.memory()
-    done = load.run(server, contender.request, 8, 300, requests)
+    done = load.run(server, contender.request, 8, requests / warm.rate)
     server.settle()
     return {"requests": done.requests, "failed": done.failed, "before": before, "after": server.memory()}
 

@@ -25,6 +25,8 @@ TOLD = (
     "mlserver",
 )
 """Packages whose versions are told."""
+MARKS = ("<!-- measured -->", "<!-- until here by make bench -->")
+"""Of the README's table."""
 
 TEXT = """\
 # Measured
@@ -89,7 +91,7 @@ compressed, with the model where that does not come from a bucket.
 ## Cost of a million predictions
 
 US dollars at Cloud Run's prices for request-based billing in a tier 1 region
-(cloud.google.com/run/pricing): {vcpu:f} a vCPU-second, {gib:f} a GiB-second, {million:.2f} a million
+(cloud.google.com/run/pricing): {vcpu:f} a vCPU-second, {gib:.7f} a GiB-second, {million:.2f} a million
 requests; free quotas left aside. An instance has one vCPU and the least memory that holds what is used
 after load, and a quarter more. One request in {alone:,} is a cold start. Busy: an instance is never idle
 between its requests, so that each costs its CPU time at 8 clients. Sparse: each comes alone, and its time
@@ -105,9 +107,25 @@ is rounded up to 100 ms.
 
 def write(results: Found, folder: Path) -> None:
     """Write results.json, RESULTS.md and the plots into `folder`."""
-    (folder / "results.json").write_text(json.dumps(rounded(results), indent=1) + "\n")
+    # What is told is told of the rounded figures, so that it can be told again from the file.
+    results = rounded(results)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (folder / "RESULTS.md").write_text(markdown(results))
     plots.draw(results, folder)
+
+
+def refresh(readme: Path, results: Found) -> None:
+    """Put the short table into the README, between its two marks."""
+    before, _, rest = readme.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    readme.write_text(f"{before}{MARKS[0]}\n\n{short(rounded(results))}\n\n{MARKS[1]}{after}")
+
+
+def short(results: Found) -> str:
+    """The table of the README, and what it was measured on."""
+    about = results["about"]
+    told = "Medians of {rounds} rounds on {date}: {machine}, Python {python}.".format(**about)
+    return f"{summary(results['contenders'].values())}\n\n{told}"
 
 
 def rounded(value: Any) -> Any:
@@ -193,7 +211,7 @@ def load_table(everyone: Collection[Found]) -> str:
                     f"{each['rate']:.0f}",
                     *(f"{each[name]:.1f}" for name in ("p50", "p95", "p99", "cpu")),
                 ]
-                rows.append([one["title"], kind, f"{each['clients']}", *figures, f"{each['failed']:.0f}"])
+                rows.append([one["title"], kind, f"{each['clients']:.0f}", *figures, f"{each['failed']:.0f}"])
     return table(["", "body", "clients", "a second", "p50", "p95", "p99", "CPU", "failed"], rows)
 
 
@@ -215,7 +233,7 @@ def memory_table(everyone: Collection[Found]) -> str:
         grown = one["growth"]
         growth = f"{grown['before'] / 1e6:.1f}, {grown['after'] / 1e6:.1f}" if grown else ""
         sizes = [f"{size / 1e6:.1f}" for size in (one["memory"]["started"], one["memory"]["loaded"])]
-        disk = [f"{one.get('installed', 0) / 1e6:.0f}", f"{one.get('uploaded', 0) / 1e6:.2f}"]
+        disk = [f"{one.get('installed', 0) / 1e6:.0f}", f"{one.get('uploaded', 0) / 1e3:.1f} kB"]
         rows.append([one["title"], *sizes, growth, *disk])
     return table(["MB", "started", "after load", "before, after 20,000", "installed", "uploaded"], rows)
 
