@@ -166,11 +166,21 @@ class Server:
         for pid in everyone:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        end = time.perf_counter() + 5
+        while any(map(_runs, everyone)) and time.perf_counter() < end:
+            time.sleep(0.01)
 
 
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat after the command's name: state, parent, group, session, ..."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process, and not only its exit status."""
+    with contextlib.suppress(OSError):
+        return _stat(pid)[0] != "Z"
+    return False
 
 
 def dechunked(body: bytes) -> bytes:

@@ -94,7 +94,7 @@ def test_a_server_is_awaited_measured_and_stopped_with_all_it_started(tmp_path):
         assert server.cpu_seconds() > 0
     finally:
         server.stop()
-    # Nobody waits for the orphan here, so it may stay as a zombie.
+    # Nobody may wait for the orphan here, so that its exit status stays.
     stat = Path(f"/proc/{child}/stat")
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
     assert server.process.poll() is not None
