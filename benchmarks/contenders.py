@@ -11,6 +11,7 @@ from . import inputs
 from .environments import ROOT
 from .process import Request, free_port
 
+CORES = os.cpu_count() or 1
 SERVERS = ROOT / "benchmarks" / "servers"
 PINS = {
     name: json.loads((ROOT / "functions" / name / "model.json").read_text()) for name in ("malaria", "review")
@@ -140,9 +141,11 @@ MLSERVER = {
     "MLSERVER_HTTP_PORT": "PORT",
     "MLSERVER_GRPC_PORT": "FREE",
     "MLSERVER_METRICS_PORT": "FREE",
-    "MLSERVER_PARALLEL_WORKERS": "2",
+    "MLSERVER_PARALLEL_WORKERS": str(CORES),
     "MLSERVER_DEBUG": "false",
 }
+WORKERS = {"WORKERS": str(CORES), "THREADS": "4"}
+"""Of functions-framework: a process for each core, as the peers have, of four threads."""
 MANY = {"MAX_INSTANCES": "1024"}
 """So that batches larger than the 32 a function takes by default can be measured."""
 
@@ -154,7 +157,7 @@ def contenders() -> list[Contender]:
             name="constant",
             task="floor",
             title="constant function",
-            settings="functions-framework",
+            settings=f"functions-framework, {CORES} workers",
             command=framework("constant", "benchmarks/servers/constant/main.py"),
             requests={
                 "multipart": field_of("image/png", "malaria_cell_image"),
@@ -162,12 +165,13 @@ def contenders() -> list[Contender]:
             },
             folder=ROOT,
             sources=["benchmarks/servers/constant"],
+            environment=WORKERS,
         ),
         Contender(
             name="malaria",
             task="malaria",
             title="**malaria (ours)**",
-            settings="functions-framework, LiteRT",
+            settings=f"functions-framework, {CORES} workers; LiteRT",
             command=framework("predict", "functions/malaria/main.py"),
             requests={
                 "multipart": field_of("image/png", "malaria_cell_image"),
@@ -176,14 +180,14 @@ def contenders() -> list[Contender]:
             batch=lambda count: as_json("/classify", inputs.images(count), "Infected"),
             folder=ROOT,
             sources=["functions/malaria", "shared"],
-            environment=MANY,
+            environment={**WORKERS, **MANY},
             own=True,
         ),
         Contender(
             name="malaria_litserve",
             task="malaria",
             title="LitServe",
-            settings="LiteRT; 2 workers (one a core), fast queue; base64 in JSON",
+            settings=f"LiteRT; {CORES} workers, fast queue; base64 in JSON",
             command=script("python", "server.py", "PORT"),
             requests={"json": as_json("/classify", json.dumps({"image": CELL}).encode(), "Infected")},
             folder=SERVERS / "malaria_litserve",
@@ -193,7 +197,7 @@ def contenders() -> list[Contender]:
             name="malaria_bentoml",
             task="malaria",
             title="BentoML",
-            settings="LiteRT; workers=cpu_count; multipart",
+            settings=f"LiteRT; {CORES} workers (cpu_count); multipart",
             command=script("bentoml", "serve", "service:Malaria", "--host", "127.0.0.1", "--port", "PORT"),
             requests={"multipart": field_of("image/png", "image")},
             folder=SERVERS / "malaria_bentoml",
@@ -204,7 +208,7 @@ def contenders() -> list[Contender]:
             name="malaria_mlserver",
             task="malaria",
             title="MLServer",
-            settings="LiteRT; 2 parallel workers; base64 in the Open Inference Protocol",
+            settings=f"LiteRT; {CORES} parallel workers; base64 in the Open Inference Protocol",
             command=script("mlserver", "start", "."),
             requests={"json": OPEN_CELL},
             batch=lambda count: as_json(
@@ -230,7 +234,7 @@ def contenders() -> list[Contender]:
             name="malaria_tensorflow",
             task="malaria",
             title="functions-framework + Keras",
-            settings="functions-framework, TensorFlow, the model in a lazy global; multipart",
+            settings=f"functions-framework, {CORES} workers; TensorFlow, a lazy global; multipart",
             command=framework("classify", "benchmarks/servers/malaria_tensorflow/main.py"),
             requests={"multipart": field_of("image/png", "malaria_cell_image")},
             folder=ROOT,
@@ -239,6 +243,7 @@ def contenders() -> list[Contender]:
                 *SHARED_PARTS,
                 "models/malaria/malaria.keras",
             ],
+            environment=WORKERS,
         ),
         Contender(
             name="malaria_article",
@@ -254,7 +259,7 @@ def contenders() -> list[Contender]:
             name="review",
             task="review",
             title="**review (ours)**",
-            settings="functions-framework, numpy",
+            settings=f"functions-framework, {CORES} workers; numpy",
             command=framework("predict", "functions/review/main.py"),
             requests={
                 "form": Request("/predict", URLENCODED, form(inputs.review()), says(*SENTIMENTS)),
@@ -263,14 +268,14 @@ def contenders() -> list[Contender]:
             batch=lambda count: as_json("/predict", inputs.texts(count), *SENTIMENTS),
             folder=ROOT,
             sources=["functions/review", "shared"],
-            environment=MANY,
+            environment={**WORKERS, **MANY},
             own=True,
         ),
         Contender(
             name="review_litserve",
             task="review",
             title="LitServe + scikit-learn",
-            settings="joblib pipeline; 2 workers (one a core), fast queue; JSON",
+            settings=f"joblib pipeline; {CORES} workers, fast queue; JSON",
             command=script("python", "server.py", "PORT"),
             requests={
                 "json": as_json("/predict", json.dumps({"text": inputs.review()}).encode(), *SENTIMENTS)
@@ -282,7 +287,7 @@ def contenders() -> list[Contender]:
             name="review_mlserver",
             task="review",
             title="MLServer + scikit-learn",
-            settings="joblib pipeline, mlserver-sklearn; 2 parallel workers; Open Inference Protocol",
+            settings=f"joblib pipeline, mlserver-sklearn; {CORES} parallel workers; Open Inference Protocol",
             command=script("mlserver", "start", "."),
             requests={
                 "json": as_json(
@@ -299,10 +304,11 @@ def contenders() -> list[Contender]:
             name="review_sklearn",
             task="review",
             title="functions-framework + scikit-learn",
-            settings="functions-framework, joblib pipeline loaded with the module; form",
+            settings=f"functions-framework, {CORES} workers; joblib pipeline loaded with the module; form",
             command=framework("predict", "benchmarks/servers/review_sklearn/main.py"),
             requests={"form": Request("/predict", URLENCODED, form(inputs.review()), says(*SENTIMENTS))},
             folder=ROOT,
             sources=["benchmarks/servers/review_sklearn", "build/bench/review.joblib"],
+            environment=WORKERS,
         ),
     ]
