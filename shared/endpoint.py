@@ -78,7 +78,7 @@ def serve(service: Service) -> Callable[[Request], Response]:
             response = _respond(routes, request, facts)
         cold = bool(facts.get("cold"))
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.extend(cors.headers(dict(request.headers), _allow(routes.get(request.path, {}))))
+        response.headers.extend(cors.headers(request.headers, _allow(routes.get(request.path, {}))))
         if spans:
             response.headers["Server-Timing"] = timing.header(spans, cold)
         _log(request, response, time.perf_counter() - began, spans, facts)
@@ -276,5 +276,5 @@ def _log(
         httpRequest=http,
         milliseconds={name: round(1000 * value, 2) for name, value in spans.items()},
         **facts,
-        **logs.trace(dict(request.headers)),
+        **logs.trace(request.headers),
     )
