@@ -1,6 +1,8 @@
 """The HTTP side every function shares: paths and methods in, JSON out, one place for errors and logs."""
 
+import gc
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +72,9 @@ class Service:
 def serve(service: Service) -> Callable[[Request], Response]:
     """The function the platform calls."""
     routes = _routes(service)
+    # What is imported is never garbage. A collection that looked at it would copy its pages, which the
+    # workers otherwise share with the server they are forked from.
+    os.register_at_fork(before=gc.freeze)
 
     def predict(request: Request) -> Response:
         began = time.perf_counter()
