@@ -4,6 +4,8 @@ import os
 import re
 from collections.abc import Mapping
 
+from werkzeug.datastructures import Headers
+
 MAX_AGE = 7200  # seconds; browsers keep a preflight's answer no longer
 
 
@@ -22,7 +24,9 @@ def _origins(value: str) -> frozenset[str]:
 ORIGINS = _origins(os.environ.get("ALLOWED_ORIGINS", ""))
 
 
-def headers(request: Mapping[str, str], allow: str, origins: frozenset[str] = ORIGINS) -> dict[str, str]:
+def headers(
+    request: Mapping[str, str] | Headers, allow: str, origins: frozenset[str] = ORIGINS
+) -> dict[str, str]:
     """The headers that let the page that asks read the answer; `Vary` alone where it may not.
 
     Args:

@@ -2,9 +2,10 @@
 
     python -m shared.download gs://bucket/object PATH SHA256 BYTES SECONDS
 
-It is one because the storage client takes longer to import than all the rest of a function, and as much
-memory: here that goes on beside the function's own imports, and is given back at the end. And a process
-keeps its deadline whatever it hangs in: a server that sends a byte a second never trips a read timeout.
+It is one because a thread would not live through gunicorn's fork, and so that it goes on beside the
+function's own imports. The storage client, where it is needed, takes longer to import than all the rest of a
+function, and as much memory: here that is given back at the end. And a process keeps its deadline whatever
+it hangs in: a server that sends a byte a second never trips a read timeout.
 
 Prints one JSON line and exits with 1 where it fails. The file at PATH is whole, or it is not there.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from . import artifacts, logs
+from . import artifacts, direct, logs
 from .errors import ModelUnavailable
 
 CONNECT, READ = 3.0, 5.0
@@ -145,6 +146,17 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 def receive(uri: str, part: Part, seconds: float) -> None:
+    """Read the object into `part`: by one plain request, or by the client where that is not enough."""
+    try:
+        if not (direct.possible() and direct.read(uri, part)):
+            part.seek(0)
+            by_client(uri, part, seconds)
+        part.flush()
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"{uri}: {error}") from error
+
+
+def by_client(uri: str, part: Part, seconds: float) -> None:
     """Read the object into `part`, with the official client.
 
     Connections that break and answers such as 429 and 503 are tried again, in all for the time given.
@@ -155,16 +167,15 @@ def receive(uri: str, part: Part, seconds: float) -> None:
         from google.cloud import storage
         from google.cloud.storage.retry import DEFAULT_RETRY
     except ImportError as error:
-        raise ModelUnavailable(f"{uri}: add google-cloud-storage to requirements.txt") from error
+        raise ModelUnavailable("add google-cloud-storage to requirements.txt") from error
     retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=2.0, multiplier=2.0).with_timeout(0.9 * seconds)
     try:
         blob = storage.Blob.from_uri(uri, client=storage.Client())
         blob.download_to_file(part, timeout=(CONNECT, READ), retry=retry, checksum=None)
-        part.flush()
-    except ModelUnavailable as error:
-        raise ModelUnavailable(f"{uri}: {error}") from error
+    except ModelUnavailable:
+        raise
     except Exception as error:  # the client raises its own, requests' and google.auth's errors
-        raise ModelUnavailable(f"{uri}: {cause(error)}") from error
+        raise ModelUnavailable(cause(error)) from error
 
 
 def cause(error: Exception) -> str:

@@ -200,10 +200,12 @@ class Texts(Reader):
 
     def form(self, request: Request) -> list[Any]:
         """The texts, or text files, under any of the fields."""
-        pairs = _pairs(request)
-        texts = {field: [value for name, value in pairs if name == field] for field in self.fields}
-        files = {field: [file.read() for file in request.files.getlist(field)] for field in self.fields}
-        return self.one_of({field: [*files[field], *texts[field]] for field in self.fields})
+        # Asked of any other form, Werkzeug would parse it once more.
+        files = request.files.items(multi=True) if request.mimetype == "multipart/form-data" else ()
+        pairs = [*((name, file.read()) for name, file in files), *_pairs(request)]
+        return self.one_of(
+            {field: [value for name, value in pairs if name == field] for field in self.fields}
+        )
 
     def check(self, item: Any) -> Any:
         """Refuse what is not UTF-8, too long or blank."""

@@ -1,12 +1,17 @@
 """Log lines as Cloud Logging reads them, one JSON object a line; in a terminal, as people do."""
 
+from __future__ import annotations
+
 import datetime
 import json
 import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the download's process writes lines too, and has no use for a server
+    from werkzeug.datastructures import Headers
 
 PROJECT = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
 
@@ -26,7 +31,7 @@ def write(severity: str, message: str, **fields: Any) -> None:
     sys.stdout.flush()
 
 
-def trace(headers: Mapping[str, str]) -> dict[str, Any]:
+def trace(headers: Mapping[str, str] | Headers) -> dict[str, Any]:
     """What ties a line to the platform's trace, from `traceparent` or `X-Cloud-Trace-Context`."""
     if found := re.fullmatch(
         r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}).*", headers.get("Traceparent", "")

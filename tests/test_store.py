@@ -113,6 +113,20 @@ def test_the_model_comes_from_the_bucket_once_and_then_from_memory(name, bucket,
     assert all(seconds >= 0 for seconds in line["seconds"].values())
 
 
+def test_the_client_downloads_where_credentials_are_named(bucket, deploy, folder):
+    bucket.fault = faults.reset_half_way
+    server = deploy(bucket.url, GOOGLE_APPLICATION_CREDENTIALS="/nowhere.json")
+    assert call(server).status == 200, server.log.read_text()
+    # One that breaks off and one that goes on from there: a plain request would begin again.
+    assert [bool(asked) for asked in bucket.seen] == [False, True]
+
+
+def test_what_breaks_off_a_plain_request_is_tried_again_by_the_client(bucket, deploy, folder):
+    bucket.fault = faults.reset_half_way
+    assert call(deploy(bucket.url)).status == 200
+    assert [bool(asked) for asked in bucket.seen] == [False, False, True]
+
+
 def test_the_download_begins_at_the_start(bucket, deploy, folder):
     deploy(bucket.url)
     for _ in range(600):

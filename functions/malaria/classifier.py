@@ -133,7 +133,8 @@ def decode(data: bytes, size: tuple[int, int]) -> Pixels:
             # Lets the JPEG decoder shrink a large photo as it decodes, to no less than twice `size`.
             image.draft("RGB", (2 * width, 2 * height))
             with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
-                return _stretched(_rgb(ImageOps.exif_transpose(image)), size)
+                ImageOps.exif_transpose(image, in_place=True)
+                return _stretched(_rgb(image), size)
         except Unusable:
             raise
         except Exception as error:

@@ -1,0 +1,123 @@
+"""What a request may cost once the function is warm: counted, not timed."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import faults
+import pytest
+from conftest import FUNCTIONS, ROOT
+
+SCRIPT = """
+import gc, json, os, sys
+import functions_framework
+client = functions_framework.create_app("predict", "functions/{name}/main.py").test_client()
+requests = [{requests}]
+sys.stdout = open(os.devnull, "w")
+
+def ask(times):
+    for _ in range(times):
+        for body, kind in requests:
+            answer = client.post("/", data=body, content_type=kind)
+            assert answer.status_code == 200, answer.text
+
+seen, watching = [], False
+
+def watch(event, arguments):
+    if watching and event in ("open", "import", "subprocess.Popen", "socket.connect"):
+        seen.append([event, str(arguments[0])])
+
+sys.addaudithook(watch)
+{body}
+sys.__stdout__.write(json.dumps(found))
+"""
+REQUESTS = {
+    "malaria": """
+    (open("models/malaria/examples/infected.png", "rb").read(), "image/png"),
+    (open("models/malaria/examples/normal.png", "rb").read(), "image/png"),
+    """,
+    "review": """
+    (b"Dis film sweet well well.", "text/plain"),
+    ("movie_review=A+fine+film,+f%C3%ADim%C3%B9+d%C3%A1ra", "application/x-www-form-urlencoded"),
+    """,
+}
+
+
+def run(name, body):
+    script = SCRIPT.format(name=name, requests=REQUESTS[name], body=body)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_first_request_reads_the_model_and_no_other_data(name):
+    found = run(name, "watching = True; ask(1); watching = False; found = seen")
+    pin = json.loads((ROOT / "functions" / name / "model.json").read_text())
+    opened = [path for event, path in found if event == "open" and not path.endswith((".py", ".pyc"))]
+    models = [path for path in opened if path.endswith(pin["file"])]
+    assert 1 <= len(models) <= 2, "once to verify it, once to load it"
+    assert not [event for event, _ in found if event in ("subprocess.Popen", "socket.connect")]
+    assert not [path for path in opened if path not in models and path.startswith(str(ROOT / "models"))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_warm_request_opens_no_file_and_imports_nothing(name):
+    assert run(name, "ask(2); watching = True; ask(5); watching = False; found = seen") == []
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_thousand_requests_leave_nothing_behind(name):
+    body = """
+def left():
+    gc.collect()
+    return len(gc.get_objects()), sys.getallocatedblocks()
+
+ask(250)
+before = left()
+ask(500)
+found = [after - former for after, former in zip(left(), before)]
+"""
+    objects, blocks = run(name, body)
+    # Caches and free lists still fill up a little; a leak would be one for each request at least.
+    assert objects < 50
+    assert blocks < 500
+
+
+def test_a_download_on_googles_servers_needs_no_client(tmp_path):
+    script = """
+import json, sys
+from shared import download
+status = download.main()
+heavy = ("google.api_core", "google.auth", "google.cloud.storage", "requests", "flask", "werkzeug", "numpy")
+print(json.dumps([status, [module for module in heavy if module in sys.modules]]))
+"""
+    content = b"the model" * 1000
+    sha256 = hashlib.sha256(content).hexdigest()
+    with faults.bucket() as bucket:
+        bucket.objects["v1/model"] = content
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                script,
+                "gs://models/v1/model",
+                str(tmp_path / "model"),
+                sha256,
+                str(len(content)),
+                "10",
+            ],
+            cwd=ROOT,
+            env={"STORAGE_EMULATOR_HOST": bucket.url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    status, heavy = json.loads(done.stdout)
+    assert status == 0
+    assert (tmp_path / "model").read_bytes() == content
+    assert heavy == []
