@@ -105,9 +105,10 @@ def one_round(
         found["review"] = measure.floor(bench.environments["review"], "review", text, bench.folder)
         sklearn = bench.environments["review_sklearn"]
         found["sklearn"] = measure.floor(sklearn, "sklearn", text, bench.folder)
-    found["contenders"] = {}
+    found["contenders"], found["busy"] = {}, []
     for one in chosen:
         print(f"round {number + 1} of {rounds}: {one.name}", flush=True)
+        found["busy"].append(measure.busy())
         found["contenders"][one.name] = measured(
             bench, one, number, last=number == rounds - 1 and not partial
         )

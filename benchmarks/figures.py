@@ -28,7 +28,10 @@ def gather(
 ) -> Results:
     """Medians over the rounds; `about` is kept as it is, and its `cores` are reckoned with."""
     results: Results = {
-        "about": dict(about),
+        "about": {
+            **about,
+            "busy": statistics.mean(share for sample in samples for share in sample["busy"]),
+        },
         "interpreter": statistics.median(sample["interpreter"] for sample in samples),
         "floor": {
             which: middle([sample[which] for sample in samples])

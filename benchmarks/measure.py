@@ -83,6 +83,18 @@ def interpreter(folder: Path) -> float:
     return time.perf_counter() - began
 
 
+def busy() -> float:
+    """Which share of the machine's time others take, who disturb what is measured next."""
+    before, _, after = _times(), time.sleep(0.3), _times()
+    spent = [late - early for early, late in zip(before, after, strict=True)]
+    return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
+
+
+def _times() -> list[int]:
+    """Ticks of the machine: user, nice, system, idle, waiting for the disk, and others."""
+    return [int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+
+
 def ladder(bench: Bench, server: Server, contender: Contender) -> dict[str, list[dict[str, float]]]:
     """Loads of more and more clients for each form of body: the first at all counts, others at 1 and 8."""
     found: dict[str, list[dict[str, float]]] = {}
@@ -112,13 +124,15 @@ def batches(bench: Bench, server: Server, contender: Contender) -> dict[str, flo
 
 
 def growth(server: Server, contender: Contender, requests: int) -> dict[str, float]:
-    """Bytes of memory before and after about so many requests of 8 clients, when it is warm."""
+    """Bytes of memory before and after so many requests of 8 clients and a few more, when it is warm."""
     warm = load.run(server, contender.request, 8, 3)
     server.settle()
-    before = server.memory()
-    done = load.run(server, contender.request, 8, requests / warm.rate)
+    before, done, failed = server.memory(), 0, 0
+    while done < requests:
+        more = load.run(server, contender.request, 8, (requests - done) / warm.rate)
+        done, failed = done + more.requests, failed + more.failed
     server.settle()
-    return {"requests": done.requests, "failed": done.failed, "before": before, "after": server.memory()}
+    return {"requests": done, "failed": failed, "before": before, "after": server.memory()}
 
 
 def floor(folder: Path, which: str, content: bytes, passing: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ TEXT = """\
 By `make bench` on {date} at {commit}, in {minutes:.0f} minutes: {machine}, Python {python}. Rounds:
 {rounds}; in each all contenders in turn, as real processes. Figures are medians. wrk makes the load, on the
 same cores. Peers read their model from disk. Each is set up as its documentation advises for throughput
-(see the last table).
+(see the last table).{others}
 
 ## In short
 
@@ -142,6 +142,7 @@ def markdown(results: Found) -> str:
     everyone = results["contenders"].values()
     return TEXT.format(
         **results["about"],
+        others=others(results["about"]),
         short=summary(everyone),
         aims=aims(results["verdicts"]),
         cold=cold_table(everyone),
@@ -156,6 +157,13 @@ def markdown(results: Found) -> str:
         million=MILLION_REQUESTS,
         alone=ALONE,
     )
+
+
+def others(about: Found) -> str:
+    """How much else went on: what a run is worth depends on it."""
+    if "busy" not in about:
+        return ""
+    return f" Other processes took {about['busy']:.0%} of the machine before each start, on average."
 
 
 def aims(verdicts: Sequence[Found]) -> str:
