@@ -18,7 +18,8 @@ show_status() {
     IFS=, read -r _ state commit url <<<"${found}"
     printf '%s: %s\n  state and commit  %s, %s\n  revision          %s\n' "${name}" "${url}" "${state}" "${commit}" \
       "$(python3 "${ROOT}/deploy/traffic.py" shares "${services}" "${name}")"
-    TOKEN="$(token "${url}")" python3 "${ROOT}/deploy/try_out.py" --status "${url}" || true
+    # One that is open takes a token too.
+    TOKEN="$(PUBLIC=0 token "${url}" 2>/dev/null || true)" python3 "${ROOT}/deploy/try_out.py" --status "${url}" || true
   done
 }
 
@@ -66,7 +67,8 @@ destroy() {
   fi
 }
 
-is_deployed() { grep -q "^$1," <<<"${SERVICES}"; }
+# The Cloud Run service of a function goes with the function alone.
+is_deployed() { grep "^$1," <<<"${SERVICES}" | grep -qv ',cloudfunctions$'; }
 
 # The account last, so that what is left after an interruption is found again.
 undo() {

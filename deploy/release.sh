@@ -23,20 +23,36 @@ deploy_all() {
   done
 }
 
-# What is deployed: a line for each, of name, state, fingerprint, whether the latest has all traffic, and address.
+# What is deployed: a line for each, of name, state, fingerprint, whether the latest has all traffic, and address; of a
+# service also who made it, if it was not this script.
 look_at_services() {
   local fields
   case "${TARGET}" in
     functions)
       fields='name.basename(),state,labels.source,serviceConfig.allTrafficOnLatestRevision,serviceConfig.uri'
       SERVICES="$(ask gcloud functions list --v2 --regions="${REGION}" --format="csv[no-heading](${fields})")"
+      if [[ "${DRY_RUN}" != 1 ]] && is_under_way; then
+        say "another deployment is under way: waiting for its end"
+        sleep 5
+        look_at_services
+      fi
       ;;
     run)
       fields='metadata.name,status.conditions[0].status,metadata.labels.source,spec.traffic[0].latestRevision,status.url'
+      fields+=',metadata.labels."goog-managed-by"'
       SERVICES="$(ask gcloud run services list --region="${REGION}" --format="csv[no-heading](${fields})")"
       ;;
     appengine) look_at_app ;;
   esac
+}
+
+# One that was interrupted here goes on there, and until it has ended no other is taken.
+is_under_way() {
+  local name
+  for name in "${TARGETS[@]}"; do
+    ! grep -q "^${name},DEPLOYING," <<<"${SERVICES}" || return 0
+  done
+  return 1
 }
 
 release() {
@@ -57,9 +73,10 @@ release() {
 
 # Deploys what is not there yet, and gives the latest revision the traffic it should have; sets url.
 bring_up() {
-  local name="$1" folder="$2" mark="$3" found state source latest current
+  local name="$1" folder="$2" mark="$3" found state source latest owner current
   found="$(grep "^${name}," <<<"${SERVICES}")" || found=""
-  IFS=, read -r _ state source latest url <<<"${found}"
+  IFS=, read -r _ state source latest url owner <<<"${found}"
+  [[ -z "${owner}" ]] || die "${name} is there as a function: run './deploy.sh destroy', or name another --region"
   if [[ "${state}" =~ ^(ACTIVE|True)$ && "${source}" == "${mark}" ]]; then
     if [[ "${latest}" == True ]]; then
       say "${name}: unchanged"

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from conftest import FUNCTIONS, ROOT, commit
@@ -48,6 +49,12 @@ def test_help_names_every_option(checkout):
     assert len(options) == 15
     for option in (*options, "--public", "--dry-run", "--with-bucket", "--yes", "rollback", "logs", "stage"):
         assert option in told.stdout
+
+
+def test_the_runtime_is_the_python_that_is_checked_for(checkout):
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["python_version"]
+    assert f"default python{checked.replace('.', '')}," in deploy(checkout, "--help").stdout
+    assert f"${{RUNTIME:-python{checked.replace('.', '')}}}" in (ROOT / "deploy" / "common.sh").read_text()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -1,6 +1,7 @@
 """What deploy.sh says when something is wrong, and that a second run mends what the first has left."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import cloud
@@ -176,6 +177,32 @@ def stopped_before(google, checkout, number, *arguments):
     run.end()
     google.refuse = before
     return count >= number
+
+
+def test_a_deployment_that_goes_on_after_an_interruption_is_waited_for(google, answering, checkout):
+    begun, ended, looked = threading.Event(), threading.Event(), []
+
+    def build(name, *_):
+        begun.set()
+        assert ended.wait(60)
+        return answering[name]
+
+    def look(_, path):
+        """Let it end when it is looked at for the second time."""
+        if path.endswith("/functions"):
+            looked.append(path)
+            if len(looked) == 2:
+                ended.set()
+
+    google.on_deploy = build
+    run = Deployment(checkout, "./deploy.sh", "review", **google.settings)
+    assert begun.wait(60)
+    run.stop()
+    run.end()
+    google.refuse = look
+    again, done = succeed(google, checkout, "review")
+    assert "waiting for its end" in again.stderr
+    assert done == []
 
 
 def state(google):

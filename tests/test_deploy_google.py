@@ -1,15 +1,17 @@
 """deploy.sh with the real gcloud against a pretended Google Cloud, which starts what was uploaded to it."""
 
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import cloud
 import numpy as np
 import pytest
-from conftest import FUNCTIONS, commit
+from conftest import FUNCTIONS, ROOT, commit
 from deploying import Deployment, change, drive, pin, succeed
 
 
@@ -84,6 +86,10 @@ def test_a_change_a_canary_and_the_way_back(google, changed):
     assert google.runs["review"].serving == {second: 100}
     told, _ = succeed(google, changed, "status")
     assert f"revision          {second} 100 %" in told.stdout
+    succeed(google, changed, "rollback", "review")
+    assert google.runs["review"].serving == {first: 100}
+    nothing, _ = drive(google, changed, "rollback", "review")
+    assert f"has no revision before {first}" in nothing.stderr
     assert "malaria: not deployed" in told.stdout
     nothing, _ = drive(google, changed, "malaria", "--canary", "20")
     assert "leave --canary out" in nothing.stderr
@@ -227,3 +233,47 @@ def test_a_brought_model_gets_its_memory(google, changed):
     commit(changed)
     run, _ = succeed(google, changed, "malaria", "--dry-run")
     assert "--memory=2Gi" in run.stdout
+
+
+def blocks(page):
+    """The commands of a page that deploys, a string for each block."""
+    return re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def follow(google, checkout, *commands, typed=""):
+    """Run the commands of a page in one shell, as its reader does."""
+    script = "".join(commands).replace("my-project", google.project)
+    # It opens a browser, and there is nobody to sign in.
+    script = script.replace("gcloud auth login\n", "")
+    run = Deployment(checkout, "bash", "-ec", script, **google.settings).end(typed)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_the_readme_leads_from_signing_in_to_a_page_of_another_origin_and_back(uploaded, changed):
+    google = uploaded
+    del google.settings["PROJECT_ID"]
+    page = (ROOT / "README.md").read_text()
+    first, public, later = blocks(page.split("## Deploy it")[1].split("\n## ")[0])
+    assert first.startswith("gcloud auth login\n")
+    told = follow(google, changed, first)
+    assert all(f"\n{name}: http" in told for name in FUNCTIONS)
+    follow(google, changed, f"export PROJECT_ID={google.project}\n", public)
+    headers = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
+    url = f"{google.runs['review'].url}/predict"
+    for method, body in (("OPTIONS", None), ("POST", b"movie_review=A fine film.")):
+        asked = urllib.request.Request(url, body, headers, method=method)
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
+    exports = [line for line in (first + public).splitlines(keepends=True) if line.startswith("export ")]
+    follow(google, changed, *exports, later, typed=f"{google.project}\n")
+    assert not google.functions
+
+
+def test_every_command_of_the_operators_page_works(google, changed):
+    succeed(google, changed, "review")
+    change(changed)
+    follow(google, changed, *blocks((ROOT / "deploy" / "README.md").read_text()))
+    assert set(google.runs) == {"review"}
+    assert list(google.app.versions) == ["default"]
+    assert (changed / "build" / "review" / "Procfile").exists()

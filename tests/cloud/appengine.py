@@ -63,6 +63,14 @@ def unpacked(self: Cloud, wanted: dict[str, Any]) -> bytes:
     return archive.getvalue()
 
 
+@route("POST", "/v1/apps", "appengine")
+def create_app(self: Cloud, call: Call) -> Any:
+    if self.app is not None:
+        raise Refused(409, f"This application already exists: '{self.project}'.")
+    self.app = App()
+    return done(self, {"name": f"apps/{self.project}", "id": call.body["id"]})
+
+
 @route("GET", "/v1/apps/{}", "appengine")
 def get_app(self: Cloud, call: Call, project: str) -> Any:
     app(self)

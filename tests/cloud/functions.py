@@ -45,7 +45,14 @@ class Functions:
     def operate(
         self: Cloud, region: str, kind: str, target: str, work: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Start an operation on a function in a thread of its own; `work` returns its response or raises."""
+        """Start an operation on a function in a thread of its own; `work` returns its response or raises.
+
+        Raises:
+            Refused: another one on that function is under way.
+        """
+        others = [each for _, each in self.operations.values() if not each["done"]]
+        if any(each["metadata"].get("target") == target for each in others):
+            raise Refused(409, "unable to queue the operation", "ABORTED")
         name = f"projects/{self.project}/locations/{region}/operations/operation-{len(self.operations) + 1}"
         metadata = {
             "@type": "type.googleapis.com/google.cloud.functions.v2.OperationMetadata",
@@ -57,6 +64,8 @@ class Functions:
         }
         operation: dict[str, Any] = {"name": name, "metadata": metadata, "done": False}
         failure, self.fail_operation = self.fail_operation, None
+        if kind == "update":
+            self.functions[target.rsplit("/", 1)[1]]["state"] = "DEPLOYING"
 
         def run() -> None:
             try:
@@ -76,8 +85,7 @@ class Functions:
     def failed(self: Cloud, name: str, kind: str, message: str) -> None:
         """What stays of a deployment that failed: a function that never ran is there, but FAILED."""
         if kind != "delete" and name in self.functions:
-            if name not in self.runs:
-                self.functions[name]["state"] = "FAILED"
+            self.functions[name]["state"] = "ACTIVE" if name in self.runs else "FAILED"
             self.functions[name]["stateMessages"] = [
                 {"severity": "ERROR", "type": "CloudRunService", "message": message}
             ]
