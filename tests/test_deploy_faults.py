@@ -1,5 +1,6 @@
 """What deploy.sh says when something is wrong, and that a second run mends what the first has left."""
 
+import copy
 import shutil
 import threading
 from pathlib import Path
@@ -216,39 +217,42 @@ def state(google):
     return functions, runs, buckets, sorted(google.accounts), sorted(google.services)
 
 
-def empty(google):
-    for each in (google.functions, google.runs, google.buckets, google.accounts):
-        each.clear()
-    google.services = {f"{name}.googleapis.com" for name in cloud.BASIC}
-    google.add_account(google.settings["INVOKER"])
+PARTS = ("functions", "runs", "buckets", "accounts", "services", "policy")
+
+
+def saved(google):
+    return copy.deepcopy({part: getattr(google, part) for part in PARTS})
+
+
+def put_back(google, there):
+    """What was there, as if nothing had been done since: nobody has to bring it about again."""
+    for part, content in copy.deepcopy(there).items():
+        setattr(google, part, content)
 
 
 def test_it_may_be_interrupted_anywhere_and_run_again(google, checkout):
-    command = ("review", "--public")
+    command, before, number = ("review", "--public"), saved(google), 1
     succeed(google, checkout, *command)
-    whole, number = state(google), 1
-    empty(google)
+    whole = state(google)
+    put_back(google, before)
     while stopped_before(google, checkout, number, *command):
         assert state(google) != whole
         succeed(google, checkout, *command)
         assert state(google) == whole, f"after it was stopped before call {number}"
-        empty(google)
+        put_back(google, before)
         number += 1
     assert number == 10
 
 
 def test_a_canary_may_be_interrupted_anywhere_and_run_again(google, changed):
     succeed(google, changed, "review")
-    number, old = 1, google.runs["review"].latest
+    before, number, old = saved(google), 1, google.runs["review"].latest
     change(changed)
     while stopped_before(google, changed, number, "review", "--canary", "20"):
         succeed(google, changed, "review", "--canary", "20")
         new = google.runs["review"].latest
         assert google.runs["review"].serving == {old: 80, new: 20}, f"stopped before call {number}"
-        succeed(google, changed, "review")
-        assert google.runs["review"].serving == {new: 100}
-        old = new
-        change(changed)
+        put_back(google, before)
         number += 1
     assert number == 6
 
@@ -256,11 +260,11 @@ def test_a_canary_may_be_interrupted_anywhere_and_run_again(google, changed):
 def test_destroy_may_be_interrupted_anywhere_and_run_again(google, checkout):
     command = ("destroy", "--yes", "--with-bucket")
     succeed(google, checkout, "review")
-    number = 1
+    before, number = saved(google), 1
     while stopped_before(google, checkout, number, *command):
         succeed(google, checkout, *command)
         assert (google.functions, google.runs, google.buckets) == ({}, {}, {})
         assert f"review-fn@{google.project}.iam.gserviceaccount.com" not in google.accounts
-        succeed(google, checkout, "review")
+        put_back(google, before)
         number += 1
     assert number == 6
