@@ -86,6 +86,11 @@ def test_a_change_a_canary_and_the_way_back(google, changed):
     assert google.runs["review"].serving == {second: 100}
     told, _ = succeed(google, changed, "status")
     assert f"revision          {second} 100 %" in told.stdout
+    change(changed)
+    succeed(google, changed, "review", "--canary", "20")
+    assert google.runs["review"].serving == {second: 80, google.runs["review"].latest: 20}
+    succeed(google, changed, "rollback", "review")
+    assert google.runs["review"].serving == {second: 100}
     succeed(google, changed, "rollback", "review")
     assert google.runs["review"].serving == {first: 100}
     nothing, _ = drive(google, changed, "rollback", "review")
