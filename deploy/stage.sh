@@ -3,7 +3,7 @@
 
 # Usage: stage NAME DIR. DIR is new or empty. Without a bucket the pinned model goes along, and is served from there.
 stage() {
-  local name="$1" folder="$2" unpacked paths=("functions/$1" shared)
+  local name="$1" folder="$2" unpacked package paths=("functions/$1" shared)
   [[ ! -d "${folder}" || -z "$(ls -A "${folder}")" ]] || die "${folder} is not empty: name a new folder"
   unpacked="$(mktemp -d)"
   [[ -n "${BUCKET}" ]] || paths+=("models/${PIN[${name}.file]}")
@@ -12,7 +12,10 @@ stage() {
   mv "${unpacked}/functions/${name}"/* "${unpacked}/shared" "${folder}/"
   [[ ! -d "${unpacked}/models" ]] || mv "${unpacked}/models" "${folder}/"
   rm -r "${unpacked}"
-  needed_packages "${name}" >>"${folder}/requirements.txt"
+  for package in $(needed_packages "${name}"); do
+    grep -qE "^${package%%=*}([^-a-z]|$)" "${folder}/requirements.txt" ||
+      printf '%s\n' "${package}" >>"${folder}/requirements.txt"
+  done
   # shellcheck disable=SC2016 # for the host's shell
   printf 'web: functions-framework --target=predict --host=0.0.0.0 --port=$PORT\n' >"${folder}/Procfile"
   cat >"${folder}/app.yaml" <<EOT
@@ -26,7 +29,8 @@ $(environment | sed 's/^/  /')
 EOT
 }
 
-# Packages that the format of the pinned model needs beside requirements.txt, at the versions it was trained with.
+# Packages that the format of the pinned model needs, at the versions of the training here: for a requirements.txt that
+# names none.
 needed_packages() {
   local wanted
   case "${PIN[$1.format]}" in

@@ -99,6 +99,17 @@ def test_a_brought_model_gets_the_packages_and_the_memory_it_needs(name, form, n
     assert f"instance_class: {instance}\n" in (tmp_path / "staged" / "app.yaml").read_text()
 
 
+def test_a_version_of_ones_own_is_left_alone(checkout, tmp_path):
+    changed = bring("joblib", "review", checkout, tmp_path)
+    wanted = changed / "functions" / "review" / "requirements.txt"
+    wanted.write_text(wanted.read_text() + "scikit-learn==1.8.0\n")
+    commit(changed)
+    assert deploy(changed, "stage", "review", tmp_path / "staged").returncode == 0
+    needed = (tmp_path / "staged" / "requirements.txt").read_text()
+    assert needed.startswith(wanted.read_text())
+    assert needed.count("scikit-learn") == needed.count("joblib") == 1
+
+
 def bring(form, name, checkout, tmp_path):
     """A checkout in which the pin of a function says that its model is of another format."""
     changed = tmp_path / "checkout"
