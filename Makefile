@@ -21,7 +21,7 @@ test: $(DEV)/installed ## Run the tests
 lint: $(DEV)/installed ## Check style, types and shell scripts
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
-	@$(DEV)/bin/mypy shared functions deploy/try_out.py
+	@$(DEV)/bin/mypy shared functions deploy/*.py
 	@$(DEV)/bin/shellcheck -x .ci/run deploy.sh deploy/*.sh
 
 bench: $(DEV)/installed ## Measure this and other ways to serve the models (wrk is needed, and 7 GB of disk)

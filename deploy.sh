@@ -16,6 +16,8 @@ source "${ROOT}/deploy/store.sh"
 source "${ROOT}/deploy/stage.sh"
 # shellcheck source=deploy/release.sh
 source "${ROOT}/deploy/release.sh"
+# shellcheck source=deploy/appengine.sh
+source "${ROOT}/deploy/appengine.sh"
 # shellcheck source=deploy/operate.sh
 source "${ROOT}/deploy/operate.sh"
 
@@ -55,14 +57,23 @@ EOF
 }
 
 main() {
+  ((BASH_VERSINFO[0] >= 4)) || die "bash 4 or newer is needed, this is ${BASH_VERSION}"
   parse_arguments "$@"
+  command -v python3 >/dev/null || die "python3 is not installed: see https://www.python.org/downloads"
+  read_pins
   case "${COMMAND}" in
     deploy) deploy_all ;;
-    status) check_tools && check_project && show_status ;;
-    rollback) check_tools && check_project && roll_back "${TARGETS[0]}" ;;
-    logs) check_tools && check_project && show_logs "${TARGETS[0]}" ;;
-    destroy) check_tools && check_project && destroy ;;
-    stage) stage "${TARGETS[0]}" "${STAGE_DIR}" && say "staged in ${STAGE_DIR}" ;;
+    stage) check_tree && stage "${TARGETS[0]}" "${STAGE_DIR}" && say "staged in ${STAGE_DIR}" ;;
+    *)
+      check_tools
+      check_project
+      case "${COMMAND}" in
+        status) show_status ;;
+        rollback) roll_back "${TARGETS[0]}" ;;
+        logs) show_logs "${TARGETS[0]}" ;;
+        destroy) destroy ;;
+      esac
+      ;;
   esac
 }
 

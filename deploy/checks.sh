@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # What is checked before anything is touched.
 
+# The first release whose `gcloud run deploy` has all that --to run needs.
+readonly GCLOUD_NEEDED=515
+
 check_tools() {
   command -v gcloud >/dev/null ||
     die "gcloud is not installed: see https://cloud.google.com/sdk/docs/install"
@@ -8,14 +11,14 @@ check_tools() {
   version="$(gcloud version --format='value("Google Cloud SDK")' 2>/dev/null)" || version=0
   ((${version%%.*} >= GCLOUD_NEEDED)) ||
     die "gcloud ${version} is too old: run 'gcloud components update' (${GCLOUD_NEEDED} or newer)"
-  gcloud auth print-access-token >/dev/null 2>&1 ||
-    die "you are not signed in: run 'gcloud auth login'"
 }
 
 check_project() {
-  PROJECT_NUMBER="$(gcloud projects describe "${PROJECT_ID}" --format='value(projectNumber)' 2>/dev/null)" ||
-    die "project ${PROJECT_ID} is not there or not yours: see 'gcloud projects list'"
-  [[ -n "${PROJECT_NUMBER}" ]] || die "project ${PROJECT_ID} has no number: see 'gcloud projects list'"
+  PROJECT_NUMBER="$(gcloud projects describe "${PROJECT_ID}" --format='value(projectNumber)' 2>/dev/null)" &&
+    [[ -n "${PROJECT_NUMBER}" ]] && return
+  gcloud auth print-access-token >/dev/null 2>&1 ||
+    die "you are not signed in: run 'gcloud auth login'"
+  die "project ${PROJECT_ID} is not there or not yours: see 'gcloud projects list'"
 }
 
 check_billing() {
@@ -33,26 +36,39 @@ check_tree() {
     die "the git tree is not clean: commit or stash (see 'git status')"
 }
 
-# The model files that lie in the checkout are the pinned ones.
+# The model file that lies in the checkout is the pinned one.
 check_pin() {
-  local name="$1" file sum
-  file="${ROOT}/models/$(pin "${name}" file)"
+  local file="${ROOT}/models/${PIN[$1.file]}"
   [[ -f "${file}" ]] || return 0 # published from elsewhere: the bucket must have it
-  sum="$(python3 -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "${file}")"
-  [[ "${sum}" == "$(pin "${name}" sha256)" ]] ||
-    die "${file} is not the pinned file: run 'git checkout -- models' or publish it anew"
+  printf '%s  %s\n' "${PIN[$1.sha256]}" "${file}" | sha256sum --check --status ||
+    die "${file} is not the pinned file: run 'git checkout -- models', or publish it with 'python -m models.publish'"
 }
 
 # Without this role the build of a function fails, minutes later and without naming it.
 check_builder() {
-  local account="${PROJECT_NUMBER}-compute@developer.gserviceaccount.com" roles
-  roles="$(gcloud projects get-iam-policy "${PROJECT_ID}" --format=json 2>/dev/null)" ||
-    die "cannot read the project's IAM policy: you need roles/owner or roles/editor and roles/resourcemanager.projectIamAdmin"
-  python3 -c '
-import json, sys
-policy, member = json.loads(sys.argv[1]), f"serviceAccount:{sys.argv[2]}"
-held = {binding["role"] for binding in policy.get("bindings", []) if member in binding["members"]}
-sys.exit(not held & {"roles/cloudbuild.builds.builder", "roles/editor", "roles/owner"})' "${roles}" "${account}" ||
+  local policy account="${PROJECT_NUMBER}-compute@developer.gserviceaccount.com"
+  policy="$(gcloud projects get-iam-policy "${PROJECT_ID}" --format=json 2>/dev/null)" ||
+    die "cannot read the project's IAM policy: you need roles/owner, or roles/editor and" \
+      "roles/resourcemanager.projectIamAdmin"
+  ! may_build "${policy}" "${account}" || return 0
+  # Older projects build as another account.
+  account="$(gcloud builds get-default-service-account --region="${REGION}" \
+    --format='value(serviceAccountEmail.basename())' 2>/dev/null)" || account=""
+  account="${account:-${PROJECT_NUMBER}-compute@developer.gserviceaccount.com}"
+  may_build "${policy}" "${account}" ||
     die "the build account may not build: run 'gcloud projects add-iam-policy-binding ${PROJECT_ID}" \
       "--member=serviceAccount:${account} --role=roles/cloudbuild.builds.builder'"
+}
+
+may_build() {
+  holds "$1" "serviceAccount:$2" roles/cloudbuild.builds.builder roles/editor roles/owner
+}
+
+# Usage: holds POLICY MEMBER ROLE ...: whether an IAM policy, as JSON, gives the member one of the roles.
+holds() {
+  python3 -c '
+import json, sys
+policy, member, *roles = sys.argv[1:]
+bindings = json.loads(policy or "{}").get("bindings", [])
+sys.exit(not any(each["role"] in roles and member in each.get("members", []) for each in bindings))' "$@"
 }

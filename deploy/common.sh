@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Arguments, messages, and the one way in which anything is changed.
 
-# shellcheck disable=SC2034 # read in checks.sh
-readonly GCLOUD_NEEDED=500
+# Where `run` prints in a dry run, whatever its output is captured for.
+exec 3>&1
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -12,20 +12,53 @@ die() {
   exit 1
 }
 
+usage_error() {
+  printf 'error: %s; see ./deploy.sh --help\n' "$*" >&2
+  exit 2
+}
+
 # Runs a command that changes something; in a dry run, prints it.
 run() {
   if [[ "${DRY_RUN}" == 1 ]]; then
-    printf '%q ' "$@" | sed 's/ $//'
-    printf '\n'
+    printf '%q ' "$@" | sed 's/ $//' >&3
+    printf '\n' >&3
   else
     "$@"
   fi
 }
 
-# A field of a function's pin, empty where it has none.
-pin() {
-  python3 -c 'import json, sys; print(json.load(open(sys.argv[1])).get(sys.argv[2], ""))' \
-    "${ROOT}/functions/$1/model.json" "$2"
+# Runs a command that names an account made a moment ago, which Google does not know everywhere at once.
+patiently() {
+  local told wait
+  for wait in 2 4 8 16 0; do
+    told="$(run "$@" 2>&1)" && return
+    [[ "${told}" == *"does not exist"* && "${wait}" != 0 ]] || break
+    sleep "${wait}"
+  done
+  die "${told}"
+}
+
+# Looks at what is there. In a dry run the API may be off still, which is as if nothing were there.
+ask() {
+  if [[ "${DRY_RUN}" == 1 ]]; then
+    "$@" 2>/dev/null || true
+  else
+    "$@" 2> >(grep -v '^Listed 0 items' >&2)
+  fi
+}
+
+# The pins of all functions, read once: PIN[NAME.FIELD].
+declare -A PIN=()
+read_pins() {
+  local key value
+  while IFS=$'\t' read -r key value; do
+    # shellcheck disable=SC2034 # read wherever a function is meant
+    PIN["${key}"]="${value}"
+  done < <(python3 -c '
+import json, pathlib, sys
+for path in pathlib.Path(sys.argv[1], "functions").glob("*/model.json"):
+    for field in ("file", "sha256", "bytes", "format"):
+        print(f"{path.parent.name}.{field}", json.loads(path.read_text()).get(field, ""), sep="\t")' "${ROOT}")
 }
 
 function_names() {
@@ -38,6 +71,8 @@ function_names() {
 is_function() { [[ -f "${ROOT}/functions/$1/main.py" ]]; }
 
 service_account() { printf '%s-fn@%s.iam.gserviceaccount.com' "$1" "${PROJECT_ID}"; }
+
+commit() { git -C "${ROOT}" rev-parse --short=12 HEAD; }
 
 parse_arguments() {
   PROJECT_ID="${PROJECT_ID:-}"
@@ -84,11 +119,6 @@ parse_arguments() {
   done
   read_command "${words[@]+"${words[@]}"}"
   check_values
-}
-
-usage_error() {
-  printf 'error: %s; see ./deploy.sh --help\n' "$*" >&2
-  exit 2
 }
 
 set_option() {
@@ -161,6 +191,14 @@ check_values() {
   [[ "${COMMAND}" == stage ]] && return
   [[ "${PROJECT_ID}" =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] ||
     usage_error "PROJECT_ID: expected a project's ID, got '${PROJECT_ID}'"
+  [[ "${TARGET}" != appengine ]] || check_app_engine
   BUCKET="${BUCKET:-${PROJECT_ID}-models}"
   export CLOUDSDK_CORE_PROJECT="${PROJECT_ID}" CLOUDSDK_CORE_DISABLE_PROMPTS=1
+}
+
+check_app_engine() {
+  [[ "${COMMAND}" == deploy ]] || usage_error "${COMMAND} is for functions and run; see 'gcloud app --help'"
+  ((${#TARGETS[@]} == 1)) || usage_error "--to appengine needs the name of one function"
+  [[ "${PUBLIC}" == 1 ]] || usage_error "anyone may call what is on App Engine: say so with --public"
+  [[ -z "${CANARY}" ]] || usage_error "--canary is for functions and run"
 }

@@ -1,53 +1,58 @@
 # shellcheck shell=bash
 # What an operator does afterwards.
 
-# The revision that has all or most of the traffic.
-serving_revision() {
-  gcloud run services describe "$1" --region="${REGION}" --format=json |
-    python3 -c '
-import json, sys
-status = json.load(sys.stdin)["status"]
-most = max(status["traffic"], key=lambda target: target.get("percent", 0))
-print(most.get("revisionName") or status["latestReadyRevisionName"])'
-}
-
 show_status() {
-  local name found url
+  local name found url state commit services fields='name.basename(),state,labels.commit,serviceConfig.uri'
+  services="$(ask gcloud run services list --region="${REGION}" --format=json)"
+  if [[ "${TARGET}" == functions ]]; then
+    SERVICES="$(ask gcloud functions list --v2 --regions="${REGION}" --format="csv[no-heading](${fields})")"
+  else
+    fields='metadata.name,status.conditions[0].type,metadata.labels.commit,status.url'
+    SERVICES="$(ask gcloud run services list --region="${REGION}" --format="csv[no-heading](${fields})")"
+  fi
   for name in "${TARGETS[@]}"; do
-    found="$(gcloud functions describe "${name}" --region="${REGION}" \
-      --format='value(state,labels.commit)' 2>/dev/null)" || found=""
-    if [[ -z "${found}" ]]; then
+    if ! found="$(grep "^${name}," <<<"${SERVICES}")"; then
       printf '%s: not deployed\n' "${name}"
       continue
     fi
-    url="$(address "${name}")"
-    printf '%s: %s\n  state and commit  %s\n  revision          %s\n' \
-      "${name}" "${url}" "${found//$'\t'/, }" "$(serving_revision "${name}")"
-    TOKEN="$(token "${url}")" python3 "${ROOT}/deploy/try_out.py" --status "${url}" || true
+    IFS=, read -r _ state commit url <<<"${found}"
+    printf '%s: %s\n  state and commit  %s, %s\n  revision          %s\n' "${name}" "${url}" "${state}" "${commit}" \
+      "$(python3 "${ROOT}/deploy/traffic.py" shares "${services}" "${name}")"
+    # One that is open takes a token too.
+    TOKEN="$(PUBLIC=0 token "${url}" 2>/dev/null || true)" python3 "${ROOT}/deploy/try_out.py" --status "${url}" || true
   done
 }
 
 roll_back() {
-  local name="$1" current previous
-  current="$(serving_revision "${name}")" || die "${name} is not deployed"
-  previous="$(gcloud run revisions list --service="${name}" --region="${REGION}" \
-    --sort-by='~metadata.creationTimestamp,~metadata.name' --format='value(metadata.name)' |
-    sed -n "/^${current}\$/{n;p;q}")"
-  [[ -n "${previous}" ]] || die "${name} has no revision before ${current}: deploy an older commit instead"
-  run gcloud run services update-traffic "${name}" --region="${REGION}" --to-revisions="${previous}=100"
-  say "${name}: ${previous} has the traffic that ${current} had; the next deploy takes it back"
+  local name="$1" service revisions newest before
+  service="$(gcloud run services describe "${name}" --region="${REGION}" --format=json)" ||
+    die "${name} is not deployed: see './deploy.sh status'"
+  revisions="$(gcloud run revisions list --service="${name}" --region="${REGION}" --format=json)"
+  newest="$(python3 "${ROOT}/deploy/traffic.py" newest "${service}" "${revisions}")"
+  before="$(python3 "${ROOT}/deploy/traffic.py" before "${service}" "${revisions}")" ||
+    die "${name} has no revision before ${newest}: deploy an older commit instead"
+  run gcloud run services update-traffic "${name}" --region="${REGION}" --to-revisions="${before}=100" --format=none
+  say "${name}: ${before} has all the traffic, ${newest} none; the next deploy gives it to the latest"
 }
 
 show_logs() {
-  gcloud functions logs read "$1" --gen2 --region="${REGION}" --limit=50
+  gcloud run services logs read "$1" --region="${REGION}" --limit=50
 }
 
 destroy() {
-  local name account answer doomed=()
+  local name answer kind=function doomed=()
+  [[ "${TARGET}" == functions ]] || kind="Cloud Run service"
+  look_around
+  look_at_services
   for name in "${TARGETS[@]}"; do
-    doomed+=("function ${name}" "service account $(service_account "${name}")")
+    ! is_deployed "${name}" || doomed+=("${kind} ${name}")
+    ! has_account "${name}" || doomed+=("service account $(service_account "${name}")")
   done
-  [[ "${WITH_BUCKET}" != 1 ]] || doomed+=("bucket gs://${BUCKET} with all its models")
+  [[ "${WITH_BUCKET}" != 1 || -z "${BUCKET_POLICY}" ]] || doomed+=("bucket gs://${BUCKET} with all its models")
+  if ((${#doomed[@]} == 0)); then
+    say "there is nothing to delete in ${PROJECT_ID}, ${REGION}"
+    return
+  fi
   say "this deletes in ${PROJECT_ID}, ${REGION}:"
   printf '  %s\n' "${doomed[@]}" >&2
   if [[ "${DRY_RUN}" != 1 && "${YES}" != 1 ]]; then
@@ -55,17 +60,28 @@ destroy() {
     [[ "${answer:-}" == "${PROJECT_ID}" ]] || die "nothing was deleted"
   fi
   for name in "${TARGETS[@]}"; do
-    account="$(service_account "${name}")"
-    if gcloud functions describe "${name}" --region="${REGION}" --format='value(name)' >/dev/null 2>&1; then
-      run gcloud functions delete "${name}" --gen2 --region="${REGION}" --quiet
-    fi
-    if gcloud iam service-accounts describe "${account}" --format='value(email)' >/dev/null 2>&1; then
-      run gcloud storage buckets remove-iam-policy-binding "gs://${BUCKET}" \
-        --member="serviceAccount:${account}" --role=roles/storage.objectViewer --format=none || true
-      run gcloud iam service-accounts delete "${account}" --quiet
-    fi
+    undo "${name}"
   done
-  if [[ "${WITH_BUCKET}" == 1 ]]; then
+  if [[ "${WITH_BUCKET}" == 1 && -n "${BUCKET_POLICY}" ]]; then
     run gcloud storage rm --recursive "gs://${BUCKET}"
   fi
+}
+
+# The Cloud Run service of a function goes with the function alone.
+is_deployed() { grep "^$1," <<<"${SERVICES}" | grep -qv ',cloudfunctions$'; }
+
+# The account last, so that what is left after an interruption is found again.
+undo() {
+  local account
+  account="$(service_account "$1")"
+  if is_deployed "$1"; then
+    case "${TARGET}" in
+      functions) run gcloud functions delete "$1" --gen2 --region="${REGION}" --quiet ;;
+      run) run gcloud run services delete "$1" --region="${REGION}" --quiet ;;
+    esac
+  fi
+  ! holds "${BUCKET_POLICY}" "serviceAccount:${account}" "${READER}" ||
+    run gcloud storage buckets remove-iam-policy-binding "gs://${BUCKET}" \
+      --member="serviceAccount:${account}" --role="${READER}" --format=none
+  ! has_account "$1" || run gcloud iam service-accounts delete "${account}" --quiet
 }

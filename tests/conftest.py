@@ -1,23 +1,29 @@
 """Functions loaded as the cloud loads them: through functions-framework, in this process or its own."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cloud
 import functions_framework
 import pytest
+from cloud.warm import warm
 from flask.testing import FlaskClient
+from processes import command_of, free_port, running
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -84,12 +90,6 @@ class Server:
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, error.headers, error.read())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -167,6 +167,112 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield storage.Client(project="test").bucket("models")
     process.kill()
     process.wait()
+
+
+def commit(folder: Path) -> None:
+    """Make the folder a git checkout whose tree is clean."""
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "as it stands"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean clone of the project as it stands here; a test that changes it copies it first."""
+    folder = tmp_path_factory.mktemp("checkout") / "project"
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    commit(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """The binaries of a fresh environment with a staged function's requirements and nothing else."""
+    made: dict[str, Path] = {}
+
+    def interpreter(folder: Path) -> Path:
+        wanted = (folder / "requirements.txt").read_text()
+        if wanted not in made:
+            place = tmp_path_factory.mktemp("environment")
+            subprocess.run([sys.executable, "-m", "venv", place], check=True)
+            pip = [place / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+            install = [*pip, "install", "--no-compile", "-r", folder / "requirements.txt"]
+            subprocess.run(install, check=True)
+            subprocess.run([*pip, "check"], check=True)
+            made[wanted] = place / "bin"
+        return made[wanted]
+
+    return interpreter
+
+
+@pytest.fixture(scope="session")
+def quick_gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a gcloud that has been started already."""
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed")
+    with warm(tmp_path_factory.mktemp("gcloud")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def answering(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Each function's address, served from the checkout: it answers where the upload does not matter."""
+    logs = tmp_path_factory.mktemp("answering")
+    binaries = Path(sys.executable).parent
+    with contextlib.ExitStack() as stack:
+        urls = {}
+        for name in FUNCTIONS:
+            command = f"python -m functions_framework --target=predict --source=functions/{name}/main.py"
+            command += " --host=127.0.0.1"
+            urls[name] = stack.enter_context(running(command, checkout, binaries, logs / name))
+        yield urls
+
+
+@pytest.fixture
+def google(tmp_path: Path, quick_gcloud: Path, answering: dict[str, str]) -> Iterator[cloud.Cloud]:
+    """A project with billing; whatever is deployed there, the functions of the checkout answer."""
+    with cloud.cloud() as google:
+        google.builders_may_build = True
+        google.on_deploy = lambda name, *_: answering["review" if name == "default" else name]
+        google.settings = google.environment(tmp_path) | {
+            "PATH": f"{quick_gcloud}:/usr/bin:/bin",
+            "PROJECT_ID": google.project,
+            "INVOKER": f"caller@{google.project}.iam.gserviceaccount.com",
+            "PATIENCE": "5",
+        }
+        google.add_account(google.settings["INVOKER"])
+        yield google
+        assert not google.unknown
+
+
+@pytest.fixture
+def uploaded(
+    google: cloud.Cloud, tmp_path: Path, interpreter: Callable[[Path], Path]
+) -> Iterator[cloud.Cloud]:
+    """Whatever is deployed answers by itself: the uploaded files, alone, in a fresh environment."""
+    with contextlib.ExitStack() as stack:
+
+        def build(name: str, resource: Any, content: bytes) -> str:
+            folder = Path(tempfile.mkdtemp(dir=tmp_path)) / "source"
+            zipfile.ZipFile(io.BytesIO(content)).extractall(folder)
+            command, settings = command_of(resource)
+            own = {"STORAGE_EMULATOR_HOST": google.url, "TMPDIR": str(folder.parent)}
+            log = folder.parent / "log"
+            return stack.enter_context(running(command, folder, interpreter(folder), log, **settings | own))
+
+        google.on_deploy = build
+        yield google
+
+
+@pytest.fixture
+def changed(checkout: Path, tmp_path: Path) -> Path:
+    """A checkout that a test may change."""
+    return Path(shutil.copytree(checkout, tmp_path / "changed"))
 
 
 @pytest.fixture(scope="session")

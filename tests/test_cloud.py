@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
@@ -41,10 +40,8 @@ def google() -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def gcloud(google: Cloud, tmp_path: Path) -> Gcloud:
+def gcloud(google: Cloud, tmp_path: Path, quick_gcloud: Path) -> Gcloud:
     """Run gcloud against the cloud, in a folder with the source of a function."""
-    if shutil.which("gcloud") is None:
-        pytest.skip("gcloud is not installed")
     folder = tmp_path / "source"
     folder.mkdir()
     (folder / "main.py").write_text("def predict(request): return 'hello'\n")
@@ -52,7 +49,7 @@ def gcloud(google: Cloud, tmp_path: Path) -> Gcloud:
     environment = {**os.environ, **google.environment(tmp_path)}
 
     def gcloud(*arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
-        command = ["gcloud", *arguments]
+        command = [quick_gcloud / "gcloud", *arguments]
         done = subprocess.run(
             command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False
         )

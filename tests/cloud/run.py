@@ -1,0 +1,293 @@
+"""Cloud Run, and the builds and images that a source becomes there."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .calls import NOW, Call, Policy, Refused, known, route
+from .projects import changed, tagged
+
+if TYPE_CHECKING:
+    from . import Cloud
+
+
+@dataclass
+class Service:
+    """A Cloud Run service: `traffic` as its specification has it, `urls` where each revision really runs."""
+
+    name: str
+    region: str
+    revisions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    traffic: list[dict[str, Any]] = field(default_factory=lambda: [{"latestRevision": True, "percent": 100}])
+    policy: Policy = field(default_factory=lambda: {"version": 1, "bindings": []})
+    urls: dict[str, str] = field(default_factory=dict)
+    generation: int = 1
+    labels: dict[str, str] = field(default_factory=lambda: {"goog-managed-by": "cloudfunctions"})
+
+    @property
+    def latest(self) -> str:
+        return next(reversed(self.revisions))
+
+    @property
+    def pinned(self) -> bool:
+        """Whether new revisions get no traffic by themselves."""
+        return not any(each.get("latestRevision") and each.get("percent") for each in self.traffic)
+
+    @property
+    def serving(self) -> dict[str, int]:
+        """Revisions and the percentage of the traffic that each gets."""
+        shares = [(each.get("revisionName") or self.latest, each.get("percent", 0)) for each in self.traffic]
+        return {name: percent for name, percent in shares if percent}
+
+    @property
+    def url(self) -> str:
+        """Where the revision with most of the traffic answers: a real address, if its deployment gave one."""
+        most = max(self.serving, key=self.serving.__getitem__)
+        return self.urls.get(most) or f"https://{self.name}-0123456789-ew.a.run.app"
+
+    def revise(self, template: dict[str, Any], url: str = "") -> str:
+        count = 1 + max([int(name.split("-")[-2]) for name in self.revisions], default=0)
+        name = f"{self.name}-{count:05}-{'bcdfghjklm'[count % 10]}ab"
+        self.revisions[name] = template
+        self.urls[name] = url
+        return name
+
+
+def run_service(self: Cloud, name: str, call: Call) -> Service:
+    region = re.match(r"([a-z]+-[a-z]+\d+)-run\.", call.host) or re.search(r"/locations/([^/]+)", call.path)
+    found = self.runs.get(name)
+    if found is None or (region and region[1] not in ("-", found.region)):
+        raise Refused(
+            404,
+            f"Resource '{name}' of kind 'SERVICE' in region '{region and region[1]}' in project"
+            f" '{self.project}' does not exist.",
+        )
+    return found
+
+
+def run_resource(self: Cloud, it: Service) -> dict[str, Any]:
+    ready = [
+        {"type": kind, "status": "True", "lastTransitionTime": NOW}
+        for kind in ("Ready", "ConfigurationsReady", "RoutesReady")
+    ]
+    shares = [each | {"revisionName": each.get("revisionName") or it.latest} for each in it.traffic]
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {
+            "name": it.name,
+            "namespace": self.number,
+            "generation": it.generation,
+            "resourceVersion": f"V{it.generation}",
+            "selfLink": f"/apis/serving.knative.dev/v1/namespaces/{self.number}/services/{it.name}",
+            "uid": f"uid-{it.name}",
+            "creationTimestamp": NOW,
+            "labels": it.labels | {"cloud.googleapis.com/location": it.region},
+            "annotations": {
+                "run.googleapis.com/ingress": "all",
+                "serving.knative.dev/creator": "me@example.com",
+            },
+        },
+        "spec": {"template": it.revisions[it.latest], "traffic": it.traffic},
+        "status": {
+            "observedGeneration": it.generation,
+            "conditions": ready,
+            "latestReadyRevisionName": it.latest,
+            "latestCreatedRevisionName": it.latest,
+            "traffic": shares,
+            "url": it.url,
+            "address": {"url": it.url},
+        },
+    }
+
+
+def revision_resource(self: Cloud, it: Service, name: str) -> dict[str, Any]:
+    active = "True" if name in it.serving else "False"
+    labels = {"serving.knative.dev/service": it.name, "serving.knative.dev/configuration": it.name}
+    metadata = it.revisions[name]["metadata"] | {
+        "name": name,
+        "namespace": self.number,
+        "creationTimestamp": NOW,
+        "generation": 1,
+        "labels": labels | {"cloud.googleapis.com/location": it.region},
+    }
+    conditions = [{"type": "Ready", "status": "True"}, {"type": "Active", "status": active}]
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "metadata": metadata,
+        "spec": it.revisions[name]["spec"],
+        "status": {"conditions": conditions, "observedGeneration": 1, "imageDigest": "sha256:0"},
+    }
+
+
+@route("GET", "/apis/serving.knative.dev/v1/namespaces/{}/services", "run")
+@route("GET", "/v1/projects/{}/locations/{}/services", "run")
+def list_runs(self: Cloud, call: Call, project: str, region: str = "-") -> Any:
+    there = [run_resource(self, each) for each in self.runs.values() if region in ("-", each.region)]
+    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": there}
+
+
+@route("GET", "/apis/serving.knative.dev/v1/namespaces/{}/services/{}", "run")
+def get_run(self: Cloud, call: Call, project: str, name: str) -> Any:
+    return run_resource(self, run_service(self, name, call))
+
+
+@route("POST", "/apis/serving.knative.dev/v1/namespaces/{}/services", "run")
+def create_run(self: Cloud, call: Call, project: str) -> Any:
+    name, region = call.body["metadata"]["name"], call.host.partition("-run.")[0]
+    known(region)
+    if name in self.runs:
+        raise Refused(409, f"Resource '{name}' already exists.")
+    service = Service(name, region, labels=call.body["metadata"].get("labels") or {})
+    service.revise(without_name(call.body["spec"]["template"]), started(self, name, call.body))
+    self.runs[name] = service
+    return run_resource(self, service)
+
+
+def started(self: Cloud, name: str, wanted: dict[str, Any]) -> str:
+    """Start the image of a Cloud Run service, if it was built here, and return its URL."""
+    image = wanted["spec"]["template"]["spec"]["containers"][0]["image"].partition("@")[0]
+    if image not in self.images:
+        return ""
+    self.sources[name] = self.images[image]
+    return (self.on_deploy and self.on_deploy(name, wanted, self.images[image])) or ""
+
+
+@route("PUT", "/apis/serving.knative.dev/v1/namespaces/{}/services/{}", "run")
+def replace_run(self: Cloud, call: Call, project: str, name: str) -> Any:
+    it, spec = run_service(self, name, call), call.body["spec"]
+    traffic = spec.get("traffic") or it.traffic
+    if sum(each.get("percent", 0) for each in traffic) != 100:
+        raise Refused(400, "spec.traffic: the percentages must add up to 100.")
+    for each in traffic:
+        if not each.get("latestRevision") and each.get("revisionName") not in it.revisions:
+            raise Refused(
+                400,
+                f"Revision named '{each.get('revisionName')}' not found, or not of service '{name}'.",
+            )
+    if without_name(spec["template"]) != without_name(it.revisions[it.latest]):
+        it.revise(without_name(spec["template"]), started(self, name, call.body) or it.urls[it.latest])
+    it.labels = {**it.labels, **(call.body["metadata"].get("labels") or {})}
+    it.traffic, it.generation = traffic, it.generation + 1
+    return run_resource(self, it)
+
+
+def without_name(of: dict[str, Any]) -> dict[str, Any]:
+    """A template as it is compared: gcloud adds its own name and version, which change nothing."""
+    notes = {
+        key: value
+        for key, value in of.get("metadata", {}).get("annotations", {}).items()
+        if "client." not in key
+    }
+    return {"metadata": {"annotations": notes}, "spec": filled(of["spec"])}
+
+
+def filled(value: Any) -> Any:
+    """A value without the empty fields in it, which gcloud leaves out."""
+    if isinstance(value, dict):
+        return {key: filled(each) for key, each in value.items() if each not in ({}, [], None)}
+    return [*map(filled, value)] if isinstance(value, list) else value
+
+
+@route("DELETE", "/apis/serving.knative.dev/v1/namespaces/{}/services/{}", "run")
+def delete_run(self: Cloud, call: Call, project: str, name: str) -> Any:
+    del self.runs[run_service(self, name, call).name]
+    return {"kind": "Status", "status": "Success"}
+
+
+@route("GET POST", "/v1/projects/{}/locations/{}/services/{}:getIamPolicy", "run")
+def get_run_policy(self: Cloud, call: Call, project: str, region: str, name: str) -> Any:
+    return tagged(run_service(self, name, call).policy)
+
+
+@route("POST", "/v1/projects/{}/locations/{}/services/{}:setIamPolicy", "run")
+def set_run_policy(self: Cloud, call: Call, project: str, region: str, name: str) -> Any:
+    it = run_service(self, name, call)
+    it.policy = changed(self, it.policy, call)
+    return tagged(it.policy)
+
+
+@route("GET", "/apis/serving.knative.dev/v1/namespaces/{}/revisions", "run")
+def list_revisions(self: Cloud, call: Call, project: str) -> Any:
+    asked = re.search(r"serving.knative.dev/service ?=+ ?([-\w]+)", call.query.get("labelSelector", ""))
+    there = [it for it in self.runs.values() if not asked or it.name == asked[1]]
+    items = [revision_resource(self, it, name) for it in there for name in reversed(it.revisions)]
+    return {"apiVersion": "serving.knative.dev/v1", "kind": "RevisionList", "metadata": {}, "items": items}
+
+
+@route("GET", "/apis/serving.knative.dev/v1/namespaces/{}/revisions/{}", "run")
+def get_revision(self: Cloud, call: Call, project: str, name: str) -> Any:
+    for it in self.runs.values():
+        if name in it.revisions:
+            return revision_resource(self, it, name)
+    raise Refused(404, f"Revision '{name}' was not found.")
+
+
+# --- Cloud Build and Artifact Registry
+
+
+@route("GET", "/v1/projects/{}/locations/{}/defaultServiceAccount", "cloudbuild")
+def get_builder(self: Cloud, call: Call, project: str, region: str) -> Any:
+    name = f"projects/{self.number}/locations/{region}/defaultServiceAccount"
+    return {
+        "name": name,
+        "serviceAccountEmail": f"projects/{self.project}/serviceAccounts/{self.default_account}",
+    }
+
+
+@route("GET", "/v1/projects/{}/locations/{}/repositories/{}", "artifactregistry")
+def get_repository(self: Cloud, call: Call, project: str, region: str, name: str) -> Any:
+    path = f"projects/{self.project}/locations/{region}/repositories/{name}"
+    if path not in self.repositories:
+        raise Refused(404, f"Requested entity was not found: {path}")
+    return {"name": path, "format": "DOCKER", "mode": "STANDARD_REPOSITORY"}
+
+
+@route("POST", "/v1/projects/{}/locations/{}/repositories", "artifactregistry")
+def create_repository(self: Cloud, call: Call, project: str, region: str) -> Any:
+    known(region)
+    place = f"projects/{self.project}/locations/{region}"
+    path = f"{place}/repositories/{call.query['repositoryId']}"
+    self.repositories.add(path)
+    name = f"repository-{len(self.operations) + 1}"
+    operation = {"name": f"{place}/operations/{name}", "done": True, "response": {"name": path}}
+    self.operations[name] = (threading.Thread(), operation)
+    return operation
+
+
+@route("POST", "/v2/projects/{}/locations/{}/builds:submit", "run")
+def submit_build(self: Cloud, call: Call, project: str, region: str) -> Any:
+    known(region)
+    source, image = call.body["storageSource"], call.body["imageUri"]
+    content = self.object(source["bucket"], source["object"]).content
+    builder = call.body.get("serviceAccount") or self.default_account
+    name = f"{len(self.operations) + 1:08}-0000-4000-8000-000000000000"
+    place = f"projects/{self.number}/locations/{region}"
+    build = {"id": name, "name": f"{place}/builds/{name}", "projectId": self.project, "logUrl": self.url}
+    kind = "type.googleapis.com/google.devtools.cloudbuild.v1"
+    metadata = {"@type": f"{kind}.BuildOperationMetadata", "build": build | {"status": "WORKING"}}
+    operation: dict[str, Any] = {"name": f"{place}/operations/{name}", "metadata": metadata, "done": True}
+    try:
+        self.build(content, builder.rsplit("/", 1)[-1])
+        results = {"images": [{"name": image, "digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}]}
+        operation["response"] = build | {"@type": f"{kind}.Build", "status": "SUCCESS", "results": results}
+        self.images[image.partition(":")[0]] = self.images[image] = content
+    except Refused as refused:
+        operation["error"] = {"code": 3, "message": refused.message}
+    self.operations[name] = (threading.Thread(), operation)
+    return {
+        "buildOperation": operation | {"done": False},
+        "baseImageUri": call.body.get("buildpackBuild", {}).get("baseImage", ""),
+    }
+
+
+@route("GET", "/v1/projects/{}/locations/{}/operations/{}", "cloudbuild")
+def get_build(self: Cloud, call: Call, project: str, region: str, name: str) -> Any:
+    if name not in self.operations:
+        raise Refused(404, f"Operation {name} was not found.")
+    return self.operations[name][1]

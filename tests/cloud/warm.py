@@ -1,0 +1,123 @@
+"""gcloud as it is, but started once: each call is a fork of a process that has imported it already.
+
+Its start takes longer than all that it does here. `warm` runs this file with gcloud's own Python, and makes a
+command that hands its arguments, environment and open files over.
+"""
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CLIENT = """#!{python} -ISE
+import json, os, socket, struct, sys
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+call = dict(argv=sys.argv, folder=os.getcwd(), environment=dict(os.environ), group=os.getpgrp())
+socket.send_fds(server, [json.dumps(call).encode()], [0, 1, 2])
+os._exit(struct.unpack("i", server.recv(4))[0])
+"""
+
+
+@contextlib.contextmanager
+def warm(folder: Path) -> Iterator[Path]:
+    """A folder, for the front of PATH, with a `gcloud` that is quick to start."""
+    fields = "--format=value(basic.python_location,installation.sdk_root)"
+    told = subprocess.run(["gcloud", "info", fields], capture_output=True, text=True, check=True).stdout
+    python, root = told.rstrip("\n").split("\t")
+    address = folder / "socket"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "CLOUDSDK_ROOT_DIR": root,
+        "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
+    }
+    command = [python, "-I", __file__, root, str(address)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            (folder / "gcloud").write_text(CLIENT.format(python=sys.executable, address=str(address)))
+            (folder / "gcloud").chmod(0o755)
+            yield folder
+        finally:
+            process.terminate()
+
+
+def serve(root: str, address: str) -> None:
+    """Answer calls, one after another, for ever."""
+    sys.path.insert(0, f"{root}/lib")
+    import gcloud
+
+    sys.path = gcloud.reorder_sys_path(sys.path)
+    gcloud._fix_google_module()
+    main = gcloud._import_gcloud_main()
+    commands = main.CreateCLI([])
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    print("ready", flush=True)
+    while True:
+        client, _ = listener.accept()
+        content, files, _, _ = socket.recv_fds(client, 1 << 20, 3)
+        call = json.loads(content)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            become(call, files)
+            execute(main, commands, writing)
+        for file in (*files, writing):
+            os.close(file)
+        with os.fdopen(reading) as told:
+            modules = told.read().split()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with contextlib.suppress(OSError):  # who called may have been stopped meanwhile
+            client.sendall(struct.pack("i", status))
+        client.close()
+        learn(modules, call["argv"][1:], commands._TopElement())
+
+
+def become(call: dict[str, Any], files: list[int]) -> None:
+    """Be, in this process, what was called; who stops the caller's process group stops this too."""
+    os.setpgid(0, call["group"])
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(call["folder"])
+    os.environ.clear()
+    os.environ.update(call["environment"])
+    sys.argv = call["argv"]
+
+
+def execute(main: Any, commands: Any, writing: int) -> None:
+    """Do what was called, write what was imported for it, and end without freeing memory, which is slow."""
+    before, code = {*sys.modules}, 0
+    try:
+        main.main(commands)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os.write(writing, "\n".join({*sys.modules} - before).encode())
+    os._exit(code)
+
+
+def learn(modules: list[str], words: list[str], element: Any) -> None:
+    """Import and load what a call has imported and loaded: the next ones will need it too."""
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    for word in words:
+        element = element and element.LoadSubElement(word)
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])

@@ -1,0 +1,76 @@
+"""deploy.sh in a clone of its own, and what it uploads in an environment of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import commit
+
+SETTINGS = ("PROJECT_ID", "BUCKET", "PREFIX", "REGION", "MODEL_STORE", "ALLOWED_ORIGINS", "THREADS")
+
+
+class Deployment(subprocess.Popen[str]):
+    """deploy.sh, or another command, at work in a process group of its own that can be stopped at once."""
+
+    def __init__(self, checkout: Path, *command: object, **environment: str) -> None:
+        clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        # A `python3` that starts at once, whatever the one on PATH is.
+        path = f"{Path(sys.executable).parent}:{environment.pop('PATH', clean['PATH'])}"
+        super().__init__(
+            [*map(str, command)],
+            cwd=checkout,
+            env={**clean, **environment, "PATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+
+    def stop(self) -> None:
+        """End it and all that it has started, without a chance to tidy up."""
+        os.killpg(self.pid, signal.SIGKILL)
+
+    def end(self, typed: str = "") -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and return what it has written."""
+        out, err = self.communicate(typed, timeout=600)
+        return subprocess.CompletedProcess(self.args, self.returncode, out, err)
+
+
+def deploy(checkout: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return Deployment(checkout, "./deploy.sh", *arguments, **environment).end()
+
+
+READS = ("getIamPolicy", "generateIdToken", "generateAccessToken", "entries:list")
+
+
+def drive(google, checkout, *arguments, typed="", **environment):
+    """Run deploy.sh against the pretended cloud; each call it made that changes something comes back too."""
+    before = len(google.requests)
+    settings = {**google.settings, **environment}
+    run = Deployment(checkout, "./deploy.sh", *arguments, **settings).end(typed)
+    done = [f"{method} {path.split('?')[0]}" for method, path, _ in google.requests[before:]]
+    return run, [call for call in done if changes(*call.split(" "))]
+
+
+def changes(method, path):
+    return method not in ("GET", "CONNECT") and not path.endswith(READS)
+
+
+def succeed(google, checkout, *arguments, **environment):
+    run, done = drive(google, checkout, *arguments, **environment)
+    assert run.returncode == 0, run.stderr
+    return run, done
+
+
+def change(folder):
+    source = folder / "functions" / "review" / "classifier.py"
+    source.write_text(source.read_text() + "\n# changed\n")
+    commit(folder)
+
+
+def pin(folder, name):
+    return json.loads((folder / "functions" / name / "model.json").read_text())

@@ -1,0 +1,54 @@
+"""Processes that serve, started as a host starts them."""
+
+import contextlib
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(command: str, folder: Path, binaries: Path, log: Path, **environment: str) -> Iterator[str]:
+    """A command line as a host runs it, from the folder, with nothing but its own; gives the address."""
+    port = free_port()
+    own = {"PATH": f"{binaries}:/usr/bin:/bin", "PORT": str(port), "HOME": str(log.parent)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=folder,
+            env={**own, **environment},
+            stdout=output,
+            stderr=output,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            assert process.poll() is None, log.read_text()
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=10):
+                break
+            time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def command_of(resource: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """The command line and the settings that a function, a service or a version is deployed with."""
+    serve = "functions-framework --target={} --host=127.0.0.1"
+    if "serviceConfig" in resource:
+        entry, settings = resource["buildConfig"]["entryPoint"], resource["serviceConfig"]
+        return serve.format(entry), settings["environmentVariables"]
+    if "entrypoint" in resource:
+        return resource["entrypoint"]["shell"], resource["envVariables"]
+    [container] = resource["spec"]["template"]["spec"]["containers"]
+    return serve.format("predict"), {each["name"]: each.get("value", "") for each in container["env"]}

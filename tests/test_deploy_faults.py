@@ -1,0 +1,270 @@
+"""What deploy.sh says when something is wrong, and that a second run mends what the first has left."""
+
+import copy
+import shutil
+import threading
+from pathlib import Path
+
+import cloud
+import pytest
+from conftest import commit
+from deploying import Deployment, change, changes, drive, pin, succeed
+
+# What is wrong before anything is touched.
+
+
+def no_gcloud(google, _):
+    folder = Path(google.settings["CLOUDSDK_CONFIG"]) / "binaries"
+    folder.mkdir()
+    for name in ("bash", "git", "dirname", "basename", "env", "sha256sum"):
+        (folder / name).symlink_to(shutil.which(name))
+    google.settings["PATH"] = str(folder)
+
+
+def old_gcloud(google, _):
+    folder = Path(google.settings["CLOUDSDK_CONFIG"]) / "old"
+    folder.mkdir()
+    (folder / "gcloud").write_text("#!/bin/sh\necho 400.0.0\n")
+    (folder / "gcloud").chmod(0o755)
+    google.settings["PATH"] = f"{folder}:{google.settings['PATH']}"
+
+
+def signed_out(google, _):
+    google.settings["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = ""
+
+
+def no_billing(google, _):
+    google.billing = False
+
+
+def other_project(google, _):
+    google.settings["PROJECT_ID"] = "another-project"
+
+
+def no_builder(google, _):
+    google.builders_may_build = False
+
+
+def dirty(_, folder):
+    (folder / "README.md").write_text("changed")
+
+
+def other_model(_, folder):
+    (folder / "models" / pin(folder, "review")["file"]).write_bytes(b"other")
+    commit(folder)
+
+
+def no_model(_, folder):
+    (folder / "models" / pin(folder, "review")["file"]).unlink()
+    commit(folder)
+
+
+def taken_bucket(google, _):
+    google.taken.add(f"{google.project}-models")
+
+
+def torn_model(google, folder):
+    bucket = google.buckets[f"{google.project}-models"] = cloud.Bucket(f"{google.project}-models")
+    bucket.objects[f"models/{pin(folder, 'review')['file']}"] = cloud.Object(b"torn", 1)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend"),
+    [
+        (no_gcloud, "gcloud is not installed: see https://cloud.google.com/sdk/docs/install"),
+        (old_gcloud, "gcloud 400.0.0 is too old: run 'gcloud components update'"),
+        (signed_out, "you are not signed in: run 'gcloud auth login'"),
+        (other_project, "project another-project is not there or not yours: see 'gcloud projects list'"),
+        (no_billing, "billing is off: run 'gcloud billing projects link demo-project"),
+        (dirty, "the git tree is not clean: commit or stash"),
+        (other_model, "is not the pinned file: run 'git checkout -- models'"),
+        (no_builder, "roles/cloudbuild.builds.builder'"),
+        (taken_bucket, "name another one with --bucket"),
+        (torn_model, "has 4 bytes, not 1833888 as pinned: delete it"),
+        (no_model, "is neither in models/ nor in the bucket: run 'python -m models.publish review"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_wrong_before_is_told_in_one_line(spoil, mend, google, changed):
+    spoil(google, changed)
+    run, done = drive(google, changed, "review")
+    assert run.returncode == 1
+    [line] = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert mend in line
+    assert not google.functions
+    if spoil not in (no_builder, taken_bucket, torn_model, no_model):
+        assert done == []
+
+
+# What goes wrong on the way.
+
+
+def refuse(google, part, code=403, message="this is refused here"):
+    google.refuse = lambda method, path: (code, message) if changes(method, path) and part in path else None
+
+
+def no_space(google):
+    google.fail_operation = "Build failed: no space"
+
+
+def no_upload(google):
+    refuse(google, "/upload/storage/")
+
+
+def no_deployment(google):
+    refuse(google, "/functions")
+
+
+def no_opening(google):
+    refuse(google, ":setIamPolicy")
+
+
+def no_answer(google):
+    google.on_deploy = lambda *_: "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (no_space, "Build failed: no space"),
+        (no_upload, "permission"),
+        (no_deployment, "this is refused here"),
+        (no_opening, "this is refused here"),
+        (no_answer, "look at './deploy.sh logs review'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_goes_wrong_on_the_way_is_told_and_a_second_run_mends_it(
+    spoil, told, google, answering, changed
+):
+    spoil(google)
+    run, _ = drive(google, changed, "review", "--public", PATIENCE="0")
+    assert run.returncode == 1
+    assert told in run.stderr
+    google.refuse = lambda *_: None
+    google.on_deploy = lambda name, *_: answering[name]
+    if spoil is no_answer:
+        change(changed)
+    succeed(google, changed, "review", "--public")
+    everyone = [{"role": "roles/run.invoker", "members": ["allUsers"]}]
+    assert google.runs["review"].policy["bindings"] == everyone
+
+
+def test_an_account_that_is_not_known_everywhere_yet_is_waited_for(google, checkout):
+    early = [(400, "Service account review-fn@demo-project.iam.gserviceaccount.com does not exist.")]
+    google.refuse = lambda method, path: early.pop() if early and method == "PUT" and "/iam" in path else None
+    succeed(google, checkout, "review")
+    assert not early
+
+
+def stopped_before(google, checkout, number, *arguments):
+    """Run deploy.sh, and stop it as it is about to make its call of that number that changes something.
+
+    Returns whether it came that far.
+    """
+    count, before = 0, google.refuse
+
+    def refuse(method, path):
+        nonlocal count
+        if changes(method, path):
+            count += 1
+            if count == number:
+                run.stop()
+                return 403, "it was stopped before this"
+        return None
+
+    google.refuse = refuse
+    run = Deployment(checkout, "./deploy.sh", *arguments, **google.settings)
+    run.end()
+    google.refuse = before
+    return count >= number
+
+
+def test_a_deployment_that_goes_on_after_an_interruption_is_waited_for(google, answering, checkout):
+    begun, ended, looked = threading.Event(), threading.Event(), []
+
+    def build(name, *_):
+        begun.set()
+        assert ended.wait(60)
+        return answering[name]
+
+    def look(_, path):
+        """Let it end when it is looked at for the second time."""
+        if path.endswith("/functions"):
+            looked.append(path)
+            if len(looked) == 2:
+                ended.set()
+
+    google.on_deploy = build
+    run = Deployment(checkout, "./deploy.sh", "review", **google.settings)
+    assert begun.wait(60)
+    run.stop()
+    run.end()
+    google.refuse = look
+    again, done = succeed(google, checkout, "review")
+    assert "waiting for its end" in again.stderr
+    assert done == []
+
+
+def state(google):
+    """What is there, without what differs from one run to the next."""
+    functions = {
+        name: (each["state"], each["labels"], each["serviceConfig"]["environmentVariables"])
+        for name, each in google.functions.items()
+    }
+    runs = {name: (each.policy["bindings"], [*each.serving.values()]) for name, each in google.runs.items()}
+    buckets = {name: (sorted(each.objects), each.policy["bindings"]) for name, each in google.buckets.items()}
+    return functions, runs, buckets, sorted(google.accounts), sorted(google.services)
+
+
+PARTS = ("functions", "runs", "buckets", "accounts", "services", "policy")
+
+
+def saved(google):
+    return copy.deepcopy({part: getattr(google, part) for part in PARTS})
+
+
+def put_back(google, there):
+    """What was there, as if nothing had been done since: nobody has to bring it about again."""
+    for part, content in copy.deepcopy(there).items():
+        setattr(google, part, content)
+
+
+def test_it_may_be_interrupted_anywhere_and_run_again(google, checkout):
+    command, before, number = ("review", "--public"), saved(google), 1
+    succeed(google, checkout, *command)
+    whole = state(google)
+    put_back(google, before)
+    while stopped_before(google, checkout, number, *command):
+        assert state(google) != whole
+        succeed(google, checkout, *command)
+        assert state(google) == whole, f"after it was stopped before call {number}"
+        put_back(google, before)
+        number += 1
+    assert number == 10
+
+
+def test_a_canary_may_be_interrupted_anywhere_and_run_again(google, changed):
+    succeed(google, changed, "review")
+    before, number, old = saved(google), 1, google.runs["review"].latest
+    change(changed)
+    while stopped_before(google, changed, number, "review", "--canary", "20"):
+        succeed(google, changed, "review", "--canary", "20")
+        new = google.runs["review"].latest
+        assert google.runs["review"].serving == {old: 80, new: 20}, f"stopped before call {number}"
+        put_back(google, before)
+        number += 1
+    assert number == 6
+
+
+def test_destroy_may_be_interrupted_anywhere_and_run_again(google, checkout):
+    command = ("destroy", "--yes", "--with-bucket")
+    succeed(google, checkout, "review")
+    before, number = saved(google), 1
+    while stopped_before(google, checkout, number, *command):
+        succeed(google, checkout, *command)
+        assert (google.functions, google.runs, google.buckets) == ({}, {}, {})
+        assert f"review-fn@{google.project}.iam.gserviceaccount.com" not in google.accounts
+        put_back(google, before)
+        number += 1
+    assert number == 6

@@ -1,0 +1,284 @@
+"""deploy.sh with the real gcloud against a pretended Google Cloud, which starts what was uploaded to it."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import cloud
+import numpy as np
+import pytest
+from conftest import FUNCTIONS, ROOT, commit
+from deploying import Deployment, change, drive, pin, succeed
+
+
+def test_two_functions_from_nothing_and_again_with_no_change(uploaded, checkout):
+    google = uploaded
+    # As everybody starts gcloud, to be sure that what is quicker elsewhere is no different.
+    run, done = succeed(google, checkout, PATH=f"{Path(shutil.which('gcloud')).parent}:/usr/bin:/bin")
+    for name in FUNCTIONS:
+        assert f"{name}: {google.runs[name].url}" in run.stdout
+        config = google.functions[name]["serviceConfig"]
+        assert config["serviceAccountEmail"] == f"{name}-fn@{google.project}.iam.gserviceaccount.com"
+        assert config["environmentVariables"]["MODEL_STORE"] == f"gs://{google.project}-models/models"
+        assert config["environmentVariables"]["THREADS"] == str(config["maxInstanceRequestConcurrency"])
+        assert not any("allUsers" in each["members"] for each in google.runs[name].policy["bindings"])
+    bucket = google.buckets[f"{google.project}-models"]
+    assert (bucket.uniform, bucket.prevention) == (True, "enforced")
+    assert set(bucket.objects) == {f"models/{pin(checkout, name)['file']}" for name in FUNCTIONS}
+    [readers] = [
+        each["members"] for each in bucket.policy["bindings"] if each["role"] == "roles/storage.objectViewer"
+    ]
+    ours = [f"serviceAccount:{name}-fn@{google.project}.iam.gserviceaccount.com" for name in FUNCTIONS]
+    assert sorted(readers) == ours
+    assert not any(member in each["members"] for each in google.policy["bindings"] for member in ours)
+    assert done
+    again, done = succeed(google, checkout)
+    assert done == []
+    assert again.stderr.count("unchanged") == len(FUNCTIONS)
+    assert again.stdout == run.stdout
+
+
+def test_a_changed_model_is_published_beside_the_old_one_and_answers(google, uploaded, answering, changed):
+    build, google.on_deploy = google.on_deploy, lambda name, *_: answering[name]
+    succeed(google, changed, "review")
+    old = pin(changed, "review")
+    with np.load(changed / "models" / old["file"]) as arrays:
+        np.savez_compressed(changed / "mine.npz", **{**arrays, "scales": arrays["scales"] * 0.99})
+    publish = [sys.executable, "-m", "models.publish", "review", "mine.npz"]
+    subprocess.run(publish, cwd=changed, check=True, capture_output=True)
+    (changed / "mine.npz").unlink()
+    commit(changed)
+    new = pin(changed, "review")
+    google.on_deploy = build
+    _, done = succeed(google, changed, "review")
+    assert sum("/upload/storage/" in call for call in done) == 1
+    bucket = google.buckets[f"{google.project}-models"]
+    assert set(bucket.objects) == {f"models/{old['file']}", f"models/{new['file']}"}
+    told, _ = succeed(google, changed, "status")
+    assert f"model             {new['version']}, in memory" in told.stdout
+    assert new["version"] != old["version"]
+
+
+def test_a_change_a_canary_and_the_way_back(google, changed):
+    succeed(google, changed, "review")
+    first = google.runs["review"].latest
+    change(changed)
+    succeed(google, changed, "review", "--canary", "20")
+    second = google.runs["review"].latest
+    assert second != first
+    assert google.runs["review"].serving == {first: 80, second: 20}
+    succeed(google, changed, "review", "--canary", "60")
+    assert google.runs["review"].serving == {first: 40, second: 60}
+    succeed(google, changed, "rollback", "review")
+    assert google.runs["review"].serving == {first: 100}
+    _, done = succeed(google, changed, "review")
+    assert google.runs["review"].serving == {second: 100}
+    assert len(done) == 1
+    change(changed)
+    succeed(google, changed, "review")
+    third = google.runs["review"].latest
+    assert google.runs["review"].serving == {third: 100}
+    succeed(google, changed, "rollback", "review")
+    assert google.runs["review"].serving == {second: 100}
+    told, _ = succeed(google, changed, "status")
+    assert f"revision          {second} 100 %" in told.stdout
+    change(changed)
+    succeed(google, changed, "review", "--canary", "20")
+    assert google.runs["review"].serving == {second: 80, google.runs["review"].latest: 20}
+    succeed(google, changed, "rollback", "review")
+    assert google.runs["review"].serving == {second: 100}
+    succeed(google, changed, "rollback", "review")
+    assert google.runs["review"].serving == {first: 100}
+    nothing, _ = drive(google, changed, "rollback", "review")
+    assert f"has no revision before {first}" in nothing.stderr
+    assert "malaria: not deployed" in told.stdout
+    nothing, _ = drive(google, changed, "malaria", "--canary", "20")
+    assert "leave --canary out" in nothing.stderr
+
+
+def test_it_is_opened_and_closed_without_another_deployment(google, checkout):
+    succeed(google, checkout, "review")
+    everyone = [{"role": "roles/run.invoker", "members": ["allUsers"]}]
+    run, done = succeed(google, checkout, "review", "--public")
+    assert google.runs["review"].policy["bindings"] == everyone
+    assert len(done) == 1
+    assert "Authorization" not in run.stdout
+    _, done = succeed(google, checkout, "review")
+    assert google.runs["review"].policy["bindings"] == []
+    assert len(done) == 1
+
+
+def test_the_logs_are_shown(google, checkout):
+    succeed(google, checkout, "review")
+    labels = {"service_name": "review", "revision_name": "r", "location": "europe-west1"}
+    google.logs = [
+        {
+            "textPayload": "Ready.",
+            "timestamp": "2026-01-01T00:00:00Z",
+            "insertId": "1",
+            "severity": "INFO",
+            "logName": f"projects/{google.project}/logs/run.googleapis.com%2Fstdout",
+            "resource": {"type": "cloud_run_revision", "labels": labels},
+        }
+    ]
+    run, done = succeed(google, checkout, "logs", "review")
+    assert "Ready." in run.stdout
+    assert done == []
+    asked = [body["filter"] for _, path, body in google.requests if path.startswith("/v2/entries:list")]
+    assert "service_name = review" in asked[-1]
+
+
+def test_destroy_takes_all_but_the_bucket_and_asks_first(google, checkout):
+    succeed(google, checkout, "review")
+    asked, done = drive(google, checkout, "destroy", typed="no\n")
+    assert asked.returncode == 1
+    assert "nothing was deleted" in asked.stderr
+    assert "function review" in asked.stderr
+    assert done == []
+    succeed(google, checkout, "destroy", typed=f"{google.project}\n")
+    assert not google.functions
+    assert set(google.accounts) & {f"review-fn@{google.project}.iam.gserviceaccount.com"} == set()
+    assert google.buckets[f"{google.project}-models"].objects
+    succeed(google, checkout, "destroy", "--yes", "--with-bucket")
+    assert not google.buckets
+    again, done = succeed(google, checkout, "destroy", "--yes", "--with-bucket")
+    assert "nothing to delete" in again.stderr
+    assert done == []
+
+
+@pytest.mark.parametrize("more", [(), ("--public", "--to", "run")], ids=["functions", "run"])
+def test_the_commands_of_a_dry_run_are_all_that_it_does(google, checkout, more):
+    run, done = succeed(google, checkout, "review", "--dry-run", *more)
+    assert done == []
+    commands = run.stdout.splitlines()
+    assert [" ".join(shlex.split(line)[1:4]) for line in commands][:5] == [
+        "services enable cloudfunctions.googleapis.com",
+        "storage buckets create",
+        "storage cp --no-clobber",
+        "iam service-accounts create",
+        "storage buckets add-iam-policy-binding",
+    ]
+    settings = google.settings
+    by_hand = Deployment(checkout, "bash", "-ec", run.stdout, **settings).end()
+    assert by_hand.returncode == 0, by_hand.stderr
+    _, done = succeed(google, checkout, "review", *more)
+    assert done == []
+
+
+def test_cloud_run_by_itself_starts_what_was_uploaded(uploaded, checkout):
+    run, _ = succeed(uploaded, checkout, "malaria", "--to", "run")
+    assert f"malaria: {uploaded.runs['malaria'].url}" in run.stdout
+    assert not uploaded.functions
+    template = next(iter(uploaded.runs["malaria"].revisions.values()))
+    assert template["metadata"]["annotations"]["run.googleapis.com/startup-cpu-boost"] == "True"
+    [container] = template["spec"]["containers"]
+    assert container["startupProbe"]["httpGet"] == {"path": "/ready", "port": 8080}
+    assert {"name": "WARM_UP", "value": "1"} in container["env"]
+    again, done = succeed(uploaded, checkout, "malaria", "--to", "run")
+    assert "unchanged" in again.stderr
+    assert done == []
+    told, _ = succeed(uploaded, checkout, "status", "--to", "run")
+    assert "in memory" in told.stdout
+    succeed(uploaded, checkout, "destroy", "--yes", "--to", "run")
+    assert not uploaded.runs
+
+
+def test_cloud_run_by_itself_has_canaries_and_ways_back_too(google, changed):
+    run = ("--to", "run")
+    succeed(google, changed, "review", *run)
+    first = google.runs["review"].latest
+    change(changed)
+    succeed(google, changed, "review", "--canary", "20", *run)
+    second = google.runs["review"].latest
+    assert google.runs["review"].serving == {first: 80, second: 20}
+    change(changed)
+    succeed(google, changed, "review", *run)
+    third = google.runs["review"].latest
+    assert google.runs["review"].serving == {third: 100}
+    succeed(google, changed, "rollback", "review", *run)
+    assert google.runs["review"].serving == {second: 100}
+
+
+def test_app_engine_starts_what_was_uploaded(uploaded, checkout):
+    google, target = uploaded, ("--to", "appengine", "--public")
+    run, _ = drive(google, checkout, "review", *target)
+    assert "run 'gcloud app create" in run.stderr
+    google.app = cloud.App()
+    run, _ = succeed(google, checkout, "review", *target)
+    [version] = google.app.versions["default"].values()
+    assert version["serviceAccount"] == f"review-fn@{google.project}.iam.gserviceaccount.com"
+    assert version["envVariables"]["MODEL_STORE"] == f"gs://{google.project}-models/models"
+    assert "review: https://demo-project.ew.r.appspot.com" in run.stdout
+    again, done = succeed(google, checkout, "review", *target)
+    assert "unchanged" in again.stderr
+    assert done == []
+
+
+def test_app_engine_keeps_each_function_in_a_service_of_its_own(google, answering, changed):
+    target = ("--to", "appengine", "--public")
+    google.app = cloud.App()
+    succeed(google, changed, "review", *target)
+    succeed(google, changed, "malaria", *target)
+    change(changed)
+    succeed(google, changed, "review", *target)
+    assert {service: len(each) for service, each in google.app.versions.items()} == {
+        "default": 2,
+        "malaria": 1,
+    }
+    assert google.app.splits["default"] == {[*google.app.versions["default"]][1]: 1}
+
+
+def test_a_brought_model_gets_its_memory(google, changed):
+    pinned = changed / "functions" / "malaria" / "model.json"
+    pinned.write_text(pinned.read_text().replace('"tflite"', '"keras"'))
+    commit(changed)
+    run, _ = succeed(google, changed, "malaria", "--dry-run")
+    assert "--memory=2Gi" in run.stdout
+
+
+def blocks(page):
+    """The commands of a page that deploys, a string for each block."""
+    return re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def follow(google, checkout, *commands, typed=""):
+    """Run the commands of a page in one shell, as its reader does."""
+    script = "".join(commands).replace("my-project", google.project)
+    # It opens a browser, and there is nobody to sign in.
+    script = script.replace("gcloud auth login\n", "")
+    run = Deployment(checkout, "bash", "-ec", script, **google.settings).end(typed)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_the_readme_leads_from_signing_in_to_a_page_of_another_origin_and_back(uploaded, changed):
+    google = uploaded
+    del google.settings["PROJECT_ID"]
+    page = (ROOT / "README.md").read_text()
+    first, public, later = blocks(page.split("## Deploy it")[1].split("\n## ")[0])
+    assert first.startswith("gcloud auth login\n")
+    told = follow(google, changed, first)
+    assert all(f"\n{name}: http" in told for name in FUNCTIONS)
+    follow(google, changed, f"export PROJECT_ID={google.project}\n", public)
+    headers = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
+    url = f"{google.runs['review'].url}/predict"
+    for method, body in (("OPTIONS", None), ("POST", b"movie_review=A fine film.")):
+        asked = urllib.request.Request(url, body, headers, method=method)
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
+    exports = [line for line in (first + public).splitlines(keepends=True) if line.startswith("export ")]
+    follow(google, changed, *exports, later, typed=f"{google.project}\n")
+    assert not google.functions
+
+
+def test_every_command_of_the_operators_page_works(google, changed):
+    succeed(google, changed, "review")
+    change(changed)
+    follow(google, changed, *blocks((ROOT / "deploy" / "README.md").read_text()))
+    assert set(google.runs) == {"review"}
+    assert list(google.app.versions) == ["default"]
+    assert (changed / "build" / "review" / "Procfile").exists()
