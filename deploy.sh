@@ -43,7 +43,7 @@ options, each also an environment variable
   --to TARGET              TARGET         functions (default), run or appengine
   --runtime RUNTIME        RUNTIME        default python311, on which the tests run
   --memory SIZE            MEMORY         default 512Mi; 2Gi for keras and h5, 1Gi for joblib
-  --cpu N                  CPU            default 1
+  --cpu N                  CPU            default 1; as many workers serve
   --concurrency N          CONCURRENCY    default 8; as many threads serve
   --min-instances N        MIN_INSTANCES  default 0: nothing to pay when idle
   --max-instances N        MAX_INSTANCES_PER_FUNCTION  default 4

@@ -68,7 +68,8 @@ environment() {
   [[ -z "${BUCKET}" ]] || printf 'MODEL_STORE: "gs://%s/%s"\n' "${BUCKET}" "${PREFIX}"
   [[ -z "${PROJECT_ID}" ]] || printf 'GOOGLE_CLOUD_PROJECT: "%s"\n' "${PROJECT_ID}"
   [[ "${TARGET}" != run ]] || printf 'WARM_UP: "1"\n'
-  printf 'ALLOWED_ORIGINS: "%s"\nTHREADS: "%s"\n' "${ALLOWED_ORIGINS}" "${CONCURRENCY}"
+  # Python runs on one CPU at a time in each worker.
+  printf 'ALLOWED_ORIGINS: "%s"\nTHREADS: "%s"\nWORKERS: "%s"\n' "${ALLOWED_ORIGINS}" "${CONCURRENCY}" "${CPU}"
 }
 
 # Names what was staged and how it is set: the same twice means there is nothing to deploy.

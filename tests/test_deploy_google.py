@@ -25,6 +25,7 @@ def test_two_functions_from_nothing_and_again_with_no_change(uploaded, checkout)
         assert config["serviceAccountEmail"] == f"{name}-fn@{google.project}.iam.gserviceaccount.com"
         assert config["environmentVariables"]["MODEL_STORE"] == f"gs://{google.project}-models/models"
         assert config["environmentVariables"]["THREADS"] == str(config["maxInstanceRequestConcurrency"])
+        assert config["environmentVariables"]["WORKERS"] == config["availableCpu"]
         assert not any("allUsers" in each["members"] for each in google.runs[name].policy["bindings"])
     bucket = google.buckets[f"{google.project}-models"]
     assert (bucket.uniform, bucket.prevention) == (True, "enforced")
