@@ -21,7 +21,7 @@ from sklearn.svm import LinearSVC
 from functions.review.classifier import Classifier, Linear
 from functions.review.ngrams import Ngrams, clean, code_points, with_unmarked
 from models.review import data as reviews
-from models.review import train
+from models.review import train, translation
 from models.review.vectoriser import NgramVectoriser, pipeline, quantised
 from shared.errors import ModelUnavailable
 
@@ -211,6 +211,28 @@ def test_the_exported_weights_give_the_probability_of_the_pipeline_they_came_fro
         assert one.probabilities["Positive"] == pytest.approx(other.probabilities["Positive"], abs=1e-6)
     right = [s.label == LABELS[p] for s, p in zip(ours.predict(texts), positive, strict=True)]
     assert np.mean(right) > 0.95
+
+
+def test_a_word_of_a_translation_is_worth_what_the_english_words_it_stands_for_are():
+    pairs = [
+        ("good film", "fim kyau"),
+        ("bad film", "fim muní"),
+        ("good story", "kyau labari"),
+        ("bad story", "labari muní"),
+        ("the story", "labari ne"),
+    ] * 4
+    ngrams = Ngrams(bits=14)
+    words = translation.unmarked_words([text for pair in pairs for text in pair], ngrams)
+    english = np.arange(0, words.shape[0], 2)
+    names = ("good", "bad", "kyau", "muni", "fim")
+    bucket = dict(zip(names, translation.unmarked_words(names, ngrams).indices, strict=True))
+    worth = np.zeros(words.shape[1])
+    worth[[bucket["good"], bucket["bad"]]] = 1, -1
+    found = translation.translated_worth(words, english + 1, english, worth)
+    assert found[bucket["kyau"]] > 0.5
+    assert found[bucket["muni"]] < -0.5
+    assert abs(found[bucket["fim"]]) < 0.1
+    assert found[bucket["good"]] == 0
 
 
 def test_the_same_model_is_saved_as_the_same_bytes(tmp_path):

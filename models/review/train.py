@@ -25,7 +25,7 @@ from tqdm import tqdm
 from functions.review.classifier import logistic
 from functions.review.ngrams import Ngrams
 from models import report
-from models.review import data, evaluate
+from models.review import data, evaluate, translation
 from models.review.vectoriser import NgramVectoriser, pipeline, quantised
 
 SEED = 20261122
@@ -43,7 +43,8 @@ class Recipe:
     `c` is the inverse of the L2 penalty. A NollySenti review weighs as much as `weight` of IMDB, its machine
     translation `translated` of that. Of a NollySenti review's label, `softening` is what a teacher says of
     it, who knows `taught` reviews of IMDB. An n-gram of fewer than `rare` reviews is left out; the idf is
-    raised to `damping`.
+    raised to `damping`. What words are worth by their translations is added, so much of it that its standard
+    deviation over NollySenti is `trust`, in log-odds.
     """
 
     ngrams: Ngrams = field(default_factory=Ngrams)
@@ -54,6 +55,7 @@ class Recipe:
     taught: int = 5000
     rare: int = 2
     damping: float = 0.75
+    trust: float = 0.4
 
     def weights(self, reviews: Sequence[data.Review]) -> Floats:
         """How much each review counts."""
@@ -121,8 +123,12 @@ class Study:
         imdb = np.flatnonzero(self.corpus == "imdb")
         self.taught = self.corpus != "imdb"
         self.taught[np.random.default_rng(SEED).permutation(imdb)[: recipe.taught]] = True
-        texts = tqdm([review.text for review in reviews], desc="n-grams", unit="review")
-        self.features = NgramVectoriser(recipe.ngrams, np.float32).transform(texts)
+        texts = [review.text for review in reviews]
+        shown = tqdm(texts, desc="n-grams", unit="review")
+        self.features = NgramVectoriser(recipe.ngrams, np.float32).transform(shown)
+        self.words = translation.unmarked_words(texts, recipe.ngrams)
+        english = {self.samples[row]: row for row in np.flatnonzero(self.corpus == "en")}
+        self.original = np.array([english.get(sample, -1) for sample in self.samples])
         told = json.dumps([asdict(recipe), [(review.text, review.positive) for review in reviews]])
         self.digest = hashlib.sha256(told.encode()).hexdigest()[:12]
 
@@ -140,12 +146,27 @@ class Study:
         with np.load(path) as saved:
             return Fit(saved["weights"], float(saved["intercept"]))
 
+    def model(self, name: str, rows: NDArray[np.int64], target: Floats) -> Fit:
+        """The fit `name` of `rows`, and what words are worth by their translations among `rows`."""
+        made = self.fit(name, rows, target)
+        imdb = rows[self.corpus[rows] == "imdb"]
+        foreign = rows[np.isin(self.original[rows], rows) & (self.corpus[rows] != "en")]
+        english = translation.english_worth(self.words[imdb], self.positive[imdb])
+        worth = np.zeros(self.features.shape[1])
+        worth[: english.size] = translation.translated_worth(
+            self.words, foreign, self.original[foreign], english
+        )
+        spread = np.std(self.features[rows[np.isin(self.corpus[rows], data.LANGUAGES)]] @ worth)
+        return Fit(made.weights + self.recipe.trust / spread * worth, made.intercept)
+
     def out_of_fold(self, folds: NDArray[np.int64]) -> Floats:
         """Log-odds of each review, shape (reviews,), by a rounded model of the other folds."""
         log_odds = np.zeros(len(self.reviews))
         for fold in tqdm(range(FOLDS), desc="cross-validation", unit="fold"):
             target = self.targets(folds, fold)
-            made = self.fit(f"fold{fold}", np.flatnonzero(folds != fold), target).rounded(self.recipe.ngrams)
+            made = self.model(f"fold{fold}", np.flatnonzero(folds != fold), target).rounded(
+                self.recipe.ngrams
+            )
             log_odds[folds == fold] = made.log_odds(self.features[folds == fold])
         return log_odds
 
@@ -194,7 +215,7 @@ class Study:
         curves: dict[str, list[float]] = {name: [] for name in corpora}
         for share in tqdm(SHARES, desc="learning curve", unit="fit"):
             rows = np.flatnonzero((folds != 0) & (place[self.samples] < share))
-            made = self.fit("fold0" if share == 1 else f"share{share}", rows, targets)
+            made = self.model("fold0" if share == 1 else f"share{share}", rows, targets)
             for name, members in corpora.items():
                 chosen = held & np.isin(self.corpus, members)
                 right = (made.log_odds(self.features[chosen]) > 0) == self.positive[chosen]
@@ -212,7 +233,7 @@ class Study:
     def export(self, folds: NDArray[np.int64], calibration: tuple[float, float], out: Path) -> None:
         """Fit all reviews, fold the calibration in, and write `review.npz` and `review.joblib`."""
         target = self.targets(folds, None)
-        made = self.fit("all", np.arange(len(self.reviews)), target).calibrated(*calibration)
+        made = self.model("all", np.arange(len(self.reviews)), target).calibrated(*calibration)
         linear = quantised(self.recipe.ngrams, made.weights, made.intercept)
         linear.save(out / "review.npz")
         joblib.dump(pipeline(linear), out / "review.joblib", compress=3)
