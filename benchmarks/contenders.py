@@ -4,7 +4,7 @@ import base64
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import inputs
@@ -144,14 +144,29 @@ MLSERVER = {
     "MLSERVER_PARALLEL_WORKERS": str(CORES),
     "MLSERVER_DEBUG": "false",
 }
-WORKERS = {"WORKERS": str(CORES), "THREADS": "4"}
-"""Of functions-framework: a process for each core, as the peers have, of four threads."""
+WORKERS = {"WORKERS": str(CORES), "THREADS": "1"}
+"""Of functions-framework: a process for each core, each with one request at a time, as the peers have."""
 MANY = {"MAX_INSTANCES": "1024"}
 """So that batches larger than the 32 a function takes by default can be measured."""
 
 
 def contenders() -> list[Contender]:
-    """All of them, in the order of the tables."""
+    """All of them, in the order of the tables: ours in two settings."""
+    return [each for one in _contenders() for each in ([one, _by_default(one)] if one.own else [one])]
+
+
+def _by_default(one: Contender) -> Contender:
+    return replace(
+        one,
+        name=f"{one.name}_default",
+        home=one.name,
+        title=f"{one.title.strip('*')}, one worker",
+        settings="the same by functions-framework's defaults: one worker, four threads for each core",
+        environment=MANY,
+    )
+
+
+def _contenders() -> list[Contender]:
     return [
         Contender(
             name="constant",

@@ -42,7 +42,13 @@ def gather(
     }
     for one in chosen:
         rounds = [sample["contenders"][one.name] for sample in samples]
-        found: Results = {"title": one.title, "task": one.task, "settings": one.settings, "cold": {}}
+        found: Results = {
+            "title": one.title,
+            "task": one.task,
+            "settings": one.settings,
+            "own": one.own,
+            "cold": {},
+        }
         for source in ("disk", "bucket"):
             starts = [start for each in rounds for start in each.get(source, [])]
             if starts:
@@ -100,10 +106,10 @@ def split(results: Results) -> None:
     """
     interpreter = results["interpreter"]
     boot = results["contenders"]["constant"]["cold"]["disk"]["seconds"] - interpreter
-    for name, found in results["contenders"].items():
+    for found in results["contenders"].values():
         for start in found["cold"].values():
             known = {"interpreter": interpreter, **start["parts"]}
-            rest = "imports" if name in ("malaria", "review") else "framework"
+            rest = "imports" if found["own"] else "framework"
             if rest == "imports":
                 known["framework"] = boot
             known[rest] = max(start["seconds"] - sum(known.values()), 0.0)

@@ -58,7 +58,7 @@ def peers(results: Found, task: str) -> Iterator[dict[str, Any]]:
     """Against the best of the peers, whichever it is."""
     everyone = results["contenders"]
     ours = everyone[task]
-    others = {name: one for name, one in everyone.items() if one["task"] == task and name != task}
+    others = {name: one for name, one in everyone.items() if one["task"] == task and not one["own"]}
     if not others:
         return
 
