@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from flask import Request
 
+from . import multipart
 from .errors import BadRequest, ServiceError, TooLarge, UnsupportedType, Unusable
 from .settings import whole
 
@@ -173,8 +174,10 @@ class Images(Reader):
 
     def form(self, request: Request) -> list[Any]:
         """The files under any of the fields."""
-        files = self.one_of({field: request.files.getlist(field) for field in self.fields})
-        return [file.read() for file in files]
+        plain = multipart.files(request.get_data(), request.mimetype_params.get("boundary", ""))
+        if plain is None:
+            plain = {field: [file.read() for file in request.files.getlist(field)] for field in self.fields}
+        return self.one_of({field: plain.get(field, []) for field in self.fields})
 
     def check(self, item: Any) -> Any:
         """Refuse an empty file."""
