@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cloud
 import pytest
-from conftest import commit
+from conftest import ROOT, commit
 from deploying import Deployment, change, changes, drive, pin, succeed
 
 # What is wrong before anything is touched.
@@ -80,7 +80,7 @@ def torn_model(google, folder):
         (other_model, "is not the pinned file: run 'git checkout -- models'"),
         (no_builder, "roles/cloudbuild.builds.builder'"),
         (taken_bucket, "name another one with --bucket"),
-        (torn_model, "has 4 bytes, not 1833888 as pinned: delete it"),
+        (torn_model, f"has 4 bytes, not {pin(ROOT, 'review')['bytes']} as pinned: delete it"),
         (no_model, "is neither in models/ nor in the bucket: run 'python -m models.publish review"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
