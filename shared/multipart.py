@@ -35,7 +35,7 @@ def files(body: bytes, boundary: str) -> dict[str, list[bytes]] | None:
     for part in parts:
         head, blank, content = part.partition(b"\r\n\r\n")
         plain = _HEAD.fullmatch(head)
-        if not plain or not blank or line in content:
+        if not plain or not blank or not head.isascii() or line in content:
             return None
         if plain[2]:
             found.setdefault(plain[1].decode(), []).append(content)

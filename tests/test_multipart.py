@@ -79,6 +79,7 @@ PLAIN = form((FILE, b"content"))
         PLAIN.replace(b"form-data", b"attachment"),
         PLAIN.replace(b'name="image"', b"name=image"),
         PLAIN.replace(b'filename="cell.png"', b"filename*=UTF-8''cell.png"),
+        PLAIN.replace(b"cell.png", b"\x80.png"),
         PLAIN.replace(b"image/png", b"image/png\r\nContent-Transfer-Encoding: base64"),
         PLAIN.replace(b"image/png", b"text/plain; charset=utf-16"),
         form((FILE, b"one\r\n--" + BOUNDARY.encode() + b"--\r\ntwo")),
@@ -89,6 +90,7 @@ PLAIN = form((FILE, b"content"))
         *(
             "name without quotes",
             "encoded file name",
+            "not UTF-8",
             "transfer encoding",
             "charset",
             "closed twice",
