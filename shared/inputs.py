@@ -16,8 +16,6 @@ from .errors import BadRequest, ServiceError, TooLarge, UnsupportedType, Unusabl
 from .settings import whole
 
 MAX_CHARACTERS = 100_000
-MAX_FIELDS = 1_000
-"""Of a form, as Werkzeug has it for multipart."""
 MAX_INSTANCES = whole("MAX_INSTANCES", 32, 1, 1024)
 
 
@@ -174,10 +172,10 @@ class Images(Reader):
 
     def form(self, request: Request) -> list[Any]:
         """The files under any of the fields."""
-        plain = multipart.files(request.get_data(), request.mimetype_params.get("boundary", ""))
-        if plain is None:
-            plain = {field: [file.read() for file in request.files.getlist(field)] for field in self.fields}
-        return self.one_of({field: plain.get(field, []) for field in self.fields})
+        files = multipart.files(request.get_data(), request.mimetype_params.get("boundary", ""))
+        if files is None:
+            files = {field: [file.read() for file in request.files.getlist(field)] for field in self.fields}
+        return self.one_of({field: files.get(field, []) for field in self.fields})
 
     def check(self, item: Any) -> Any:
         """Refuse an empty file."""
@@ -260,7 +258,7 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
     if request.mimetype == "application/x-www-form-urlencoded":
         try:
             return parse_qsl(
-                body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+                body.decode(), keep_blank_values=True, errors="strict", max_num_fields=multipart.MAX_FIELDS
             )
         except UnicodeDecodeError:
             raise refusal from None

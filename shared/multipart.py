@@ -6,7 +6,8 @@ the rest of reading a request. What is not plain is left to it, and to its judge
 
 import re
 
-MAX_PARTS = 1_000
+MAX_FIELDS = 1_000
+"""Of a form, as Werkzeug has it for multipart."""
 
 _BOUNDARY = re.compile(r"[!-~]{1,70}")
 _HEAD = re.compile(
@@ -29,7 +30,7 @@ def files(body: bytes, boundary: str) -> dict[str, list[bytes]] | None:
     if not body.startswith(line + b"\r\n") or body[end - len(line) - 4 : end] != b"\r\n" + line + b"--":
         return None
     parts = body[len(line) + 2 : end - len(line) - 4].split(b"\r\n" + line + b"\r\n")
-    if len(parts) > MAX_PARTS:
+    if len(parts) > MAX_FIELDS:
         return None
     found: dict[str, list[bytes]] = {}
     for part in parts:

@@ -83,7 +83,7 @@ PLAIN = form((FILE, b"content"))
         PLAIN.replace(b"image/png", b"image/png\r\nContent-Transfer-Encoding: base64"),
         PLAIN.replace(b"image/png", b"text/plain; charset=utf-16"),
         form((FILE, b"one\r\n--" + BOUNDARY.encode() + b"--\r\ntwo")),
-        form(*[(TEXT, b"")] * (multipart.MAX_PARTS + 1)),
+        form(*[(TEXT, b"")] * (multipart.MAX_FIELDS + 1)),
     ],
     ids=[
         *("empty", "bare line feeds", "preamble", "epilogue", "not closed", "cut off", "not of a form"),
