@@ -131,22 +131,26 @@ def test_the_committed_figures_are_what_the_test_patients_give(data, capsys, mon
     )
 
 
+def drawn_patients(folder):
+    """Twenty patients of six drawn cells each, in the layout of the archive."""
+    for patient in range(20):
+        for name, infected in (("Parasitized", True), ("Uninfected", False)):
+            place = folder / name
+            place.mkdir(parents=True, exist_ok=True)
+            for cell in range(3):
+                image = cells.draw(infected, 10 * patient + cell)
+                image.save(place / f"C{patient}P{patient}ThinF_IMG_1_cell_{cell}.png")
+    return folder
+
+
 def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(tmp_path, monkeypatch):
     pytest.importorskip("keras")
     from models import report
     from models.malaria import train
 
-    for patient in range(20):
-        for folder, infected in (("Parasitized", True), ("Uninfected", False)):
-            place = tmp_path / "cells" / folder
-            place.mkdir(parents=True, exist_ok=True)
-            for cell in range(3):
-                name = f"C{patient}P{patient}ThinF_IMG_1_cell_{cell}.png"
-                cells.draw(infected, 10 * patient + cell).save(place / name)
+    drawn = drawn_patients(tmp_path / "cells")
     out = tmp_path / "out"
-    monkeypatch.setattr(
-        "sys.argv", ["train", "--data", str(tmp_path / "cells"), "--out", str(out), "--epochs", "2"]
-    )
+    monkeypatch.setattr("sys.argv", ["train", "--data", str(drawn), "--out", str(out), "--epochs", "2"])
     write = report.write_json
 
     def stop_in_the_second_epoch(path, content):
@@ -168,3 +172,25 @@ def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(t
     again = Classifier.load(out / "malaria.keras", {**pin, "format": "keras"})
     agree(exported, again, [exported.decode(cells.encode(cells.draw(True, 1)))])
     assert (out / "training.png").stat().st_size > 1000
+
+
+def test_cross_validation_judges_cells_by_a_network_that_never_saw_their_patient(tmp_path, monkeypatch):
+    pytest.importorskip("keras")
+    from models.malaria import crossvalidate
+
+    drawn = drawn_patients(tmp_path / "cells")
+    out = tmp_path / "out"
+    monkeypatch.setattr(crossvalidate, "FOLDS", 2)  # of five: what two show, five would
+    monkeypatch.setattr(
+        "sys.argv", ["crossvalidate", "--data", str(drawn), "--out", str(out), "--epochs", "1"]
+    )
+    crossvalidate.main()
+    splits = [json.loads((out / str(fold) / "split.json").read_text()) for fold in range(2)]
+    for split in splits:
+        assert not set(split["test"]) & {*split["train"], *split["validation"]}
+    held = {name for split in splits for name in split["test"]}
+    found = json.loads((out / "cross_validation.json").read_text())
+    assert (found["pooled"]["patients"], found["pooled"]["cells"]) == (len(held), 6 * len(held)) == (8, 48)
+    one, other = (fold["accuracy"] for fold in found["folds"])
+    assert found["mean"]["accuracy"] == pytest.approx((one + other) / 2, abs=1e-4)
+    assert found["pooled"]["accuracy"] == pytest.approx((one + other) / 2, abs=1e-4)

@@ -7,9 +7,13 @@ DATA is a folder or zip archive with `Parasitized` and `Uninfected` images. Prin
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from functions.malaria.classifier import Classifier
@@ -41,31 +45,50 @@ def main() -> None:
     if arguments.part != "all":
         chosen = set(json.loads(SPLIT.read_text())[arguments.part])
         entries = [entry for entry in entries if data.patient(entry[0]) in chosen]
-    positive = pin["labels"][1]
-    probability = np.array(
-        [
-            classifier.predict([classifier.decode(image)])[0].probabilities[positive]
-            for _, _, image in tqdm(entries, desc="predicting", unit="cell")
-        ]
-    )
-    infected = np.array([infected for _, infected, _ in entries])
-    patients = np.array([data.patient(name) for name, _, _ in entries])
-
+    answers = Answers.of(classifier, entries, pin["labels"][1])
     threshold = pin.get("threshold", 0.5)
     found = {
         "model": pin["version"],
         "data": arguments.data.name,
         "part": arguments.part,
-        "cells": len(entries),
-        "infected": int(infected.sum()),
-        "patients": len(np.unique(patients)),
         "threshold": threshold,
-        **report.metrics(probability, infected, threshold),
-        "intervals_95": report.intervals(probability, infected, patients, threshold),
+        **answers.figures(threshold),
     }
     print(json.dumps(report.rounded(found), indent=1))
     if arguments.plots:
-        report.plots(probability, infected, pin["labels"], arguments.plots, threshold)
+        report.plots(answers.probability, answers.infected, pin["labels"], arguments.plots, threshold)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier says of labelled cells: each field has shape (n,)."""
+
+    probability: NDArray[np.float64]
+    infected: NDArray[np.int64]
+    patients: NDArray[np.str_]
+
+    @classmethod
+    def of(
+        cls, classifier: Classifier, entries: Sequence[tuple[str, int, bytes]], positive: str
+    ) -> "Answers":
+        """Ask `classifier` how probable `positive` is for each of `data.files`."""
+        probability = [
+            classifier.predict([classifier.decode(image)])[0].probabilities[positive]
+            for _, _, image in tqdm(entries, desc="predicting", unit="cell")
+        ]
+        infected = [infected for _, infected, _ in entries]
+        patients = [data.patient(name) for name, _, _ in entries]
+        return cls(np.array(probability), np.array(infected), np.array(patients))
+
+    def figures(self, threshold: float = 0.5) -> dict[str, Any]:
+        """Counts, figures, and their 95 % intervals by a bootstrap over patients."""
+        return {
+            "cells": len(self.infected),
+            "infected": int(self.infected.sum()),
+            "patients": len(np.unique(self.patients)),
+            **report.metrics(self.probability, self.infected, threshold),
+            "intervals_95": report.intervals(self.probability, self.infected, self.patients, threshold),
+        }
 
 
 if __name__ == "__main__":

@@ -44,15 +44,18 @@ def main() -> None:
         "--fold", type=int, default=0, choices=range(5), help="which fifth of the patients is held out"
     )
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    run(data.read(arguments.data), arguments.fold, arguments.epochs, arguments.out)
 
-    cells = data.read(arguments.data)
-    split = data.split(cells, arguments.fold)
-    report.write_json(arguments.out / "split.json", split)
+
+def run(cells: data.Cells, fold: int, epochs: int, out: Path) -> None:
+    """Train on the patients outside of `fold`, or go on with it, and write the results to `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    split = data.split(cells, fold)
+    report.write_json(out / "split.json", split)
     train, validation = cells.of(split["train"]), cells.of(split["validation"])
-    trained = fit(train, validation, arguments.epochs, arguments.out)
-    report.curves(json.loads((arguments.out / "history.json").read_text()), arguments.out / "training.png")
-    export(trained, validation, arguments.out)
+    trained = fit(train, validation, epochs, out)
+    report.curves(json.loads((out / "history.json").read_text()), out / "training.png")
+    export(trained, validation, out)
 
 
 def fit(train: data.Cells, validation: data.Cells, epochs: int, out: Path) -> keras.Model:
@@ -103,7 +106,7 @@ def compiled(built: keras.Model, steps: int, epochs: int) -> keras.Model:
             keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy"),
             keras.metrics.AUC(from_logits=True, name="auroc"),
         ],
-        jit_compile=True,
+        jit_compile=bool(tf.config.list_physical_devices("GPU")),  # on a CPU oneDNN is faster than XLA
     )
     return trainer
 
