@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pytest
 from conftest import ROOT
+from scipy.sparse import csr_matrix
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
@@ -233,6 +234,28 @@ def test_a_word_of_a_translation_is_worth_what_the_english_words_it_stands_for_a
     assert found[bucket["muni"]] < -0.5
     assert abs(found[bucket["fim"]]) < 0.1
     assert found[bucket["good"]] == 0
+
+
+def test_the_expert_of_english_reads_words_alone_and_those_that_tell():
+    texts = ["a good film", "a bad film", "good acting", "bad acting"] * 10
+    positive = np.array([1, 0, 1, 0] * 10)
+    ngrams = Ngrams(bits=14)
+    features = NgramVectoriser(ngrams).transform(texts)
+    weights = train.expert_fit(features, positive, train.Recipe(ngrams)).weights
+    single = Ngrams(words=(1,), chars=(1,), bits=ngrams.bits)
+    good, bad, film = (single.features(word)[0][0] for word in ("good", "bad", "film"))
+    assert weights[good] > 0.5
+    assert weights[bad] < -0.5
+    assert abs(weights[film]) < 0.01
+    assert not weights[ngrams.size // 2 :].any()
+
+
+def test_what_is_common_where_reviews_weigh_much_is_not_rare():
+    rows = csr_matrix(np.array([[1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]]))
+    heavy = np.array([10.0, 10.0, 1.0, 1.0, 1.0])
+    kept, idf = train.document_frequency(rows, heavy, train.Recipe())
+    assert kept.tolist() == [0, 1, 3]  # the third is in one review alone
+    assert idf[2] == 0 < idf[0] < idf[1]
 
 
 def test_the_same_model_is_saved_as_the_same_bytes(tmp_path):
