@@ -37,7 +37,7 @@ def possible() -> bool:
 def read(uri: str, target: Writable) -> bool:
     """Write the object at `uri`, `gs://bucket/name`, to `target`; whether there was an answer to its end.
 
-    What `target` raises is raised.
+    What `target` raises is raised, but for an OSError, which the client will meet again.
     """
     bucket, _, name = uri.removeprefix("gs://").partition("/")
     path = f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
@@ -62,7 +62,10 @@ def token() -> str:
     """
     with contextlib.closing(_connected(METADATA)) as connection:
         connection.request("GET", TOKEN, headers={"Metadata-Flavor": "Google"})
-        return str(json.load(connection.getresponse())["access_token"])
+        found = json.load(connection.getresponse())
+    if not isinstance(found, dict):
+        raise ValueError("the metadata server's answer is no JSON object")
+    return str(found["access_token"])
 
 
 def _connected(url: str) -> HTTPConnection:

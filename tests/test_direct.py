@@ -2,7 +2,6 @@
 
 import http.server
 import io
-import json
 import threading
 
 import pytest
@@ -16,7 +15,7 @@ CONTENT = bytes(range(256)) * 1000
 class Google(http.server.ThreadingHTTPServer):
     """The metadata server and Cloud Storage in one: the token of the one opens the other."""
 
-    token = "a-token"
+    metadata = b'{"access_token": "a-token", "expires_in": 3599}'
     answers = (200, CONTENT)
 
 
@@ -26,7 +25,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == direct.TOKEN:
             assert self.headers["Metadata-Flavor"] == "Google"
-            self.answer(200, json.dumps({"access_token": self.server.token, "expires_in": 3599}).encode())
+            self.answer(200, self.server.metadata)
         elif self.path != "/download/storage/v1/b/models/o/v1%2Fa%20b%2Freview-1.npz?alt=media":
             self.answer(404, b"no such object")
         elif self.headers["Authorization"] != "Bearer a-token":
@@ -74,9 +73,13 @@ def test_what_is_no_whole_answer_is_left_to_the_client(answers, google):
     assert not direct.read(URI, io.BytesIO())
 
 
-def test_without_a_token_the_client_is_asked(google, monkeypatch):
-    google.token = "another"
+@pytest.mark.parametrize("metadata", [b'{"access_token": "another"}', b"{}", b"[]", b'"no"', b"<html>"])
+def test_without_the_right_token_the_client_is_asked(metadata, google):
+    google.metadata = metadata
     assert not direct.read(URI, io.BytesIO())
+
+
+def test_without_a_metadata_server_the_client_is_asked(google, monkeypatch):
     monkeypatch.setattr(direct, "METADATA", "http://127.0.0.1:9")
     assert not direct.read(URI, io.BytesIO())
 
