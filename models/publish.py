@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--store", default=artifacts.STORE, help="default: MODEL_STORE, or models/")
     parser.add_argument("--dry-run", action="store_true", help="load, answer the sample, print the pin")
     parser.add_argument("--check", action="store_true", help="verify every pin against the store")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.check:
         sys.exit(check(names, arguments.store))
     if arguments.name is None or arguments.file is None:

@@ -1,5 +1,6 @@
 """deploy.sh with the real gcloud against a pretended Google Cloud, which starts what was uploaded to it."""
 
+import json
 import re
 import shlex
 import shutil
@@ -11,8 +12,12 @@ from pathlib import Path
 import cloud
 import numpy as np
 import pytest
+from cells import encode
 from conftest import FUNCTIONS, ROOT, commit
 from deploying import Deployment, change, drive, pin, succeed
+from PIL import Image
+from processes import running
+from test_own_models import colours
 
 
 def test_two_functions_from_nothing_and_again_with_no_change(uploaded, checkout):
@@ -254,6 +259,26 @@ def follow(google, checkout, *commands, typed=""):
     run = Deployment(checkout, "bash", "-ec", script, **google.settings).end(typed)
     assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+def test_the_readme_leads_from_a_model_of_ones_own_to_a_function_that_serves_it(google, changed, tmp_path):
+    keras = pytest.importorskip("keras")
+    colours(keras, 1, "sigmoid").save(changed / "my_model.h5")
+    section = (ROOT / "README.md").read_text().split("## Serve a model of your own")[1]
+    *publish, serve = blocks(section)[0].splitlines(keepends=True)
+    follow(google, changed, *(line.replace(".venv/dev/bin/python", sys.executable) for line in publish))
+    assert f"v1/{pin(changed, 'malaria')['file']}" in google.buckets["my-models"].objects
+    store, *command = shlex.split(serve)
+    assert command == ["make", "serve"]  # which would set up an environment first
+    name, _, value = store.partition("=")
+    settings = {name: value, "STORAGE_EMULATOR_HOST": google.url, "TMPDIR": str(tmp_path)}
+    function = "python -m functions_framework --target=predict --source=functions/malaria/main.py"
+    with running(function, changed, Path(sys.executable).parent, tmp_path / "log", **settings) as url:
+        for colour, label in (("blue", "Infected"), ("red", "Normal")):  # its first channel is blue
+            image = encode(Image.new("RGB", (8, 8), colour))
+            call = urllib.request.Request(f"{url}/classify", image, {"Content-Type": "image/png"})
+            with urllib.request.urlopen(call, timeout=120) as answer:
+                assert label in json.load(answer).values()
 
 
 def test_the_readme_leads_from_signing_in_to_a_page_of_another_origin_and_back(uploaded, changed):

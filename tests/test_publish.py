@@ -178,7 +178,7 @@ def test_the_command_checks_the_committed_models_and_tries_one_without_publishin
     assert checked.returncode == 0, checked.stderr
     assert all(f"{name}: " in checked.stdout for name in FUNCTIONS)
     before = pins(ROOT)
-    tried = run("review", other, "threshold=0.4", "--dry-run")
+    tried = run("review", other, "--dry-run", "threshold=0.4")
     assert tried.returncode == 0, tried.stderr
     assert json.loads(tried.stdout)["threshold"] == 0.4
     assert json.loads(tried.stdout)["sha256"] == hashlib.sha256(other.read_bytes()).hexdigest()
