@@ -64,7 +64,7 @@ class Recipe:
     taught: int = 5000
     rare: int = 2
     damping: float = 0.75
-    trust: float = 0.5
+    trust: float = 0.2
     settled: float = 30.0
     expertise: float = 0.3
     bayes: float = 5.0
