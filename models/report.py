@@ -77,6 +77,16 @@ def rounded(content: Any) -> Any:
     return content
 
 
+def mean(contents: Sequence[Any]) -> Any:
+    """The mean, number by number, of JSON contents that are alike in shape."""
+    first = contents[0]
+    if isinstance(first, Mapping):
+        return {key: mean([content[key] for content in contents]) for key in first}
+    if isinstance(first, Sequence) and not isinstance(first, str):
+        return [mean(each) for each in zip(*contents, strict=True)]
+    return first if isinstance(first, int | str) else float(np.mean(contents))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all."""
     part = path.with_suffix(".part")
