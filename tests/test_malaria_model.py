@@ -121,6 +121,15 @@ def test_an_empty_folder_says_what_was_expected(tmp_path):
         dataset.files(tmp_path / "nowhere")
 
 
+def test_the_mean_of_figures_is_taken_number_by_number():
+    from models import report
+
+    one = {"cells": 10, "accuracy": 0.5, "intervals": {"accuracy": (0.4, 0.7)}, "method": "dealt"}
+    other = {"cells": 10, "accuracy": 0.75, "intervals": {"accuracy": (0.5, 0.8)}, "method": "dealt"}
+    mean = {"cells": 10, "accuracy": 0.625, "intervals": {"accuracy": [0.45, 0.75]}, "method": "dealt"}
+    assert report.mean([one, other]) == mean
+
+
 def test_the_committed_figures_are_what_the_test_patients_give(data, capsys, monkeypatch):
     from models.malaria import evaluate
 

@@ -49,7 +49,7 @@ def main() -> None:
     )
     found = {
         "method": f"{FOLDS}-fold cross-validation by patient, {arguments.epochs} epochs a fold",
-        "mean": {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]},
+        "mean": report.mean(folds),
         "standard_deviation": {
             name: float(np.std([fold[name] for fold in folds], ddof=1)) for name in folds[0]
         },
