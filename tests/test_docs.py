@@ -110,6 +110,13 @@ def test_the_malaria_card_states_the_measured_figures():
     assert metrics["model"] == pin["version"]
     assert all(metrics[name] == value for name, value in pin["metrics"].items())
     assert f"{pin['bytes']:,} bytes" in card
+    folds = json.loads((ROOT / "models" / "malaria" / "cross_validation.json").read_text())
+    for number in figures([folds["mean"], folds["standard_deviation"], folds["pooled"]]):
+        assert f"{number:.3f}" in card
+    for fold in folds["folds"]:
+        assert all(f"{fold[name]:.3f}" in card for name in ("accuracy", "auroc"))
+    for name in ("accuracy", "auroc"):
+        assert f"{folds['mean'][name]:.3f}" in README
 
 
 def test_the_readme_states_the_figures_of_the_cards():
