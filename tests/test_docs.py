@@ -119,6 +119,21 @@ def test_the_malaria_card_states_the_measured_figures():
         assert f"{folds['mean'][name]:.3f}" in README
 
 
+def test_the_review_card_states_the_measured_figures():
+    card = (ROOT / "models" / "review" / "README.md").read_text()
+    metrics = json.loads((ROOT / "models" / "review" / "metrics.json").read_text())
+    rows = {**metrics["languages"], "NollySenti, pooled": metrics["nollysenti"], "IMDB": metrics["imdb"]}
+    for name, row in rows.items():
+        low, high = row["intervals_95"]["accuracy"]
+        accuracy, auroc, ece = (f"{row[name]:.3f}" for name in ("accuracy", "auroc", "ece"))
+        assert f"| {name} | {accuracy} | {low:.3f}-{high:.3f} | {auroc} | {ece} |" in card
+    deals = [f"{deal['nollysenti_mean_accuracy']:.3f} and {deal['imdb']:.3f}" for deal in metrics["deals"]]
+    assert f"by deal: {', '.join(deals)}." in " ".join(card.split())
+    pin = json.loads((ROOT / "functions" / "review" / "model.json").read_text())
+    assert pin["metrics"]["nollysenti_mean_accuracy"] == metrics["nollysenti_mean_accuracy"]
+    assert pin["metrics"]["imdb_accuracy"] == metrics["imdb"]["accuracy"]
+
+
 def test_the_readme_states_the_figures_of_the_cards():
     malaria = json.loads((ROOT / "models" / "malaria" / "metrics.json").read_text())
     review = json.loads((ROOT / "models" / "review" / "metrics.json").read_text())
