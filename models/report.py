@@ -197,6 +197,6 @@ def _reliability(probability: Probabilities, positive: Truth, labels: Sequence[s
     axes.set(ylabel=f"share that is {labels[1]}", title="Reliability", xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="upper left")
     axes.grid(alpha=0.3)
-    counts.hist(probability, BINS, (0, 1), color="#b39bc8")
+    counts.hist(probability, BINS, range=(0, 1), color="#b39bc8")
     counts.set(xlabel=f"predicted probability of {labels[1]}", ylabel="count", yscale="log")
     save(figure, path)

@@ -430,6 +430,49 @@ def test_imdb_is_read_as_published_and_without_its_unlabelled_reviews(tmp_path):
     assert [(review.text, review.positive) for review in found] == [("train/neg", 0), ("train/pos", 1)]
 
 
+def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(tmp_path, monkeypatch):
+    texts, positive = invented(350)
+    for language in reviews.LANGUAGES:
+        ending = "" if language == "en" else language
+        rows = [
+            " ".join(word + ending for word in text.split()) + f"\t{('negative', 'positive')[good]}"
+            for text, good in zip(texts[:150], positive, strict=False)
+        ]
+        (tmp_path / "data" / language).mkdir(parents=True)
+        (tmp_path / "data" / language / "train.tsv").write_text("\n".join(["review\tsentiment", *rows]))
+    for row in range(150, 350):
+        folder = tmp_path / "aclImdb" / "train" / ("neg", "pos")[positive[row]]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{row}_1.txt").write_text(texts[row])
+    out = tmp_path / "out"
+    places = {"--imdb": tmp_path / "aclImdb", "--nollysenti": tmp_path / "data", "--out": out}
+    monkeypatch.setattr("sys.argv", ["train", *(str(word) for pair in places.items() for word in pair)])
+    monkeypatch.setattr(train, "DEALS", 2)
+    monkeypatch.setattr(train, "SHARES", (0.5, 1.0))
+    monkeypatch.setattr("models.report.RESAMPLES", 20)
+    fit, fits = train.fit, []
+
+    def stop_at_the_eighth(*arguments):
+        fits.append(arguments)
+        if len(fits) == 8:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+
+    monkeypatch.setattr(train, "fit", stop_at_the_eighth)
+    with pytest.raises(KeyboardInterrupt):
+        train.main()
+    train.main()
+    # In a deal ten teachers and five models; half the reviews; five teachers of all reviews, their model.
+    assert len(fits) - 1 == 2 * (10 + 5) + 1 + 5 + 1
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert [deal["seed"] for deal in metrics["deals"]] == [train.SEED, train.SEED + 1]
+    assert metrics["nollysenti_mean_accuracy"] > 0.8
+    assert metrics["imdb"]["accuracy"] > 0.8
+    served = Classifier.load(out / "review.npz", {"format": "linear", "labels": LABELS})
+    assert agree(served, joblib.load(out / "review.joblib"), texts)
+    assert all((out / f"{plot}.png").exists() for plot in ("roc", "confusion", "reliability", "learning"))
+
+
 def test_a_place_without_data_says_what_to_download_and_which_option_to_give(tmp_path):
     with pytest.raises(SystemExit, match=r"aclImdb_v1\.tar\.gz.*--imdb PATH"):
         reviews.read(tmp_path / "nowhere", reviews.IMDB_IS)
