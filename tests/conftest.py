@@ -23,7 +23,7 @@ import functions_framework
 import pytest
 from cloud.warm import warm
 from flask.testing import FlaskClient
-from processes import command_of, free_port, running
+from processes import command_of, free_port, from_source, running
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -227,9 +227,7 @@ def answering(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with contextlib.ExitStack() as stack:
         urls = {}
         for name in FUNCTIONS:
-            command = f"python -m functions_framework --target=predict --source=functions/{name}/main.py"
-            command += " --host=127.0.0.1"
-            urls[name] = stack.enter_context(running(command, checkout, binaries, logs / name))
+            urls[name] = stack.enter_context(running(from_source(name), checkout, binaries, logs / name))
         yield urls
 
 

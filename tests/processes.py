@@ -42,6 +42,12 @@ def running(command: str, folder: Path, binaries: Path, log: Path, **environment
         process.wait(30)
 
 
+def from_source(name: str) -> str:
+    """The command line that serves a function of a checkout, run in its folder."""
+    source = f"functions/{name}/main.py"
+    return f"python -m functions_framework --target=predict --source={source} --host=127.0.0.1"
+
+
 def command_of(resource: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """The command line and the settings that a function, a service or a version is deployed with."""
     serve = "functions-framework --target={} --host=127.0.0.1"

@@ -16,7 +16,7 @@ from cells import encode
 from conftest import FUNCTIONS, ROOT, commit
 from deploying import Deployment, change, drive, pin, succeed
 from PIL import Image
-from processes import running
+from processes import from_source, running
 from test_own_models import colours
 
 
@@ -272,8 +272,8 @@ def test_the_readme_leads_from_a_model_of_ones_own_to_a_function_that_serves_it(
     assert command == ["make", "serve"]  # which would set up an environment first
     name, _, value = store.partition("=")
     settings = {name: value, "STORAGE_EMULATOR_HOST": google.url, "TMPDIR": str(tmp_path)}
-    function = "python -m functions_framework --target=predict --source=functions/malaria/main.py"
-    with running(function, changed, Path(sys.executable).parent, tmp_path / "log", **settings) as url:
+    binaries = Path(sys.executable).parent
+    with running(from_source("malaria"), changed, binaries, tmp_path / "log", **settings) as url:
         for colour, label in (("blue", "Infected"), ("red", "Normal")):  # its first channel is blue
             image = encode(Image.new("RGB", (8, 8), colour))
             call = urllib.request.Request(f"{url}/classify", image, {"Content-Type": "image/png"})

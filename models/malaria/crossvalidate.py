@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/malaria-folds"), help="where the results go")
     arguments = parser.parse_args()
 
-    cells, entries = data.read(arguments.data), data.files(arguments.data)
+    entries = data.files(arguments.data)
+    cells = data.decoded(entries)
     pin = {**artifacts.read_pin(PIN), "format": "tflite"}
     answers = []
     for fold in range(FOLDS):

@@ -76,8 +76,12 @@ def patient(name: str) -> str:
 
 
 def read(source: Path) -> Cells:
-    """Decode every image of `source` as the function decodes it."""
-    entries = files(source)
+    """Read and decode every image of `source`."""
+    return decoded(files(source))
+
+
+def decoded(entries: list[tuple[str, int, bytes]]) -> Cells:
+    """Decode every one of `files` as the function decodes it."""
     pixels = np.empty((len(entries), *SIZE, 3), np.uint8)
     for row, (_, _, data) in enumerate(tqdm(entries, desc="decoding", unit="cell")):
         pixels[row] = decode(data, SIZE)

@@ -129,11 +129,11 @@ class Study:
         self.corpus = np.array([review.corpus for review in reviews])
         self.samples = data.samples(reviews)
         self.weights = recipe.weights(reviews)
-        self.balance = np.where(self.corpus == "imdb", 1 / np.sum(self.corpus == "imdb"), 0.0)
-        real = np.isin(self.corpus, data.LANGUAGES)
-        self.balance[real] = 1 / real.sum()
-        imdb = np.flatnonzero(self.corpus == "imdb")
-        self.taught = self.corpus != "imdb"
+        self.imdb = self.corpus == "imdb"
+        self.nollysenti = np.isin(self.corpus, data.LANGUAGES)
+        self.balance = self.imdb / self.imdb.sum() + self.nollysenti / self.nollysenti.sum()
+        self.taught = ~self.imdb
+        imdb = np.flatnonzero(self.imdb)
         self.taught[np.random.default_rng(SEED).permutation(imdb)[: recipe.taught]] = True
         texts = [review.text for review in reviews]
         shown = tqdm(texts, desc="n-grams", unit="review")
@@ -165,11 +165,11 @@ class Study:
     def model(self, name: str, rows: NDArray[np.int64], target: Floats) -> Fit:
         """The fit `name` of `rows`, and the two opinions that the recipe adds to it."""
         made = self.fit(name, rows, target)
-        imdb = rows[self.corpus[rows] == "imdb"]
+        imdb = rows[self.imdb[rows]]
         reviews, positive = self.features[imdb], self.positive[imdb]
         expert = self.kept(f"{name}-expert", lambda: expert_fit(reviews, positive, self.recipe)).weights
         translated = self.translated(rows, imdb)
-        nollysenti = self.features[rows[np.isin(self.corpus[rows], data.LANGUAGES)]]
+        nollysenti = self.features[rows[self.nollysenti[rows]]]
         opinions = (
             self.recipe.trust / np.std(nollysenti @ translated) * translated
             + self.recipe.expertise / np.std(reviews @ expert) * expert
@@ -181,7 +181,7 @@ class Study:
         foreign = rows[np.isin(self.original[rows], rows) & (self.corpus[rows] != "en")]
         english = translation.english_worth(self.words[imdb], self.positive[imdb])
         worth = translation.translated_worth(self.words, foreign, self.original[foreign], english)
-        seen = np.bincount(self.words[imdb].indices, minlength=worth.size)
+        seen = translation.reviews_with(self.words, imdb)
         whole = np.zeros(self.features.shape[1])
         whole[: worth.size] = worth * self.recipe.settled / (self.recipe.settled + seen)
         return whole
@@ -213,10 +213,9 @@ class Study:
             rows = np.flatnonzero(self.taught & ~np.isin(folds, out))
             teacher = self.fit(f"{seed}-without{'-'.join(map(str, out))}", rows)
             log_odds[folds == fold] = teacher.log_odds(self.features[folds == fold])
-        original = np.isin(self.corpus, data.LANGUAGES)
-        count = np.bincount(self.samples, original)
-        opinion = np.bincount(self.samples, original * log_odds) / np.maximum(count, 1)
-        soft = (self.corpus != "imdb") & (folds != held)
+        count = np.bincount(self.samples, self.nollysenti)
+        opinion = np.bincount(self.samples, self.nollysenti * log_odds) / np.maximum(count, 1)
+        soft = ~self.imdb & (folds != held)
         share = self.recipe.softening
         target[soft] = (1 - share) * target[soft] + share * logistic(opinion)[self.samples[soft]]
         return target
@@ -237,8 +236,7 @@ class Study:
                 probability[~others] = logistic(slope * found[~others] + offset)
             deals.append(evaluate.figures(probability[shown], reviews))
             if len(deals) == 1:
-                nollysenti = np.isin(self.corpus, data.LANGUAGES)
-                report.plots(probability[nollysenti], self.positive[nollysenti], LABELS, plots)
+                report.plots(probability[self.nollysenti], self.positive[self.nollysenti], LABELS, plots)
         return {
             "method": f"{FOLDS}-fold cross-validation, translations in one fold, mean of {len(deals)} deals",
             **report.mean(deals),
@@ -258,14 +256,13 @@ class Study:
         folds = self.folds(seed)
         place = np.random.default_rng(SEED).permutation(self.samples.max() + 1) / (self.samples.max() + 1)
         targets = self.targets(seed, 0)
-        held, corpora = folds == 0, {"IMDB": ("imdb",), "NollySenti": data.LANGUAGES}
-        curves: dict[str, list[float]] = {name: [] for name in corpora}
+        held = {"IMDB": self.imdb & (folds == 0), "NollySenti": self.nollysenti & (folds == 0)}
+        curves: dict[str, list[float]] = {name: [] for name in held}
         for share in tqdm(SHARES, desc="learning curve", unit="fit"):
             rows = np.flatnonzero((folds != 0) & (place[self.samples] < share))
-            name = "fold0" if share == 1 else f"share{share}"
-            made = self.model(f"{seed}-{name}", rows, targets)
-            for name, members in corpora.items():
-                chosen = held & np.isin(self.corpus, members)
+            part = "fold0" if share == 1 else f"share{share}"
+            made = self.model(f"{seed}-{part}", rows, targets)
+            for name, chosen in held.items():
                 right = (made.log_odds(self.features[chosen]) > 0) == self.positive[chosen]
                 curves[name].append(float(np.mean(right)))
         figure, axes = plt.subplots(figsize=(5, 3.8))
@@ -318,10 +315,9 @@ def expert_fit(features: csr_matrix, positive: NDArray[np.int64], recipe: Recipe
     As Wang and Manning (2012) do, features are scaled by their log-count ratio between the classes; here by
     its size, and less where reviews are few, on top of the idf.
     """
-    words = features[:, : features.shape[1] // 2]
-    kept, idf = document_frequency(words, np.ones(len(positive)), recipe)
-    count = np.bincount(words.indices, minlength=words.shape[1])[kept]
-    liked = np.bincount(words.indices, np.repeat(positive, np.diff(words.indptr)), words.shape[1])[kept]
+    words, alike = features[:, : features.shape[1] // 2], np.ones(len(positive))
+    kept, idf = document_frequency(words, alike, recipe)
+    count, liked = (total(words, values)[kept] for values in (alike, positive))
     ratio = np.abs(np.log((liked + 1) / (count - liked + 1))) * count / (count + SMOOTHING)
     scale = idf * (1 + recipe.bayes * ratio)
     model = LogisticRegression(C=recipe.c, max_iter=ITERATIONS, tol=TOLERANCE)
@@ -336,9 +332,13 @@ def document_frequency(
 ) -> tuple[NDArray[np.int64], Floats]:
     """Columns that are in enough reviews, and the inverse document frequency of each, damped."""
     kept = np.flatnonzero(np.bincount(features.indices, minlength=features.shape[1]) >= recipe.rare)
-    heard = np.bincount(features.indices, np.repeat(weights, np.diff(features.indptr)), features.shape[1])
-    rarity = np.log(weights.sum() / heard[kept])
+    rarity = np.log(weights.sum() / total(features, weights)[kept])
     return kept, (np.maximum(rarity, 0) / 5) ** recipe.damping
+
+
+def total(features: csr_matrix, values: NDArray[Any]) -> Floats:
+    """The sum of `values`, one for each review, over the reviews that have each n-gram: shape (columns,)."""
+    return np.bincount(features.indices, np.repeat(values, np.diff(features.indptr)), features.shape[1])
 
 
 def platt(log_odds: Floats, positive: NDArray[np.int64], weights: Floats) -> tuple[float, float]:

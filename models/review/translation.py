@@ -64,8 +64,13 @@ def translated_worth(words: csr_matrix, translations: Rows, originals: Rows, wor
         count = np.bincount(link, share)
         chance = count / np.bincount(of, count)[of]
     mean = np.bincount(of, chance * worth[to], minlength=words.shape[1] + 1)[:-1]
-    seen = _seen(words, translations)
+    seen = reviews_with(words, translations)
     return mean * seen / (seen + SHRINKAGE)
+
+
+def reviews_with(words: csr_matrix, rows: Rows) -> Rows:
+    """In how many of `rows` each word is, shape (columns,)."""
+    return np.bincount(words[rows].indices, minlength=words.shape[1])
 
 
 def _links(words: csr_matrix, translations: Rows, originals: Rows) -> tuple[Rows, Rows, Rows]:
@@ -73,7 +78,7 @@ def _links(words: csr_matrix, translations: Rows, originals: Rows) -> tuple[Rows
 
     A word of one review alone is left out. One more column stands for what has no counterpart.
     """
-    often = _seen(words, translations) > 1, _seen(words, np.unique(originals)) > 1
+    often = reviews_with(words, translations) > 1, reviews_with(words, np.unique(originals)) > 1
     links: list[list[Rows]] = [[], [], []]
     count = 0
     for translation, original in zip(translations, originals, strict=True):
@@ -87,8 +92,3 @@ def _links(words: csr_matrix, translations: Rows, originals: Rows) -> tuple[Rows
         count += english.size
     foreign, english, group = map(np.concatenate, links)
     return foreign, english, group
-
-
-def _seen(words: csr_matrix, rows: Rows) -> Rows:
-    """In how many of `rows` each word is, shape (columns,)."""
-    return np.bincount(words[rows].indices, minlength=words.shape[1])
