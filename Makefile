@@ -13,7 +13,7 @@ help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 serve: $(SERVE)/installed ## Run both functions on this machine (PORT=8081)
-	@$(SERVE)/bin/python -m functions.serve --port $(PORT)
+	@$(SERVE)/bin/python -m dev.serve --port $(PORT)
 
 test: $(DEV)/installed ## Run the tests
 	@$(DEV)/bin/python -m pytest

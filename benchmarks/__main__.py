@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from functions.serve import interrupt
+from dev.serve import interrupt
 
 from . import figures, load, measure, report
 from .contenders import PINS, Contender, contenders

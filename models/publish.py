@@ -25,8 +25,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from shared import artifacts, download
 from shared.errors import ModelUnavailable
+from shared.store import download, fetch
 
 ROOT = Path(__file__).parents[1]
 FORMATS = {".tflite": "tflite", ".keras": "keras", ".h5": "h5", ".npz": "linear", ".joblib": "joblib"}
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("name", nargs="?", choices=names)
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("settings", nargs="*", metavar="key=value", help="for the pin; the value is JSON")
-    parser.add_argument("--store", default=artifacts.STORE, help="default: MODEL_STORE, or models/")
+    parser.add_argument("--store", default=fetch.STORE, help="default: MODEL_STORE, or models/")
     parser.add_argument("--dry-run", action="store_true", help="load, answer the sample, print the pin")
     parser.add_argument("--check", action="store_true", help="verify every pin against the store")
     arguments = parser.parse_intermixed_args()
@@ -138,7 +138,7 @@ def copy(file: Path, pin: dict[str, Any], folder: Path) -> None:
         part = target.with_suffix(".part")
         shutil.copyfile(file, part)
         part.replace(target)
-    artifacts.verify(target, pin)
+    fetch.verify(target, pin)
 
 
 def upload(file: Path, pin: dict[str, Any], store: str) -> None:
@@ -146,7 +146,7 @@ def upload(file: Path, pin: dict[str, Any], store: str) -> None:
     from google.api_core.exceptions import Forbidden, PreconditionFailed
     from google.cloud import storage
 
-    uri = artifacts.source(pin, store)
+    uri = fetch.source(pin, store)
     try:
         blob = storage.Blob.from_uri(uri, client=storage.Client())
         blob.chunk_size = 1 << 20  # so that the progress bar moves
@@ -172,19 +172,19 @@ def check(names: list[str], store: str, root: Path = ROOT) -> int:
     """Compare each pinned file in the store with its pin; the number of those that differ."""
     failures = 0
     for name in names:
-        pin = artifacts.read_pin(root / "functions" / name / "model.json")
+        pin = fetch.read_pin(root / "functions" / name / "model.json")
         try:
             if store.startswith("gs://"):
                 with tempfile.TemporaryDirectory() as folder:
                     copied = Path(folder, Path(pin["file"]).name)
-                    download.download(artifacts.source(pin, store), copied, pin, PATIENCE)
+                    download.download(fetch.source(pin, store), copied, pin, PATIENCE)
             else:
-                artifacts.fetch(pin, store)
+                fetch.fetch(pin, store)
         except ModelUnavailable as error:
             failures += 1
             print(f"{name}: {error}")
         else:
-            print(f"{name}: {artifacts.source(pin, store)} is the pinned file, version {pin['version']}")
+            print(f"{name}: {fetch.source(pin, store)} is the pinned file, version {pin['version']}")
     return failures
 
 

@@ -15,7 +15,7 @@ import jsonschema_rs
 import pytest
 from conftest import FUNCTIONS, ROOT
 
-from shared import endpoint, inputs
+from shared.web import endpoint, readers
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def test_a_field_that_is_repeated_in_a_form_is_a_batch(client, contract):
 
 
 def test_more_instances_than_the_limit_are_refused_and_as_many_are_answered(client, contract):
-    count = inputs.MAX_INSTANCES
+    count = readers.MAX_INSTANCES
     answer = client.post("/", json={"instances": [contract.json] * count})
     assert len(answer.get_json()["predictions"]) == count
     refused = client.post("/", json={"instances": [contract.json] * (count + 1)})
@@ -264,7 +264,7 @@ def test_a_browser_gets_the_page_and_a_program_the_status(client, name):
     status = response.get_json()
     pin = json.loads((ROOT / "functions" / name / "model.json").read_text())
     assert status["model"]["metrics"] == pin["metrics"]
-    assert status["max_instances"] == inputs.MAX_INSTANCES
+    assert status["max_instances"] == readers.MAX_INSTANCES
     assert status["max_body_bytes"] == endpoint.MAX_BODY
 
 

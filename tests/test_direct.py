@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from shared import direct
+from shared.store import plain
 
 URI = "gs://models/v1/a b/review-1.npz"
 CONTENT = bytes(range(256)) * 1000
@@ -23,7 +23,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Google
 
     def do_GET(self):
-        if self.path == direct.TOKEN:
+        if self.path == plain.TOKEN:
             assert self.headers["Metadata-Flavor"] == "Google"
             self.answer(200, self.server.metadata)
         elif self.path != "/download/storage/v1/b/models/o/v1%2Fa%20b%2Freview-1.npz?alt=media":
@@ -48,9 +48,9 @@ def google(monkeypatch):
     server = Google(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr(direct, "STORAGE", url)
-    monkeypatch.setattr(direct, "METADATA", url)
-    for place in (*direct.PLACES, "GOOGLE_APPLICATION_CREDENTIALS"):
+    monkeypatch.setattr(plain, "STORAGE", url)
+    monkeypatch.setattr(plain, "METADATA", url)
+    for place in (*plain.PLACES, "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(place, raising=False)
     yield server
     server.shutdown()
@@ -59,7 +59,7 @@ def google(monkeypatch):
 
 def test_the_token_of_the_service_account_opens_the_bucket(google):
     found = io.BytesIO()
-    assert direct.read(URI, found)
+    assert plain.read(URI, found)
     assert found.getvalue() == CONTENT
 
 
@@ -70,18 +70,18 @@ def test_the_token_of_the_service_account_opens_the_bucket(google):
 )
 def test_what_is_no_whole_answer_is_left_to_the_client(answers, google):
     google.answers = answers
-    assert not direct.read(URI, io.BytesIO())
+    assert not plain.read(URI, io.BytesIO())
 
 
 @pytest.mark.parametrize("metadata", [b'{"access_token": "another"}', b"{}", b"[]", b'"no"', b"<html>"])
 def test_without_the_right_token_the_client_is_asked(metadata, google):
     google.metadata = metadata
-    assert not direct.read(URI, io.BytesIO())
+    assert not plain.read(URI, io.BytesIO())
 
 
 def test_without_a_metadata_server_the_client_is_asked(google, monkeypatch):
-    monkeypatch.setattr(direct, "METADATA", "http://127.0.0.1:9")
-    assert not direct.read(URI, io.BytesIO())
+    monkeypatch.setattr(plain, "METADATA", "http://127.0.0.1:9")
+    assert not plain.read(URI, io.BytesIO())
 
 
 def test_what_the_target_refuses_is_told(google):
@@ -90,7 +90,7 @@ def test_what_the_target_refuses_is_told(google):
             raise RuntimeError("full")
 
     with pytest.raises(RuntimeError, match="full"):
-        direct.read(URI, Full())
+        plain.read(URI, Full())
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_what_the_target_refuses_is_told(google):
 def test_it_is_made_only_where_no_credentials_have_to_be_found(environment, expected, google, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert direct.possible() is expected
+    assert plain.possible() is expected

@@ -90,7 +90,7 @@ found = [after - former for after, former in zip(left(), before)]
 def test_a_download_on_googles_servers_needs_no_client(tmp_path):
     script = """
 import json, sys
-from shared import download
+from shared.store import download
 status = download.main()
 heavy = ("google.api_core", "google.auth", "google.cloud.storage", "requests", "flask", "werkzeug", "numpy")
 print(json.dumps([status, [module for module in heavy if module in sys.modules]]))

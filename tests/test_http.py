@@ -15,7 +15,8 @@ import faults
 import pytest
 from conftest import FUNCTIONS, ROOT
 
-from shared import cors, logs
+from shared import logs
+from shared.web import cors
 
 REVIEW = ("POST", "/predict", b"A brilliant film, I loved it.", "text/plain")
 ORIGIN = "https://lab.example.org"
@@ -238,7 +239,7 @@ def test_bodies_that_nobody_reads_hold_no_thread(start):
 @pytest.mark.parametrize(("setting", "value"), [("THREADS", "many"), ("MAX_INSTANCES", "0")])
 def test_a_setting_that_makes_no_sense_is_named_and_stops_the_start(setting, value):
     run = subprocess.run(
-        [sys.executable, "-c", "import shared.endpoint"],
+        [sys.executable, "-c", "import shared.web.endpoint"],
         cwd=ROOT,
         env={**os.environ, setting: value},
         capture_output=True,

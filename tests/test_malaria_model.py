@@ -9,15 +9,15 @@ from conftest import ROOT
 
 from functions.malaria.classifier import Classifier
 from models.malaria import data as dataset
-from shared import artifacts
+from shared.store import fetch
 
-PIN = artifacts.read_pin(ROOT / "functions" / "malaria" / "model.json")
+PIN = fetch.read_pin(ROOT / "functions" / "malaria" / "model.json")
 SPLIT = json.loads((ROOT / "models" / "malaria" / "split.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def litert():
-    return Classifier.load(artifacts.fetch(PIN, str(ROOT / "models")), PIN)
+    return Classifier.load(fetch.fetch(PIN, str(ROOT / "models")), PIN)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import parse_form_data
 from werkzeug.test import EnvironBuilder
 
-from shared import multipart
+from shared.web import multipart
 
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 BREAKS = [

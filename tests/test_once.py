@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.errors import ModelUnavailable, NotReady
-from shared.once import Once
+from shared.store.lazy import Once
 
 
 def test_twenty_threads_that_ask_together_get_one_value_built_once():

@@ -11,8 +11,8 @@ from conftest import FUNCTIONS, ROOT
 
 from functions.review.classifier import Linear
 from models import publish
-from shared import artifacts
 from shared.errors import ModelUnavailable
+from shared.store import fetch
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def put(name, file, settings, store, root):
 
 def test_a_published_file_is_the_pinned_one(root, other):
     put("review", other, {"threshold": 0.3}, root / "models", root)
-    pin = artifacts.read_pin(root / "functions" / "review" / "model.json")
+    pin = fetch.read_pin(root / "functions" / "review" / "model.json")
     digest = hashlib.sha256(other.read_bytes()).hexdigest()
     assert pin["sha256"] == digest
     assert pin["file"] == f"review/review-{digest[:12]}.npz"
@@ -63,12 +63,12 @@ def test_a_published_file_is_the_pinned_one(root, other):
     assert pin["labels"] == ["Negative", "Positive"]
     assert pin["threshold"] == 0.3
     assert "metrics" not in pin, "they were those of another file"
-    assert artifacts.fetch(pin, str(root / "models")).read_bytes() == other.read_bytes()
+    assert fetch.fetch(pin, str(root / "models")).read_bytes() == other.read_bytes()
 
 
 def test_an_image_model_is_pinned_with_the_size_it_takes(root, model):
     put("malaria", model, {}, root / "models", root)
-    pin = artifacts.read_pin(root / "functions" / "malaria" / "model.json")
+    pin = fetch.read_pin(root / "functions" / "malaria" / "model.json")
     assert pin["input"] == {"size": [100, 100], "channels": "RGB"}
 
 
@@ -128,13 +128,13 @@ def test_another_file_of_that_name_in_the_folder_is_left_as_it_is(root, model):
 
 
 def test_a_file_goes_to_a_bucket_once_and_is_served_from_there(emulated, root, other, monkeypatch, tmp_path):
-    monkeypatch.setattr(artifacts, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(fetch, "CACHE", tmp_path / "cache")
     put("review", other, {}, "gs://models/v1", root)
     put("review", other, {}, "gs://models/v1", root)
-    pin = artifacts.read_pin(root / "functions" / "review" / "model.json")
+    pin = fetch.read_pin(root / "functions" / "review" / "model.json")
     [blob] = emulated.list_blobs()
     assert blob.name == f"v1/{pin['file']}"
-    assert artifacts.fetch(pin, "gs://models/v1").read_bytes() == other.read_bytes()
+    assert fetch.fetch(pin, "gs://models/v1").read_bytes() == other.read_bytes()
 
 
 def test_another_object_of_that_name_is_never_written_over(emulated, root, other):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from shared import inputs
+from shared.web import readers
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def test_a_blank_text_is_refused(client, blank):
 
 
 def test_a_text_at_the_limit_is_answered_and_one_over_it_is_refused(client):
-    assert post(client, "ọ" * inputs.MAX_CHARACTERS).status_code == 200
-    refused(post(client, "ọ" * (inputs.MAX_CHARACTERS + 1)), 413, "this text has 100,001")
+    assert post(client, "ọ" * readers.MAX_CHARACTERS).status_code == 200
+    refused(post(client, "ọ" * (readers.MAX_CHARACTERS + 1)), 413, "this text has 100,001")
 
 
 LATIN = "Une comédie très drôle".encode("latin-1")

@@ -16,7 +16,7 @@ from conftest import FUNCTIONS, ROOT, free_port
 
 def serve(port):
     return subprocess.Popen(
-        [sys.executable, "-m", "functions.serve", "--port", str(port)],
+        [sys.executable, "-m", "dev.serve", "--port", str(port)],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -84,7 +84,7 @@ def test_a_port_that_is_taken_is_named_with_a_way_out():
 
 def test_a_function_that_does_not_start_ends_all_and_says_so():
     process = subprocess.Popen(
-        [sys.executable, "-m", "functions.serve", "--port", str(free_ports())],
+        [sys.executable, "-m", "dev.serve", "--port", str(free_ports())],
         cwd=ROOT,
         env={**os.environ, "MODEL_STORE": "s3://nowhere"},
         stdout=subprocess.PIPE,

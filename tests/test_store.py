@@ -335,7 +335,7 @@ def test_a_setting_that_cannot_be_read_stops_the_start(setting, value, deploy, t
 def test_no_signature_of_a_url_reaches_the_log():
     from google.api_core.exceptions import BadGateway
 
-    from shared import download
+    from shared.store import download
 
     told = download.cause(BadGateway("GET https://storage.googleapis.com/b/o?X-Goog-Signature=abc123: no"))
     assert "storage.googleapis.com/b/o" in told

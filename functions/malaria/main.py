@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared import artifacts, endpoint, inputs
 from shared.errors import ServiceError
-from shared.once import Once, warm_up
+from shared.store import fetch
+from shared.store.lazy import Once, warm_up
 from shared.timing import span
+from shared.web import endpoint, readers
 
 FOLDER = Path(__file__).parent
-PIN = artifacts.read_pin(FOLDER / "model.json")
-artifacts.prefetch(PIN)  # the download goes on beside the imports that follow
+PIN = fetch.read_pin(FOLDER / "model.json")
+fetch.prefetch(PIN)  # the download goes on beside the imports that follow
 
 from .classifier import Classifier, Diagnosis, Pixels  # noqa: E402
 
-classifier = Once(lambda: artifacts.load(PIN, Classifier))
+classifier = Once(lambda: fetch.load(PIN, Classifier))
 warm_up(classifier)
 
 
@@ -61,7 +62,7 @@ predict = endpoint.serve(
         name="malaria",
         pin=PIN,
         path="/classify",
-        reader=inputs.Images("malaria_cell_image", "image", alias="b64"),
+        reader=readers.Images("malaria_cell_image", "image", alias="b64"),
         classify=classify,
         ready=lambda: classifier.ready,
         key="classification",

@@ -4,26 +4,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared import artifacts, endpoint, inputs
 from shared.errors import TooLarge
-from shared.once import Once, warm_up
+from shared.store import fetch
+from shared.store.lazy import Once, warm_up
 from shared.timing import span
+from shared.web import endpoint, readers
 
 FOLDER = Path(__file__).parent
-PIN = artifacts.read_pin(FOLDER / "model.json")
-artifacts.prefetch(PIN)  # the download goes on beside the imports that follow
+PIN = fetch.read_pin(FOLDER / "model.json")
+fetch.prefetch(PIN)  # the download goes on beside the imports that follow
 
 from .classifier import Classifier  # noqa: E402
 
-classifier = Once(lambda: artifacts.load(PIN, Classifier))
+classifier = Once(lambda: fetch.load(PIN, Classifier))
 warm_up(classifier)
 
 
 def classify(reviews: Sequence[str], explain: bool) -> list[dict[str, Any]]:
     """What the answer to each review says."""
-    if explain and sum(map(len, reviews)) > inputs.MAX_CHARACTERS:
+    if explain and sum(map(len, reviews)) > readers.MAX_CHARACTERS:
         raise TooLarge(
-            f"expected at most {inputs.MAX_CHARACTERS:,} characters in all where explain is asked for"
+            f"expected at most {readers.MAX_CHARACTERS:,} characters in all where explain is asked for"
         )
     model = classifier()
     answers = []
@@ -51,7 +52,7 @@ predict = endpoint.serve(
         name="review",
         pin=PIN,
         path="/predict",
-        reader=inputs.Texts("movie_review", "text"),
+        reader=readers.Texts("movie_review", "text"),
         classify=classify,
         ready=lambda: classifier.ready,
         key="review_sentiment",

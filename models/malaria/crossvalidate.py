@@ -16,7 +16,7 @@ from functions.malaria.classifier import Classifier
 from models import report
 from models.malaria import data, train
 from models.malaria.evaluate import PIN, Answers
-from shared import artifacts
+from shared.store import fetch
 
 FOLDS = 5
 
@@ -31,7 +31,7 @@ def main() -> None:
 
     entries = data.files(arguments.data)
     cells = data.decoded(entries)
-    pin = {**artifacts.read_pin(PIN), "format": "tflite"}
+    pin = {**fetch.read_pin(PIN), "format": "tflite"}
     answers = []
     for fold in range(FOLDS):
         out = arguments.out / str(fold)

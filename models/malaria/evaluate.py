@@ -19,7 +19,7 @@ from tqdm import tqdm
 from functions.malaria.classifier import Classifier
 from models import report
 from models.malaria import data
-from shared import artifacts
+from shared.store import fetch
 
 ROOT = Path(__file__).parents[2]
 PIN = ROOT / "functions" / "malaria" / "model.json"
@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, help="a folder for roc.png, confusion.png and reliability.png")
     arguments = parser.parse_args()
 
-    pin = artifacts.read_pin(PIN)
-    classifier = Classifier.load(artifacts.fetch(pin), pin)
+    pin = fetch.read_pin(PIN)
+    classifier = Classifier.load(fetch.fetch(pin), pin)
     entries = data.files(arguments.data)
     if arguments.part != "all":
         chosen = set(json.loads(SPLIT.read_text())[arguments.part])

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from functions.review.classifier import Classifier
 from models import report
 from models.review import data
-from shared import artifacts
+from shared.store import fetch
 
 PIN = Path(__file__).parents[2] / "functions" / "review" / "model.json"
 LAYOUTS = "pos/*.txt and neg/*.txt, or LANG/*.tsv"
@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, help="a folder for roc.png, confusion.png and reliability.png")
     arguments = parser.parse_args()
 
-    pin = artifacts.read_pin(PIN)
-    classifier = Classifier.load(artifacts.fetch(pin), pin)
+    pin = fetch.read_pin(PIN)
+    classifier = Classifier.load(fetch.fetch(pin), pin)
     parts = (arguments.part,) if arguments.part else ()
     reviews = [review for path in arguments.data for review in data.read(path, LAYOUTS, parts)]
     originals = [review for review in reviews if not review.corpus.startswith(data.TRANSLATION)]

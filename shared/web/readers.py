@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 
 from flask import Request
 
+from ..errors import BadRequest, ServiceError, TooLarge, UnsupportedType, Unusable
+from ..settings import whole
 from . import multipart
-from .errors import BadRequest, ServiceError, TooLarge, UnsupportedType, Unusable
-from .settings import whole
 
 MAX_CHARACTERS = 100_000
 MAX_INSTANCES = whole("MAX_INSTANCES", 32, 1, 1024)

@@ -3,8 +3,8 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from . import errors
-from .inputs import MAX_CHARACTERS, MAX_INSTANCES, Images
+from .. import errors
+from .readers import MAX_CHARACTERS, MAX_INSTANCES, Images
 
 if TYPE_CHECKING:
     from .endpoint import Service

@@ -13,8 +13,8 @@ from typing import Any
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
-from . import cors, logs, timing
-from .errors import (
+from .. import logs, timing
+from ..errors import (
     BadRequest,
     MethodNotAllowed,
     ModelUnavailable,
@@ -24,9 +24,10 @@ from .errors import (
     TooLarge,
     UnsupportedType,
 )
-from .inputs import MAX_INSTANCES, Asked, Reader
+from ..settings import whole
+from . import cors
 from .overload import admit, readers
-from .settings import whole
+from .readers import MAX_INSTANCES, Asked, Reader
 
 
 def _max_body() -> int:

@@ -1,6 +1,6 @@
 """Download one file from Cloud Storage into the cache: a process of its own.
 
-    python -m shared.download gs://bucket/object PATH SHA256 BYTES SECONDS
+    python -m shared.store.download gs://bucket/object PATH SHA256 BYTES SECONDS
 
 It is one because a thread would not live through gunicorn's fork, and so that it goes on beside the
 function's own imports. The storage client, where it is needed, takes longer to import than all the rest of a
@@ -22,8 +22,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from . import artifacts, direct, logs
-from .errors import ModelUnavailable
+from .. import logs
+from ..errors import ModelUnavailable
+from . import fetch, plain
 
 CONNECT, READ = 3.0, 5.0
 """Seconds that one connection, and one read, may take before they are tried again."""
@@ -62,13 +63,13 @@ def download(uri: str, path: Path, pin: Mapping[str, Any], seconds: float) -> No
     Raises:
         ModelUnavailable: they cannot be had; the message says why.
     """
-    part = artifacts.part(path)
+    part = fetch.part(path)
     with writing(part):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(part) as file:
             if not whole(path, pin):
                 receive(uri, Part(file, pin), seconds)
-                artifacts.verify(part, pin)
+                fetch.verify(part, pin)
                 part.replace(path)
 
 
@@ -97,7 +98,7 @@ def locked(part: Path) -> Iterator[IO[bytes]]:
 def whole(path: Path, pin: Mapping[str, Any]) -> bool:
     """Whether the pinned bytes are at `path`."""
     try:
-        artifacts.verify(path, pin)
+        fetch.verify(path, pin)
     except ModelUnavailable:
         return False
     return True
@@ -148,7 +149,7 @@ def writing(path: Path | str) -> Iterator[None]:
 def receive(uri: str, part: Part, seconds: float) -> None:
     """Read the object into `part`: by one plain request, or by the client where that is not enough."""
     try:
-        if not (direct.possible() and direct.read(uri, part)):
+        if not (plain.possible() and plain.read(uri, part)):
             part.seek(0)
             by_client(uri, part, seconds)
         part.flush()

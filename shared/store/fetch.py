@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from . import logs, timing
-from .errors import ModelUnavailable
-from .settings import whole
+from .. import logs, timing
+from ..errors import ModelUnavailable
+from ..settings import whole
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STORE = os.environ.get("MODEL_STORE") or str(ROOT / "models")
 CACHE = Path(tempfile.gettempdir()) / "models"
 FETCH_SECONDS = whole("FETCH_SECONDS", 20, 1, 600, "whole seconds")
@@ -205,11 +205,11 @@ def _download(pin: Mapping[str, Any], store: str, seconds: float) -> None:
 def _start(
     pin: Mapping[str, Any], store: str, seconds: float, stdout: int | None = None
 ) -> subprocess.Popen[str]:
-    """Start `shared.download`; see there why it is a process of its own."""
+    """Start `shared.store.download`; see there why it is a process of its own."""
     arguments = [source(pin, store), str(_cached(pin)), pin["sha256"], str(pin["bytes"]), f"{seconds:.3f}"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(  # noqa: S603 (our own command)
-        [sys.executable, "-m", "shared.download", *arguments],
+        [sys.executable, "-m", "shared.store.download", *arguments],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         stdout=stdout,

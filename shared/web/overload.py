@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import thread as pools
 from typing import Any
 
-from .errors import Overloaded, SlowRequest
-from .settings import whole
+from ..errors import Overloaded, SlowRequest
+from ..settings import whole
 
 THREADS = whole("THREADS", 4 * (os.cpu_count() or 1), 1, 10_000)
 """Threads of the server, as functions-framework counts them."""

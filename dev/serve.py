@@ -1,6 +1,6 @@
 """Run every function on this machine, each on a port of its own, as the cloud runs it.
 
-    python -m functions.serve [--port 8081]
+    python -m dev.serve [--port 8081]
 
 Prints the addresses and a call to try once all of them answer. Ctrl-C stops them all.
 """

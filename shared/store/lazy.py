@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from . import logs
-from .errors import ModelUnavailable, NotReady
+from .. import logs
+from ..errors import ModelUnavailable, NotReady
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds of rest after the first failure in a row, the second, and so on."""

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-SHARED = Path(__file__).parent
+ASSETS = Path(__file__).parent / "assets"
 
 
 @cache
@@ -15,7 +15,7 @@ def page(path: Path) -> tuple[str, str]:
     text = path.read_text()
     shared = {"{{style}}": "page.css", "{{script}}": "page.js", "{{calls}}": "page_calls.html"}
     for placeholder, name in shared.items():
-        text = text.replace(placeholder, (SHARED / name).read_text())
+        text = text.replace(placeholder, (ASSETS / name).read_text())
     scripts = " ".join(_hash(found) for found in re.findall(r"<script>(.*?)</script>", text, re.DOTALL))
     styles = " ".join(_hash(found) for found in re.findall(r"<style>(.*?)</style>", text, re.DOTALL))
     policy = (
