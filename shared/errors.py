@@ -30,6 +30,14 @@ class ServiceError(Exception):
         return {}
 
 
+class Unexpected(ServiceError):
+    """A defect of ours or of the model; `trace` is where it happened, for the log."""
+
+    def __init__(self, detail: str, trace: str = "") -> None:
+        super().__init__(detail)
+        self.trace = trace
+
+
 class BadRequest(ServiceError):
     """The request is not in a form we read: a field is missing, the text is not UTF-8."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the download's process writes lines too, and has no use for a server
     from werkzeug.datastructures import Headers
-
-PROJECT = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
 
 
 def write(severity: str, message: str, **fields: Any) -> None:
@@ -31,8 +28,8 @@ def write(severity: str, message: str, **fields: Any) -> None:
     sys.stdout.flush()
 
 
-def trace(headers: Mapping[str, str] | Headers) -> dict[str, Any]:
-    """What ties a line to the platform's trace, from `traceparent` or `X-Cloud-Trace-Context`."""
+def trace(headers: Mapping[str, str] | Headers, project: str) -> dict[str, Any]:
+    """Tie a line to the platform's trace, from `traceparent` or `X-Cloud-Trace-Context`."""
     if found := re.fullmatch(
         r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}).*", headers.get("Traceparent", "")
     ):
@@ -44,7 +41,7 @@ def trace(headers: Mapping[str, str] | Headers) -> dict[str, Any]:
     else:
         return {}
     return {
-        "logging.googleapis.com/trace": f"projects/{PROJECT}/traces/{name}" if PROJECT else name,
+        "logging.googleapis.com/trace": f"projects/{project}/traces/{name}" if project else name,
         "logging.googleapis.com/spanId": span,
         "logging.googleapis.com/trace_sampled": sampled,
     }

@@ -1,15 +1,180 @@
-"""Whole numbers from the environment; a value that makes no sense stops the start with a message."""
+"""Every setting of a function: read once from the environment, checked, and passed on.
+
+A bad value refuses to start, with one line that names the variable and what was expected.
+"""
 
 import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def whole(name: str, default: int, low: int, high: int, unit: str = "a whole number") -> int:
-    """The setting `name`, from `low` to `high`.
+class SettingError(ValueError):
+    """A variable with a value that makes no sense."""
 
-    Raises:
-        ValueError: it is no such number; the message names the setting and what was expected.
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; `TABLE` says the same for people.
+
+    Attributes:
+        model_store: where the pinned files lie: `gs://bucket/prefix`, or a folder.
+        allowed_origins: origins whose web pages may read the answers; `*` for any.
+        max_body: the largest request body, in bytes.
+        max_instances: the most inputs of one request.
+        fetch_seconds: how long the model may take to come from the store.
+        request_seconds: how long after its arrival a request is still worth an answer.
+        warm_up: whether a worker loads the model as soon as it starts.
+        allow_code: whether formats that can run code while they are loaded may be pinned.
+        threads: threads of the server, as functions-framework counts them.
+        project: the Google Cloud project that log lines belong to; empty if there is none.
     """
-    value = os.environ.get(name, str(default))
-    if not value.isdecimal() or not low <= int(value) <= high:
-        raise ValueError(f"{name}: expected {unit} from {low} to {high}, got {value!r}")
-    return int(value)
+
+    model_store: str = str(ROOT / "models")
+    allowed_origins: frozenset[str] = frozenset()
+    max_body: int = 10_000_000
+    max_instances: int = 32
+    fetch_seconds: int = 20
+    request_seconds: int = 50
+    warm_up: bool = False
+    allow_code: bool = True
+    threads: int = 4 * (os.cpu_count() or 1)
+    project: str = ""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the variables of `TABLE`; one that is empty counts as not set.
+
+        Raises:
+            SettingError: a value makes no sense; the message names the variable.
+        """
+        found: dict[str, Any] = {}
+        for row in TABLE:
+            value = environment.get(row.variable, "")
+            if value:
+                found[row.field] = row.parse(row.variable, value)
+        return cls(**found)
+
+
+def _whole(low: int, high: int, unit: str = "a whole number", scale: int = 1) -> Callable[[str, str], int]:
+    def parse(name: str, value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
+            raise SettingError(f"{name}: expected {unit} from {low} to {high}, got {value!r}")
+        return int(value) * scale
+
+    return parse
+
+
+def _yes_or_no(name: str, value: str) -> bool:
+    if value not in ("0", "1"):
+        raise SettingError(f"{name}: expected 0 or 1, got {value!r}")
+    return value == "1"
+
+
+def _text(_: str, value: str) -> str:
+    return value
+
+
+def _store(name: str, value: str) -> str:
+    if value.startswith("gs://"):
+        bucket = value.removeprefix("gs://").partition("/")[0]
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", bucket):
+            raise SettingError(
+                f"{name}: a bucket's name has 3 to 63 characters: small letters, digits, '-', '_' and '.', "
+                f"a letter or digit first and last; got {bucket!r}"
+            )
+    elif "://" in value:
+        raise SettingError(f"{name}: expected gs://bucket/prefix or a folder, got {value!r}")
+    return value
+
+
+def _origins(name: str, value: str) -> frozenset[str]:
+    origins = frozenset(origin.strip() for origin in value.split(",") if origin.strip())
+    for origin in origins:
+        # As browsers send it: in small letters, without the scheme's own port.
+        plain = re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", origin)
+        if origin != "*" and (not plain or re.fullmatch(r"http:.*:80|https:.*:443", origin)):
+            raise SettingError(f"{name}: expected * or origins such as https://example.org, got {origin!r}")
+    return origins
+
+
+class Row(NamedTuple):
+    """One variable: its name, the field of `Settings` it sets, how it is read, what it means, its default."""
+
+    variable: str
+    field: str
+    parse: Callable[[str, str], Any]
+    meaning: str
+    default: str
+
+
+TABLE = (
+    Row(
+        "MODEL_STORE",
+        "model_store",
+        _store,
+        "where the pinned files lie: `gs://bucket/prefix`, or a folder",
+        "this repository's `models/`",
+    ),
+    Row(
+        "ALLOWED_ORIGINS",
+        "allowed_origins",
+        _origins,
+        "origins whose web pages may call, comma separated, or `*`",
+        "none",
+    ),
+    Row(
+        "MAX_BODY_MB",
+        "max_body",
+        _whole(1, 32, "whole megabytes", 1_000_000),
+        "the largest request body, in megabytes",
+        "10",
+    ),
+    Row("MAX_INSTANCES", "max_instances", _whole(1, 1024), "the most inputs of one request", "32"),
+    Row(
+        "FETCH_SECONDS",
+        "fetch_seconds",
+        _whole(1, 600, "whole seconds"),
+        "how long the model may take to come from the store, at most",
+        "20",
+    ),
+    Row(
+        "REQUEST_SECONDS",
+        "request_seconds",
+        _whole(1, 3600, "whole seconds"),
+        "how long after its arrival a request is still worth an answer; less than the platform's timeout",
+        "50",
+    ),
+    Row(
+        "WARM_UP",
+        "warm_up",
+        _yes_or_no,
+        "`1`: load the model as soon as the worker starts, for a start-up probe on `/ready`",
+        "0",
+    ),
+    Row(
+        "ALLOW_CODE_IN_MODELS",
+        "allow_code",
+        _yes_or_no,
+        "`0`: refuse pins of formats that can run code while they are loaded (joblib, keras, h5)",
+        "1",
+    ),
+    Row(
+        "GOOGLE_CLOUD_PROJECT",
+        "project",
+        _text,
+        "the project, so that log lines are tied to its traces",
+        "none",
+    ),
+    Row(
+        "THREADS",
+        "threads",
+        _whole(1, 10_000),
+        "threads of the server; functions-framework's own",
+        "4 for each core",
+    ),
+)

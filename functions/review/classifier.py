@@ -1,42 +1,60 @@
-"""The review model: texts in, `Sentiment`s out. No HTTP, no storage.
+"""The review classifier: texts in, a `Sentiment` each out. No HTTP, no storage.
 
-Two formats: `linear`, the weights of our own model, read with numpy alone, and `joblib`, a
-scikit-learn model as `joblib.dump` wrote it. Only the latter imports scikit-learn.
+Two formats: `linear`, the weights of our own model, read with numpy alone, and `joblib`, a scikit-learn
+model. Only the latter imports scikit-learn.
 """
 
-import contextlib
-import importlib
+import io
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.classifier import Answer, verdict
 from shared.errors import ModelUnavailable
+from shared.pin import Pin
+from shared.runtimes import sklearn, texts
+from shared.runtimes.outputs import logistic
 
 from .ngrams import Buckets, Ngrams, Span, code_points, token_spans, with_unmarked
 
 Floats = NDArray[np.float64]
-Score = Callable[[Sequence[str]], Floats]
-"""Texts to the probability of the second label: float64 of shape (texts,)."""
 
-Explain = Callable[[str], "Explanation"]
-Model = tuple[Score, Explain | None]
-"""What a format's loader gives."""
-
-_REQUIREMENT = {"sklearn": "scikit-learn"}
+EXPLANATION: dict[str, Any] = {
+    "type": ["object", "null"],
+    "description": "What each word adds to the log-odds of the second label: `intercept` and the `log_odds` "
+    "of all `tokens` sum to `log_odds`. Null for a model that cannot tell.",
+    "required": ["log_odds", "intercept", "tokens"],
+    "properties": {
+        "log_odds": {"type": "number"},
+        "intercept": {"type": "number"},
+        "tokens": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["text", "start", "end", "log_odds"],
+                "properties": {
+                    "text": {"type": "string"},
+                    "start": {"type": "integer", "description": "in code points of the text as sent"},
+                    "end": {"type": "integer", "description": "the first code point after the token"},
+                    "log_odds": {"type": "number"},
+                },
+            },
+        },
+    },
+}
 
 
 @dataclass(frozen=True)
 class Sentiment:
-    """A label, and the probability of each label, unrounded."""
+    """A review, and the log-odds of the second label."""
 
-    label: str
-    probabilities: dict[str, float]
+    review: str
+    log_odds: float
 
 
 @dataclass(frozen=True)
@@ -76,9 +94,13 @@ class Linear:
     intercept: float
 
     @classmethod
-    def read(cls, path: Path) -> "Linear":
-        """Raises: OSError, ValueError, KeyError or TypeError where `path` is not what `save` wrote."""
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+    def read(cls, content: bytes) -> "Linear":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError or OSError: the bytes are something else.
+        """
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             weights, scales = file["weights"], file["scales"]
         ngrams = Ngrams(tuple(about["words"]), tuple(about["chars"]), about["bits"])
@@ -127,61 +149,57 @@ class Linear:
         return np.asarray((self.weights.reshape(-1)[distinct] * step / counts)[place], dtype=np.float64)
 
 
-@dataclass(frozen=True)
 class Classifier:
-    """A loaded model. `predict` keeps no state, so any number of threads may call it."""
+    """The linear model, loaded. `predict` keeps no state, so any number of threads may call it."""
 
-    score: Score
-    labels: tuple[str, str]
-    threshold: float
-    explainer: Explain | None = None
+    def __init__(self, linear: Linear, pin: Pin) -> None:
+        self.labels = pin.labels
+        self._linear = linear
+        self._threshold = pin.decision_threshold
 
-    @staticmethod
-    def prepare(pin: Mapping[str, Any]) -> None:
-        """Import what `load` will read the model with, where it is installed."""
-        if pin.get("format") == "joblib":
-            with contextlib.suppress(ImportError):
-                importlib.import_module("sklearn.pipeline")
+    prepare = staticmethod(sklearn.prepare)
 
     @classmethod
-    def load(cls, path: Path, pin: Mapping[str, Any]) -> "Classifier":
-        """Load `path`, whose format, labels and threshold `pin` (the parsed model.json) states.
-
-        `labels` are in the order of the model's classes: the second one's probability is compared
-        with `threshold` (0.5 where the pin has none).
+    def load(cls, content: bytes, pin: Pin) -> "Classifier | texts.Classifier":
+        """Load the verified bytes of a model file.
 
         Raises:
             ModelUnavailable: unknown format, not a file of that format, or a package is missing.
         """
-        loaders = {"linear": _load_linear, "joblib": _load_joblib}
-        kind, labels = pin.get("format"), tuple(pin.get("labels", ()))
-        if kind not in loaders:
-            raise ModelUnavailable(f"format {kind!r} in model.json: expected one of {list(loaders)}")
-        if len(labels) != 2:
-            raise ModelUnavailable(f"labels {list(labels)} in model.json: expected two")
-        score, explainer = loaders[kind](path)
-        return cls(score, labels, float(pin.get("threshold", 0.5)), explainer)
+        if pin.format == "joblib":
+            return texts.Classifier.load(content, pin)
+        if pin.format != "linear" or len(pin.labels) != 2:
+            raise ModelUnavailable(
+                f"{pin.file}: expected the format linear with two labels, or joblib; "
+                f"got {pin.format!r} with {len(pin.labels)}"
+            )
+        try:
+            return cls(Linear.read(content), pin)
+        except Exception as error:
+            raise ModelUnavailable(
+                f"{pin.file} is not of the format 'linear', which models/review/train.py writes ({error}); "
+                "is `format` in model.json right?"
+            ) from error
+
+    def decode(self, raw: str) -> str:
+        """Return the review itself."""
+        return raw
 
     def sample(self) -> str:
-        """Something to predict on."""
+        """Return something to predict on."""
         return "A film."
 
-    def predict(self, texts: Sequence[str]) -> list[Sentiment]:
-        """One `Sentiment` per text, in order."""
-        return [self._sentiment(float(p)) for p in self.score(texts)] if len(texts) else []
+    def predict(self, batch: Sequence[str]) -> list[Sentiment]:
+        """One `Sentiment` for each review, in order."""
+        return [Sentiment(review, self._linear.log_odds(review)) for review in batch]
 
-    def explain(self, text: str) -> Explanation | None:
-        """Which tokens of `text` speak for the second label, and how much; None for a `joblib` model."""
-        return self.explainer(text) if self.explainer else None
-
-    def _sentiment(self, second: float) -> Sentiment:
-        probabilities = dict(zip(self.labels, (1 - second, second), strict=True))
-        return Sentiment(self.labels[second >= self.threshold], probabilities)
-
-
-def logistic(log_odds: Floats) -> Floats:
-    """1 / (1 + exp(-x)), without overflow."""
-    return np.asarray(np.exp(-np.logaddexp(0, -log_odds)), dtype=np.float64)
+    def encode(self, output: Sentiment, explain: bool) -> Answer:
+        """Say the label and the probabilities, and which tokens speak for the second label."""
+        second = float(logistic(np.array(output.log_odds)))
+        answer = verdict(self.labels, (1 - second, second), self._threshold)
+        if explain:
+            answer["explanation"] = asdict(self._linear.explain(output.review))
+        return answer
 
 
 def _contributions(text: str, spans: Sequence[Span], shares: Floats) -> list[Contribution]:
@@ -192,81 +210,3 @@ def _contributions(text: str, spans: Sequence[Span], shares: Floats) -> list[Con
     sums = np.add.reduceat(shares, first)
     merged = zip(starts[first].tolist(), ends[last].tolist(), sums.tolist(), strict=True)
     return [Contribution(text[start:end], start, end, share) for start, end, share in merged]
-
-
-def _load_linear(path: Path) -> Model:
-    try:
-        linear = Linear.read(path)
-        return linear.score, linear.explain
-    except FileNotFoundError as error:
-        raise ModelUnavailable(f"no model file at {path}") from error
-    except Exception as error:
-        raise ModelUnavailable(
-            f"{path.name} is not of the format 'linear', which models/review/train.py writes "
-            f"({error}); is `format` in model.json right?"
-        ) from error
-
-
-def _load_joblib(path: Path) -> Model:
-    """A pipeline that takes texts, or a pair (vectoriser, classifier)."""
-    loaded = _unpickle(path)
-    vectoriser, model = loaded if _is_pair(loaded) else (None, loaded)
-    if not any(hasattr(model, name) for name in ("predict_proba", "decision_function")):
-        raise ModelUnavailable(
-            f"{path.name} holds a {type(loaded).__name__}: expected a scikit-learn pipeline with "
-            "predict_proba or decision_function, or a pair (vectoriser, classifier)"
-        )
-    if len(getattr(model, "classes_", ())) != 2:
-        raise ModelUnavailable(f"{path.name}: expected a fitted classifier of two classes")
-
-    def score(texts: Sequence[str]) -> Floats:
-        inputs = vectoriser.transform(texts) if vectoriser is not None else texts
-        return _second_class(model, inputs)
-
-    return score, None
-
-
-def _is_pair(loaded: Any) -> bool:
-    return isinstance(loaded, tuple | list) and len(loaded) == 2 and hasattr(loaded[0], "transform")
-
-
-def _second_class(model: Any, inputs: Any) -> Floats:
-    """Probability of `classes_[1]`; of a model without probabilities, an uncalibrated one."""
-    if hasattr(model, "predict_proba"):
-        return np.asarray(model.predict_proba(inputs), dtype=np.float64)[:, 1]
-    return logistic(np.asarray(model.decision_function(inputs), dtype=np.float64))
-
-
-def _unpickle(path: Path) -> Any:
-    """What `joblib.dump` wrote to `path`. It runs code of the file: its digest was checked before.
-
-    Raises:
-        ModelUnavailable: a package is missing, or of another version than the file was written
-            with, or the file is no such file.
-    """
-    try:
-        import joblib
-        from sklearn.exceptions import InconsistentVersionWarning
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", InconsistentVersionWarning)
-            return joblib.load(path)
-    except ModuleNotFoundError as error:
-        package = _REQUIREMENT.get(str(error.name).split(".")[0], error.name)
-        raise ModelUnavailable(
-            f"{path.name} needs the package {package}: add it to functions/review/requirements.txt"
-        ) from error
-    except FileNotFoundError as error:
-        raise ModelUnavailable(f"no model file at {path}") from error
-    except Exception as error:
-        raise ModelUnavailable(_why_unreadable(path, error)) from error
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    if hasattr(error, "original_sklearn_version"):
-        return (
-            f"{path.name} was written with scikit-learn {error.original_sklearn_version}, here is "
-            f"{error.current_sklearn_version}: pin scikit-learn=={error.original_sklearn_version} "  # type: ignore[attr-defined]
-            "in functions/review/requirements.txt, or dump the model anew"
-        )
-    return f"{path.name} is not a model that joblib.dump wrote ({type(error).__name__}: {error})"

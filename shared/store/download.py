@@ -17,10 +17,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 from .. import logs
 from ..errors import ModelUnavailable
@@ -37,7 +37,7 @@ class Stopped(BaseException):
 def main() -> int:
     """Download, and say why not."""
     uri, path, sha256, size, seconds = sys.argv[1:]
-    pin = {"sha256": sha256, "bytes": int(size)}
+    pin = fetch.Expected(sha256, int(size))
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     signal.setitimer(signal.ITIMER_REAL, max(float(seconds), 0.001))
@@ -57,7 +57,7 @@ def stop(number: int, _: FrameType | None) -> None:
     raise Stopped("timed out: not downloaded in time" if number == signal.SIGALRM else "stopped half-way")
 
 
-def download(uri: str, path: Path, pin: Mapping[str, Any], seconds: float) -> None:
+def download(uri: str, path: Path, pin: fetch.Pinned, seconds: float) -> None:
     """Have the pinned bytes of `uri` at `path`, unless they are there.
 
     Raises:
@@ -69,7 +69,7 @@ def download(uri: str, path: Path, pin: Mapping[str, Any], seconds: float) -> No
         with locked(part) as file:
             if not whole(path, pin):
                 receive(uri, Part(file, pin), seconds)
-                fetch.verify(part, pin)
+                fetch.read(part, pin)
                 part.replace(path)
 
 
@@ -95,10 +95,10 @@ def locked(part: Path) -> Iterator[IO[bytes]]:
             return
 
 
-def whole(path: Path, pin: Mapping[str, Any]) -> bool:
+def whole(path: Path, pin: fetch.Pinned) -> bool:
     """Whether the pinned bytes are at `path`."""
     try:
-        fetch.verify(path, pin)
+        fetch.read(path, pin)
     except ModelUnavailable:
         return False
     return True
@@ -107,9 +107,9 @@ def whole(path: Path, pin: Mapping[str, Any]) -> bool:
 class Part:
     """What the client writes to: the file, up to the pinned size and no further."""
 
-    def __init__(self, file: IO[bytes], pin: Mapping[str, Any]) -> None:
+    def __init__(self, file: IO[bytes], pin: fetch.Pinned) -> None:
         self._file = file
-        self._expected = int(pin["bytes"])
+        self._expected = pin.bytes
         self._written = 0
 
     def write(self, data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Build a value once, however many threads ask for it, and not too often while that fails."""
+"""A thread-safe lazy value with back-off."""
 
 import os
 import threading
@@ -17,17 +17,7 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 T = TypeVar("T")
 
 
-def _warm_up() -> bool:
-    value = os.environ.get("WARM_UP", "0")
-    if value not in ("0", "1"):
-        raise ValueError(f"WARM_UP: expected 0 or 1, got {value!r}")
-    return value == "1"
-
-
-WARM_UP = _warm_up()
-
-
-class Once(Generic[T]):
+class Lazy(Generic[T]):
     """Calling it returns `build()`, built by the first caller while the others wait.
 
     A failure is not kept. Those who waited share it, as `NotReady`; for a while nobody tries again and
@@ -90,16 +80,16 @@ class Once(Generic[T]):
         return value
 
 
-def warm_up(once: Once[T], wanted: bool = WARM_UP) -> None:
+def warm_up(lazy: Lazy[T]) -> None:
     """Have each worker build the value as soon as it is forked, and try again until it is there.
 
     It cannot be done earlier: neither a thread nor a loaded network lives through gunicorn's fork.
     """
 
     def build() -> None:
-        while not once.ready:
+        while not lazy.ready:
             try:
-                once()
+                lazy()
             except ModelUnavailable as error:
                 if not isinstance(error, NotReady):
                     logs.write("ERROR", f"{error.code}: {error}")
@@ -108,5 +98,4 @@ def warm_up(once: Once[T], wanted: bool = WARM_UP) -> None:
                 logs.write("ERROR", traceback.format_exc())
                 time.sleep(PAUSES[-1])
 
-    if wanted:
-        os.register_at_fork(after_in_child=lambda: threading.Thread(target=build, daemon=True).start())
+    os.register_at_fork(after_in_child=lambda: threading.Thread(target=build, daemon=True).start())

@@ -1,7 +1,5 @@
 """Which web pages of other origins may read the answers: `ALLOWED_ORIGINS`."""
 
-import os
-import re
 from collections.abc import Mapping
 
 from werkzeug.datastructures import Headers
@@ -9,24 +7,7 @@ from werkzeug.datastructures import Headers
 MAX_AGE = 7200  # seconds; browsers keep a preflight's answer no longer
 
 
-def _origins(value: str) -> frozenset[str]:
-    origins = frozenset(origin.strip() for origin in value.split(",") if origin.strip())
-    for origin in origins:
-        # As browsers send it: in small letters, without the scheme's own port.
-        plain = re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", origin)
-        if origin != "*" and (not plain or re.fullmatch(r"http:.*:80|https:.*:443", origin)):
-            raise ValueError(
-                f"ALLOWED_ORIGINS: expected * or origins such as https://example.org, got {origin!r}"
-            )
-    return origins
-
-
-ORIGINS = _origins(os.environ.get("ALLOWED_ORIGINS", ""))
-
-
-def headers(
-    request: Mapping[str, str] | Headers, allow: str, origins: frozenset[str] = ORIGINS
-) -> dict[str, str]:
+def headers(request: Mapping[str, str] | Headers, allow: str, origins: frozenset[str]) -> dict[str, str]:
     """The headers that let the page that asks read the answer; `Vary` alone where it may not.
 
     Args:

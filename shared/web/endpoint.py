@@ -5,15 +5,16 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
 from .. import logs, timing
+from ..classifier import Answer, Classifier, classify
 from ..errors import (
     BadRequest,
     MethodNotAllowed,
@@ -22,52 +23,59 @@ from ..errors import (
     NotReady,
     ServiceError,
     TooLarge,
+    Unexpected,
     UnsupportedType,
 )
-from ..settings import whole
+from ..pin import Pin
+from ..settings import Settings
 from . import cors
 from .overload import admit, readers
-from .readers import MAX_INSTANCES, Asked, Reader
+from .readers import Reader
 
-
-def _max_body() -> int:
-    return whole("MAX_BODY_MB", 10, 1, 32, "whole megabytes") * 1_000_000
-
-
-MAX_BODY = _max_body()
-
-Answer = dict[str, Any]
-Handler = Callable[[Request, Answer], Response]
+Facts = dict[str, Any]
+"""What a request adds to its log line."""
+Handler = Callable[[Request, Facts], Response]
 
 
 @dataclass(frozen=True)
 class Service:
     """What is particular to one function.
 
-    Args:
+    Attributes:
         name: the function's name, as every answer states it.
-        pin: its parsed `model.json`.
+        pin: its `model.json`.
+        settings: the environment's.
         path: the path that classifies, beside `/`.
         reader: reads the inputs of a request.
-        classify: inputs, and whether to explain, to what each one's answer says, or why there is none.
-        ready: whether the model is in memory.
+        classifier: the model, loaded when first called; `ready` says whether it is in memory.
         key: the field of an answer that holds the label.
-        folder: where its `page.html` and `openapi.json` lie.
+        folder: where its `example.json` and `page.html` lie.
+        explanation: the JSON schema of an explanation, if the classifier gives one.
     """
 
     name: str
-    pin: Mapping[str, Any]
+    pin: Pin
+    settings: Settings
     path: str
     reader: Reader
-    classify: Callable[[Sequence[Any], bool], Sequence[Answer | ServiceError]]
-    ready: Callable[[], bool]
+    classifier: "LazyClassifier"
     key: str
     folder: Path
+    explanation: Mapping[str, Any] | None = None
 
     @property
     def model(self) -> dict[str, str]:
         """Name and version."""
-        return {"name": self.name, "version": self.pin["version"]}
+        return {"name": self.name, "version": self.pin.version}
+
+
+class LazyClassifier(Protocol):
+    """Gives the classifier, loading it if it is not in memory."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    def __call__(self) -> Classifier[Any, Any, Any]: ...
 
 
 def serve(service: Service) -> Callable[[Request], Response]:
@@ -79,62 +87,72 @@ def serve(service: Service) -> Callable[[Request], Response]:
 
     def predict(request: Request) -> Response:
         began = time.perf_counter()
-        facts: Answer = {"model": service.pin["version"]}
+        facts: Facts = {"model": service.pin.version}
         with timing.collected() as spans:
             response = _respond(routes, request, facts)
         cold = bool(facts.get("cold"))
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.extend(cors.headers(request.headers, _allow(routes.get(request.path, {}))))
+        response.headers.extend(
+            cors.headers(
+                request.headers, _allow(routes.get(request.path, {})), service.settings.allowed_origins
+            )
+        )
         if spans:
             response.headers["Server-Timing"] = timing.header(spans, cold)
-        _log(request, response, time.perf_counter() - began, spans, facts)
+        _log(request, response, time.perf_counter() - began, spans, facts, service.settings.project)
         return response
 
     return predict
 
 
 def _routes(service: Service) -> dict[str, dict[str, Handler]]:
-    def status(request: Request, _: Answer) -> Response:
+    def status(request: Request, _: Facts) -> Response:
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            response = _page(service.folder)
+            response = _page(service)
         else:
-            about = {name: service.pin.get(name) for name in ("trained", "labels", "threshold", "metrics")}
+            pin, settings = service.pin, service.settings
+            about = {
+                "trained": pin.trained,
+                "labels": pin.labels,
+                "threshold": pin.decision_threshold if len(pin.labels) == 2 else None,
+                "metrics": dict(pin.metrics),
+            }
             content = {"error": "0", "message": "Successful", "model": {**service.model, **about}}
-            limits = {"max_instances": MAX_INSTANCES, "max_body_bytes": MAX_BODY}
-            response = _json(200, {**content, "ready": service.ready(), **limits})
+            limits = {"max_instances": settings.max_instances, "max_body_bytes": settings.max_body}
+            response = _json(200, {**content, "ready": service.classifier.ready, **limits})
         response.headers["Vary"] = "Accept"
         return response
 
-    def health(_: Request, __: Answer) -> Response:
+    def health(_: Request, __: Facts) -> Response:
         return _json(200, {"status": "alive"})
 
-    def readiness(_: Request, __: Answer) -> Response:
-        if not service.ready():
+    def readiness(_: Request, __: Facts) -> Response:
+        if not service.classifier.ready:
             return _problem(ModelUnavailable("the model is not in memory yet", 1))
         return _json(200, {"status": "ready", "model": service.model})
 
-    def openapi(_: Request, __: Answer) -> Response:
+    def openapi(_: Request, __: Facts) -> Response:
         from .openapi import describe
 
         return _json(200, describe(service))
 
-    def answer(request: Request, facts: Answer) -> Response:
+    def answer(request: Request, facts: Facts) -> Response:
         admit()
         with timing.span("read"):
             with readers.reading(request.environ):
-                _receive(request)
-            asked = service.reader.read(request)
-        facts["cold"] = not service.ready()
-        facts["instances"] = len(asked.items)
-        results = _classified(service, asked)
-        facts["labels"] = [None if isinstance(one, ServiceError) else one[service.key] for one in results]
-        if asked.many:
-            content: Answer = {"predictions": [_instance(one) for one in results]}
+                _receive(request, service.settings.max_body)
+            parsed = service.reader.read(request, service.settings)
+        facts["cold"] = not service.classifier.ready
+        facts["instances"] = len(parsed.items)
+        results = classify(service.classifier(), parsed.items, parsed.explain)
+        facts["labels"] = [None if isinstance(one, ServiceError) else one["label"] for one in results]
+        if parsed.many:
+            content: Answer = {"predictions": [_instance(one, service.key) for one in results]}
         else:
             [result] = results
             if isinstance(result, ServiceError):
                 raise result
-            content = _instance(result)
+            content = _instance(result, service.key)
         return _json(200, {**content, "model": service.model}, {"Cache-Control": "no-store"})
 
     return {
@@ -146,20 +164,15 @@ def _routes(service: Service) -> dict[str, dict[str, Handler]]:
     }
 
 
-def _classified(service: Service, asked: Asked) -> list[Answer | ServiceError]:
-    """The classifier's answers, and what is wrong with the other inputs, each in its place."""
-    good = [item for item in asked.items if not isinstance(item, ServiceError)]
-    answers = iter(service.classify(good, asked.explain) if good else ())
-    return [item if isinstance(item, ServiceError) else next(answers) for item in asked.items]
-
-
-def _instance(result: Answer | ServiceError) -> Answer:
+def _instance(result: Answer | ServiceError, key: str) -> Answer:
+    """Shape one answer; an error takes its place."""
     if isinstance(result, ServiceError):
         return {"error": "1", "code": result.code, "message": result.detail}
-    return {"error": "0", "message": "Successful", **result}
+    rest = {name: value for name, value in result.items() if name != "label"}
+    return {"error": "0", "message": "Successful", key: result["label"], **rest}
 
 
-def _respond(routes: Mapping[str, Mapping[str, Handler]], request: Request, facts: Answer) -> Response:
+def _respond(routes: Mapping[str, Mapping[str, Handler]], request: Request, facts: Facts) -> Response:
     """The answer, or the problem: nothing is raised."""
     try:
         methods = routes.get(request.path)
@@ -176,6 +189,8 @@ def _respond(routes: Mapping[str, Mapping[str, Handler]], request: Request, fact
         # The one request that made the attempt logs why it failed.
         if error.status >= 500 and not isinstance(error, NotReady):
             facts["cause"] = f"{error.code}: {error}"
+            if isinstance(error, Unexpected):
+                facts["stack_trace"] = error.trace
         return _problem(error)
     except HTTPException as error:
         return _problem(_translated(error))
@@ -189,7 +204,7 @@ def _allow(methods: Mapping[str, Handler]) -> str:
     return ", ".join([*(["HEAD"] if "GET" in methods else []), *methods, "OPTIONS"])
 
 
-def _receive(request: Request) -> None:
+def _receive(request: Request, limit: int) -> None:
     """Read the whole body, as far as the limit; by its declared length it may be refused unread.
 
     Raises:
@@ -198,15 +213,15 @@ def _receive(request: Request) -> None:
     """
     declared = request.content_length
     # Werkzeug stops reading at its limit, in silence.
-    request.max_content_length, request.max_form_memory_size = MAX_BODY + 1, MAX_BODY
+    request.max_content_length, request.max_form_memory_size = limit + 1, limit
     try:
-        length = declared if declared is not None and declared > MAX_BODY else len(request.get_data())
+        length = declared if declared is not None and declared > limit else len(request.get_data())
     except HTTPException:
         raise
     except Exception as error:  # the server's own, of broken chunks and lost connections
         raise BadRequest(f"the body cannot be read: {type(error).__name__}") from None
-    if length > MAX_BODY:
-        raise TooLarge(f"expected a body of at most {MAX_BODY:,} bytes; this one has {length:,} or more")
+    if length > limit:
+        raise TooLarge(f"expected a body of at most {limit:,} bytes; this one has {length:,} or more")
     if declared is not None and length < declared:
         raise BadRequest(f"expected a body of {declared:,} bytes; {length:,} came")
 
@@ -217,10 +232,10 @@ def _translated(error: HTTPException) -> ServiceError:
     return kinds.get(error.code, BadRequest)(f"the body cannot be read: {error.description}")
 
 
-def _page(folder: Path) -> Response:
+def _page(service: Service) -> Response:
     from .page import page
 
-    text, policy = page(folder / "page.html")
+    text, policy = page(service.folder / "page.html")
     headers = {
         "Content-Security-Policy": policy,
         "Referrer-Policy": "no-referrer",
@@ -261,7 +276,12 @@ def _problem(error: ServiceError) -> Response:
 
 
 def _log(
-    request: Request, response: Response, seconds: float, spans: Mapping[str, float], facts: Answer
+    request: Request,
+    response: Response,
+    seconds: float,
+    spans: Mapping[str, float],
+    facts: Facts,
+    project: str,
 ) -> None:
     """One line for the request. Never what it brought."""
     status, path = response.status_code, request.path[:300]
@@ -282,5 +302,5 @@ def _log(
         httpRequest=http,
         milliseconds={name: round(1000 * value, 2) for name, value in spans.items()},
         **facts,
-        **logs.trace(request.headers),
+        **logs.trace(request.headers, project),
     )

@@ -1,10 +1,10 @@
 """What a function answers, as OpenAPI 3.1: every path, body, response and error."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from .readers import MAX_CHARACTERS, MAX_INSTANCES, Images
+from ..example import Example
+from .readers import MAX_CHARACTERS, Images
 
 if TYPE_CHECKING:
     from .endpoint import Service
@@ -35,7 +35,8 @@ READING = (
 
 def describe(service: "Service") -> dict[str, Any]:
     """The OpenAPI document of one function."""
-    own = json.loads((service.folder / "openapi.json").read_text())
+    example = Example.read(service.folder)
+    explanation = dict(service.explanation or {"type": "null"})
     model = _object(name={"const": service.name}, version={"type": "string"})
     answer = _answer(service)
     one = {"$ref": "#/components/schemas/Answer"}
@@ -56,7 +57,7 @@ def describe(service: "Service") -> dict[str, Any]:
                 "schema": {"enum": ["0", "1", "false", "true"], "default": "0"},
             }
         ],
-        "requestBody": {"required": True, "content": _bodies(service, own["example"])},
+        "requestBody": {"required": True, "content": _bodies(service, example.input)},
         "responses": {
             "200": {
                 **_json({"anyOf": [one, {"$ref": "#/components/schemas/Answers"}]}),
@@ -78,7 +79,7 @@ def describe(service: "Service") -> dict[str, Any]:
     told = _json(status)
     return {
         "openapi": "3.1.0",
-        "info": {"title": service.name, "version": service.pin["version"]},
+        "info": {"title": service.name, "version": service.pin.version},
         "paths": {
             "/": {
                 "get": _get(
@@ -99,8 +100,8 @@ def describe(service: "Service") -> dict[str, Any]:
         },
         "components": {
             "schemas": {
-                "Answer": _with(_object(**answer, model=model), explanation=own["explanation"]),
-                "Instance": _with(_object(**answer), explanation=own["explanation"]),
+                "Answer": _with(_object(**answer, model=model), explanation=explanation),
+                "Instance": _with(_object(**answer), explanation=explanation),
                 "Answers": many,
                 "Problem": PROBLEM,
             }
@@ -109,7 +110,7 @@ def describe(service: "Service") -> dict[str, Any]:
 
 
 def _answer(service: "Service") -> dict[str, Any]:
-    labels = list(service.pin["labels"])
+    labels = list(service.pin.labels)
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     return {
         "error": {"const": "0"},
@@ -126,7 +127,7 @@ def _failed() -> dict[str, Any]:
 def _bodies(service: "Service", example: str) -> dict[str, Any]:
     """The ways to send an input, each with an example that can be sent as it stands."""
     reader, images = service.reader, isinstance(service.reader, Images)
-    first, second = reader.fields
+    first, second = reader.fields[0], reader.fields[-1]
     string: dict[str, Any] = (
         {"type": "string", "contentEncoding": "base64", "description": "an image, or a data URL of it"}
         if images
@@ -138,7 +139,7 @@ def _bodies(service: "Service", example: str) -> dict[str, Any]:
         "type": "array",
         "items": {"anyOf": [string, named]},
         "minItems": 1,
-        "maxItems": MAX_INSTANCES,
+        "maxItems": service.settings.max_instances,
     }
     explain = {"explain": {"type": "boolean", "default": False}}
     ways = [
@@ -148,7 +149,7 @@ def _bodies(service: "Service", example: str) -> dict[str, Any]:
             "properties": {name: schema, **explain},
             "additionalProperties": False,
         }
-        for name, schema in ((first, string), (second, string), ("instances", instances))
+        for name, schema in (*((field, string) for field in reader.fields), ("instances", instances))
     ]
     bodies: dict[str, Any] = {
         "application/json": {

@@ -1,7 +1,6 @@
 """So many requests and no more, and no thread for a client that sends its body drop by drop."""
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -10,9 +9,9 @@ from concurrent.futures import thread as pools
 from typing import Any
 
 from ..errors import Overloaded, SlowRequest
-from ..settings import whole
+from ..settings import Settings
 
-THREADS = whole("THREADS", 4 * (os.cpu_count() or 1), 1, 10_000)
+THREADS = Settings.read().threads
 """Threads of the server, as functions-framework counts them."""
 WAITING = 16 * THREADS
 """Requests that may wait for a thread."""

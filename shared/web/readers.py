@@ -12,15 +12,14 @@ from urllib.parse import parse_qsl
 from flask import Request
 
 from ..errors import BadRequest, ServiceError, TooLarge, UnsupportedType, Unusable
-from ..settings import whole
+from ..settings import Settings
 from . import multipart
 
 MAX_CHARACTERS = 100_000
-MAX_INSTANCES = whole("MAX_INSTANCES", 32, 1, 1024)
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedRequest:
     """What one request brings: images or texts in their order, or what is wrong with each.
 
     `many` is whether the answer is to be a list; `explain`, whether each is to be explained.
@@ -46,13 +45,13 @@ class Reader:
         self.fields = fields
         self.alias = alias
 
-    def read(self, request: Request) -> Asked:
+    def read(self, request: Request, settings: Settings) -> ParsedRequest:
         """The items of a request.
 
         Raises:
             BadRequest: nothing under any of `fields`, or JSON that is not of the form expected.
             UnsupportedType: another content type or encoding.
-            TooLarge: more than `MAX_INSTANCES` items.
+            TooLarge: more than `settings.max_instances` items.
         """
         encoding = request.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
@@ -66,20 +65,22 @@ class Reader:
             if not found:
                 sent = ", ".join([*request.files, *request.form])[:200] or "none"
                 raise BadRequest(f"expected {self.what} in the form field {self.named}; fields sent: {sent}")
-            asked = Asked(found, len(found) > 1, explain)
+            parsed = ParsedRequest(found, len(found) > 1, explain)
         elif request.mimetype == "application/json":
-            asked = self._json(request.get_data(), explain)
+            parsed = self._json(request.get_data(), explain, settings)
         elif re.fullmatch(self.raw, request.mimetype):
-            asked = Asked([request.get_data()], False, explain)
+            parsed = ParsedRequest([request.get_data()], False, explain)
         else:
             body = self.raw.replace(".+", "*")
             raise UnsupportedType(
                 f"expected {' or '.join(self.forms)} with the field {self.named}, application/json, "
                 f"or a body of type {body}; got {request.mimetype[:100] or 'no Content-Type'}"
             )
-        if len(asked.items) > MAX_INSTANCES:
-            raise TooLarge(f"expected at most {MAX_INSTANCES} inputs; this request has {len(asked.items)}")
-        return Asked([self._checked(item) for item in asked.items], asked.many, asked.explain)
+        if len(parsed.items) > settings.max_instances:
+            raise TooLarge(
+                f"expected at most {settings.max_instances} inputs; this request has {len(parsed.items)}"
+            )
+        return ParsedRequest([self._checked(item) for item in parsed.items], parsed.many, parsed.explain)
 
     @property
     def named(self) -> str:
@@ -118,14 +119,14 @@ class Reader:
             raise BadRequest(f"expected explain=1 or explain=0; got {value[:20]!r}")
         return value in ("1", "true")
 
-    def _json(self, body: bytes, explain: bool) -> Asked:
+    def _json(self, body: bytes, explain: bool, settings: Settings) -> ParsedRequest:
         content = loads(body)
         known = {*self.fields, "instances", "explain"}
         if unknown := sorted(set(content) - known):
             names = ", ".join(sorted(known))
             raise BadRequest(f"expected no other fields than {names}; got {unknown[0][:50]!r}")
-        asked = content.get("explain", explain)
-        if not isinstance(asked, bool):
+        parsed = content.get("explain", explain)
+        if not isinstance(parsed, bool):
             raise BadRequest("expected true or false in the field 'explain'")
         present = [field for field in (*self.fields, "instances") if field in content]
         if len(present) != 1:
@@ -134,13 +135,15 @@ class Reader:
             )
         [name] = present
         if name != "instances":
-            return Asked([self._item(content[name], name)], False, asked)
+            return ParsedRequest([self._item(content[name], name)], False, parsed)
         instances = content["instances"]
         if not isinstance(instances, list) or not instances:
             raise BadRequest("expected a list of at least one input in the field 'instances'")
-        if len(instances) > MAX_INSTANCES:
-            raise TooLarge(f"expected at most {MAX_INSTANCES} instances; got {len(instances)}")
-        return Asked([self._instance(one, index) for index, one in enumerate(instances)], True, asked)
+        if len(instances) > settings.max_instances:
+            raise TooLarge(f"expected at most {settings.max_instances} instances; got {len(instances)}")
+        return ParsedRequest(
+            [self._instance(one, index) for index, one in enumerate(instances)], True, parsed
+        )
 
     def _instance(self, instance: Any, index: int) -> Any:
         """An instance as an item; what is wrong with its content comes back in its place."""

@@ -1,0 +1,72 @@
+"""Where the malaria network looked: its class-activation map, drawn to lay over the cell."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.runtimes import images
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+SCHEMA: dict[str, Any] = {
+    "type": ["object", "null"],
+    "description": "Where the network looked: its class-activation map. Null for a model without one.",
+    "required": ["heatmap", "grid"],
+    "properties": {
+        "heatmap": {
+            "type": "string",
+            "pattern": "^data:image/png;base64,",
+            "description": "a picture to lay over the image, stretched to the same box",
+        },
+        "grid": {
+            "type": "array",
+            "description": "rows of log-odds of the second label; their mean is the logit",
+            "items": {"type": "array", "items": {"type": "number"}},
+        },
+    },
+}
+
+# In log-odds. Of the 1,801 calibration cells called rightly, the hottest point is over 29 in 95 % of the
+# infected and below 11 in 95 % of the normal ones.
+HOTTEST = 40.0
+BOLDEST = 170  # the parasite is still seen through it
+
+
+def explain(prediction: images.Prediction, size: tuple[int, int]) -> dict[str, Any] | None:
+    """Say where the network looked: a picture of `size` (height, width), and the numbers it is made of."""
+    if prediction.map is None:
+        return None
+    picture = base64.b64encode(heatmap(prediction.map, size)).decode()
+    return {"heatmap": f"data:image/png;base64,{picture}", "grid": prediction.map.tolist()}
+
+
+def _warmth(levels: int) -> Pixels:
+    """Colours from clear yellow to bold red, shape (levels, 4), RGBA."""
+    level = np.linspace(0, 1, levels)
+    red, blue = np.full(levels, 255), np.zeros(levels)
+    return np.stack([red, 220 * (1 - level), blue, BOLDEST * level], axis=1).round().astype(np.uint8)
+
+
+# As many steps as the eye can tell apart: of 256, the PNG would be half as large again.
+_WARMTH = _warmth(64)
+
+
+def heatmap(attention: Floats, size: tuple[int, int]) -> bytes:
+    """Draw a class-activation map as an RGBA PNG of `size` (height, width).
+
+    `attention` has shape (rows, columns), in log-odds. Where it does not speak for `Infected`, at 0 and
+    below, the picture is clear; where it does, yellow to red, the more opaque the more it does. The scale is
+    the same for every cell: at `HOTTEST` and above it is red, `BOLDEST` in 255 opaque.
+    """
+    height, width = size
+    smooth = Image.fromarray(attention).resize((width, height), Image.Resampling.BICUBIC)
+    top = len(_WARMTH) - 1
+    levels = np.clip(np.asarray(smooth) * (top / HOTTEST), 0, top).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(_WARMTH[levels]).save(stream, "PNG", compress_level=4)
+    return stream.getvalue()

@@ -1,0 +1,122 @@
+"""Image classifiers: a LiteRT or Keras network of any number of labels."""
+
+import contextlib
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..classifier import Answer, verdict
+from ..errors import ModelUnavailable
+from ..pin import Pin
+from . import keras, litert
+from .networks import Floats, Network
+from .outputs import probabilities
+from .pixels import Pixels, decode
+
+PACKAGES = {"tflite": litert.PACKAGE, "keras": keras.PACKAGE, "h5": keras.PACKAGE}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of one image.
+
+    Attributes:
+        probabilities: one for each label, shape (labels,), float64.
+        map: its class-activation map, shape (rows, columns), float32; None without such an output.
+    """
+
+    probabilities: Floats
+    map: Floats | None = None
+
+
+Explain = Callable[[Prediction, tuple[int, int]], dict[str, Any] | None]
+"""A prediction, and the (height, width) of the network's images, to an explanation."""
+
+
+class Classifier:
+    """A loaded image network. Any number of threads may use it at once."""
+
+    def __init__(self, network: Network, pin: Pin, explain: Explain | None = None) -> None:
+        """Serve `network` as `pin` says.
+
+        Raises:
+            ModelUnavailable: the pin's channels, or its number of labels, are not the network's.
+        """
+        channels = pin.input.channels or ("RGB" if network.channels == 3 else "grey")
+        if (channels == "grey") != (network.channels == 1):
+            raise ModelUnavailable(f"input.channels is {channels}; the model takes {network.channels}")
+        self.labels = pin.labels
+        self.size = network.size
+        self.channels = channels
+        self._network = network
+        self._pin = pin
+        self._explain = explain
+        black, white = pin.input.range or ((0.0, 255.0) if network.integers else (0.0, 1.0))
+        self._low, self._high = black, white
+        self.predict([self.sample()])
+
+    @staticmethod
+    def prepare(pin: Pin) -> None:
+        """Import what `load` will run the model with, if it is installed."""
+        with contextlib.suppress(KeyError, ImportError):
+            importlib.import_module(PACKAGES[pin.format])
+
+    @classmethod
+    def load(cls, content: bytes, pin: Pin, explain: Explain | None = None) -> "Classifier":
+        """Load a network from the verified bytes of its file.
+
+        It takes images of `pin.input`, and ends in one sigmoid unit (the probability of the second of two
+        labels), or in a softmax unit for each label; or in their logits, if `pin.output` says so.
+
+        Raises:
+            ModelUnavailable: the bytes cannot be loaded or are no such network, or a package is missing.
+        """
+        try:
+            return cls(_network(content, pin), pin, explain)
+        except ModelUnavailable as error:
+            raise ModelUnavailable(f"{pin.file}: {error}") from error
+        except Exception as error:
+            raise ModelUnavailable(f"{pin.file}: cannot be loaded as {pin.format}: {error}") from error
+
+    def decode(self, raw: bytes) -> Pixels:
+        """Turn an encoded image into the pixels this network takes; see `pixels.decode`."""
+        return decode(raw, self.size)
+
+    def sample(self) -> Pixels:
+        """Return a grey image of this network's size."""
+        return np.full((*self.size, 3), 128, np.uint8)
+
+    def predict(self, batch: Sequence[Pixels]) -> list[Prediction]:
+        """Classify decoded images, each of shape (height, width, 3), uint8, RGB."""
+        pixels = np.stack(batch).astype(np.float32)
+        if self.channels == "BGR":
+            pixels = pixels[..., ::-1]
+        elif self.channels == "grey":
+            pixels = pixels @ _LUMA
+        pixels = pixels * np.float32((self._high - self._low) / 255) + np.float32(self._low)
+        found = self._network.run(pixels)
+        rows = probabilities(found.scores, len(self.labels), self._pin.output)
+        maps = found.maps if found.maps is not None else [None] * len(batch)
+        return [Prediction(row, map_) for row, map_ in zip(rows, maps, strict=True)]
+
+    def encode(self, output: Prediction, explain: bool) -> Answer:
+        """Say the label and the probabilities, and why, if the function can tell."""
+        answer = verdict(self.labels, output.probabilities.tolist(), self._pin.decision_threshold)
+        if explain:
+            answer["explanation"] = self._explain(output, self.size) if self._explain else None
+        return answer
+
+
+# ITU-R 601-2, as Pillow and TensorFlow have it; shape (3, 1).
+_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
+
+
+def _network(content: bytes, pin: Pin) -> Network:
+    if pin.format == "tflite":
+        return litert.LiteRT(content, pin.input.size)
+    if pin.format in ("keras", "h5"):
+        return keras.Keras(content, f".{pin.format}", pin.input.size)
+    raise ModelUnavailable(f"expected a format of {', '.join(PACKAGES)}; got {pin.format!r}")

@@ -1,0 +1,115 @@
+"""LiteRT (`tflite`) networks: float32, or quantised with the scale and zero point that the file holds."""
+
+import contextlib
+import os
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelUnavailable
+from .networks import Floats, Outputs, input_shape, outputs
+
+PACKAGE = "ai_edge_litert.interpreter"
+KINDS = (np.float32, np.uint8, np.int8)
+
+
+class LiteRT:
+    """A network in memory. An interpreter serves one thread at a time; there is one for each core."""
+
+    def __init__(self, content: bytes, size: tuple[int, int] | None = None) -> None:
+        """Load the bytes of a `tflite` file; `size` is (height, width), for a network of free size.
+
+        Raises:
+            ModelUnavailable: the package is missing, or it is no network for images.
+        """
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise ModelUnavailable("add ai-edge-litert to requirements.txt") from error
+
+        first = Interpreter(model_content=content, num_threads=1)
+        inputs = first.get_input_details()
+        if len(inputs) != 1:
+            raise ModelUnavailable(f"expected one input, an image; the model takes {len(inputs)}")
+        [image] = inputs
+        signature = image.get("shape_signature", image["shape"])
+        self.size, self.channels = input_shape([int(side) for side in signature], size)
+        shape = [1, *self.size, self.channels]
+
+        def build() -> Any:
+            interpreter = Interpreter(model_content=content, num_threads=1)
+            if image["shape"].tolist() != shape:
+                interpreter.resize_tensor_input(image["index"], shape)
+            interpreter.allocate_tensors()
+            return interpreter
+
+        first = build()
+        self._input = first.get_input_details()[0]
+        self._outputs = first.get_output_details()
+        for tensor in (self._input, *self._outputs):
+            if tensor["dtype"] not in KINDS:
+                raise ModelUnavailable(
+                    f"expected tensors of float32, uint8 or int8; {tensor['name']!r} is of "
+                    f"{tensor['dtype'].__name__}"
+                )
+        self.integers = self._input["dtype"] != np.float32 and not self._input["quantization"][0]
+        self._build = build
+        # Last in, first out: a single caller always meets the interpreter that is warm.
+        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range((os.cpu_count() or 1) - 1):
+            self._idle.put(None)
+        self._idle.put(first)
+        self.run(np.zeros(shape, np.float32))
+
+    @contextlib.contextmanager
+    def _interpreter(self) -> Iterator[Any]:
+        interpreter = self._idle.get()
+        try:
+            interpreter = interpreter or self._build()
+            yield interpreter
+        finally:
+            self._idle.put(interpreter)
+
+    def run(self, batch: Floats) -> Outputs:
+        """Run on images, shape (n, height, width, channels), float32, one by one."""
+        batch = _quantised(batch, self._input)
+        found = []
+        with self._interpreter() as interpreter:
+            for image in batch:
+                interpreter.set_tensor(self._input["index"], image[None])
+                interpreter.invoke()
+                found.append([interpreter.get_tensor(output["index"]) for output in self._outputs])
+        tensors = [np.concatenate(each) for each in zip(*found, strict=True)]
+        return outputs([_real(each, about) for each, about in zip(tensors, self._outputs, strict=True)])
+
+
+def _quantised(values: Floats, tensor: dict[str, Any]) -> NDArray[Any]:
+    """Real numbers as the tensor's whole ones: value / scale + zero point."""
+    kind = tensor["dtype"]
+    if kind == np.float32:
+        return values
+    scale, zero = tensor["quantization"]
+    limits = np.iinfo(kind)
+    whole = np.rint(values / np.float32(scale) + zero) if scale else np.rint(values)
+    return np.clip(whole, limits.min, limits.max).astype(kind)
+
+
+def _real(values: NDArray[Any], tensor: dict[str, Any]) -> Floats:
+    """A tensor's whole numbers as real ones; probabilities are made to sum to 1 again.
+
+    A softmax rounded to steps of the scale sums to 1 but for half a step for each unit.
+    """
+    if tensor["dtype"] == np.float32:
+        return np.asarray(values)
+    scale, zero = tensor["quantization"]
+    if not scale:
+        raise ModelUnavailable(f"the output {tensor['name']!r} is of whole numbers without a scale")
+    real = (values.astype(np.float32) - np.float32(zero)) * np.float32(scale)
+    if real.ndim == 2 and real.shape[1] > 1 and (real >= 0).all():
+        total = real.sum(axis=1, keepdims=True)
+        if (np.abs(total - 1) <= scale * real.shape[1]).all():
+            real = real / total
+    return np.asarray(real, dtype=np.float32)

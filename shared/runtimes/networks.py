@@ -1,0 +1,95 @@
+"""What the image networks of every format have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelUnavailable
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of n images.
+
+    Attributes:
+        scores: one for each output unit, shape (n, units), float32.
+        maps: the class-activation maps, shape (n, rows, columns), float32; None without such an output.
+    """
+
+    scores: Floats
+    maps: Floats | None = None
+
+
+class Network(Protocol):
+    """An image network that can be run by any number of threads.
+
+    Attributes:
+        size: the (height, width) it takes.
+        channels: 1 or 3.
+        integers: whether it takes whole numbers, and so pixels as they are.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def integers(self) -> bool: ...
+
+    def run(self, batch: Floats) -> Outputs:
+        """Run on images, shape (n, height, width, channels), float32."""
+
+
+def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> tuple[tuple[int, int], int]:
+    """Return the (height, width) and the channels of a network's input.
+
+    Args:
+        shape: the shape of its input, (n, height, width, channels); None or less than 1 where it is free.
+        pinned: the size in the pin, if there is one.
+
+    Raises:
+        ModelUnavailable: the input is no image of one or three channels, or of a size that nobody tells.
+    """
+    dims = [size if size is not None and size > 0 else None for size in shape]
+    if len(dims) != 4:
+        raise ModelUnavailable(
+            f"expected an input of shape (n, height, width, channels); the model takes {len(dims)} "
+            "dimensions: is it an image network?"
+        )
+    _, height, width, channels = dims
+    if channels not in (1, 3):
+        if dims[1] in (1, 3):
+            raise ModelUnavailable(
+                f"the model takes channels first (NCHW), shape {tuple(dims)}: convert it to channels last "
+                "(NHWC), or permute the axes in its first layer"
+            )
+        raise ModelUnavailable(f"expected an input of 1 or 3 channels; the model takes {channels}")
+    size = (height or (pinned or (0, 0))[0], width or (pinned or (0, 0))[1])
+    if not all(size):
+        raise ModelUnavailable("the model takes images of any size: give input.size, [height, width]")
+    if pinned and pinned != size:
+        raise ModelUnavailable(f"input.size is {list(pinned)}; the model takes {list(size)}")
+    return size, channels
+
+
+def outputs(tensors: Sequence[NDArray[Any]]) -> Outputs:
+    """Tell a network's scores from its class-activation map by their shapes.
+
+    Raises:
+        ModelUnavailable: there is not one output of shape (n, units), or more than a map beside it.
+    """
+    scores = [tensor for tensor in tensors if tensor.ndim == 2]
+    maps = [tensor for tensor in tensors if tensor.ndim == 4 and tensor.shape[3] == 1]
+    if len(scores) != 1 or len(maps) != len(tensors) - 1 or len(maps) > 1:
+        raise ModelUnavailable(
+            "expected an output of shape (n, units), and at most a map of shape (n, rows, columns, 1); "
+            f"the model's are {[tensor.shape for tensor in tensors]}"
+        )
+    return Outputs(scores[0], maps[0][..., 0] if maps else None)

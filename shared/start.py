@@ -1,0 +1,116 @@
+"""Start a function: its folder, a reader and a kind of model in, the callable that the platform calls out.
+
+A function's `main.py` is two calls:
+
+    fetch(__file__)  # the model is fetched while the modules below are imported
+    ...
+    predict = start(__file__, name="digits", reads=Images("image"), model=images.Classifier, key="digit")
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Request, Response
+
+from . import logs, timing
+from .classifier import Classifier, Loader
+from .errors import ModelUnavailable
+from .pin import CODE_FORMATS, Pin
+from .settings import SettingError, Settings
+from .store import fetch as store
+from .store.lazy import Lazy, warm_up
+from .timing import span
+from .web.endpoint import Service, serve
+from .web.readers import Reader
+
+
+def fetch(file: str) -> None:
+    """Begin to fetch the model that the `model.json` beside `file` pins.
+
+    Exits with one line if the pin or a setting is not valid.
+    """
+    store.prefetch(*_read(Path(file).parent))
+
+
+def start(
+    file: str,
+    *,
+    name: str,
+    reads: Reader,
+    model: Loader[Classifier[Any, Any, Any]],
+    key: str,
+    path: str = "/predict",
+    explanation: dict[str, Any] | None = None,
+) -> Callable[[Request], Response]:
+    """Make the function that the platform calls.
+
+    Args:
+        file: the `__file__` of its main.py; `model.json`, `example.json` and, if there is one, `page.html`
+            lie beside it.
+        name: the function's name, as every answer says it.
+        reads: the reader of its requests.
+        model: makes the classifier of the model file.
+        key: the field of an answer that holds the label.
+        path: the path that classifies, beside `/`.
+        explanation: the JSON schema of an answer's `explanation`, if the classifier gives one.
+
+    Exits with one line if the pin or a setting is not valid.
+    """
+    folder = Path(file).parent
+    pin, settings = _read(folder)
+    classifier = Lazy(lambda: load(pin, settings, model))
+    if settings.warm_up:
+        warm_up(classifier)
+    return serve(
+        Service(
+            name=name,
+            pin=pin,
+            settings=settings,
+            path=path,
+            reader=reads,
+            classifier=classifier,
+            key=key,
+            folder=folder,
+            explanation=explanation,
+        )
+    )
+
+
+def load(pin: Pin, settings: Settings, model: Loader[Classifier[Any, Any, Any]]) -> Classifier[Any, Any, Any]:
+    """Fetch, verify and load the pinned model, and log how long each took.
+
+    Raises:
+        ModelUnavailable: whatever the reason that the model cannot be had.
+    """
+    with timing.collected() as seconds:
+        with span("import"):
+            model.prepare(pin)
+        content = store.fetch(pin, settings)
+        with span("load"):
+            classifier = model.load(content, pin)
+    if classifier.labels != pin.labels:
+        raise ModelUnavailable(f"the model's labels are {classifier.labels}; model.json says {pin.labels}")
+    logs.write(
+        "INFO",
+        f"model loaded: {pin.file}",
+        version=pin.version,
+        source=store.source(pin, settings.model_store),
+        bytes=pin.bytes,
+        seconds={name: round(value, 4) for name, value in seconds.items()},
+    )
+    return classifier
+
+
+def _read(folder: Path) -> tuple[Pin, Settings]:
+    try:
+        pin, settings = Pin.read(folder / "model.json"), Settings.read()
+        if pin.format in CODE_FORMATS and not settings.allow_code:
+            raise SettingError(
+                f"ALLOW_CODE_IN_MODELS=0: {folder / 'model.json'} pins the format {pin.format!r}, "
+                "which can run code while it is loaded"
+            )
+    except ValueError as error:
+        sys.exit(str(error))
+    return pin, settings
