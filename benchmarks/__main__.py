@@ -90,7 +90,7 @@ def fit(chosen: list[Contender], environments: dict[str, Path]) -> dict[str, Pat
 
 def pinned() -> dict[str, Path]:
     """The pinned model files, by their names in a store."""
-    return {pin["file"]: ROOT / "models" / pin["file"] for pin in PINS.values()}
+    return {pin.file: ROOT / "models" / pin.file for pin in PINS.values()}
 
 
 def one_round(

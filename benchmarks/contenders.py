@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shared.pin import Pin
+
 from . import inputs
 from .environments import ROOT
 from .process import Request, free_port
 
 CORES = os.cpu_count() or 1
 SERVERS = ROOT / "benchmarks" / "servers"
-PINS = {
-    name: json.loads((ROOT / "functions" / name / "model.json").read_text()) for name in ("malaria", "review")
-}
-SHARED_PARTS = ("functions/malaria/classifier.py", "shared/errors.py")
+PINS = {name: Pin.read(ROOT / "functions" / name / "model.json") for name in ("malaria", "review")}
+SHARED_PARTS = ("shared/runtimes/pixels.py", "shared/errors.py")
 """What the peers take of ours: the preprocessing."""
 
 
@@ -98,7 +98,7 @@ def _files(path: Path) -> list[Path]:
 
 def peer(name: str) -> list[str]:
     """What a peer that serves the LiteRT file would upload."""
-    return [f"benchmarks/servers/{name}", *SHARED_PARTS, f"models/{PINS['malaria']['file']}"]
+    return [f"benchmarks/servers/{name}", *SHARED_PARTS, f"models/{PINS['malaria'].file}"]
 
 
 def framework(target: str, source: str) -> Callable[[Path, int], list[str]]:

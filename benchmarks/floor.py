@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from shared.pin import Pin
+
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 1.0
 
@@ -40,8 +42,8 @@ def malaria(data: bytes) -> dict[str, Callable[[], Any]]:
     """Decoding one cell, and the network on it."""
     from functions.malaria.classifier import Classifier
 
-    pin = json.loads((ROOT / "functions/malaria/model.json").read_text())
-    model = Classifier.load(ROOT / "models" / pin["file"], pin)
+    pin = Pin.read(ROOT / "functions/malaria/model.json")
+    model = Classifier.load((ROOT / "models" / pin.file).read_bytes(), pin)
     pixels = model.decode(data)
     return {"decode": lambda: model.decode(data), "predict": lambda: model.predict([pixels])}
 
@@ -50,8 +52,8 @@ def review(data: bytes) -> dict[str, Callable[[], Any]]:
     """Scoring one review."""
     from functions.review.classifier import Classifier
 
-    pin = json.loads((ROOT / "functions/review/model.json").read_text())
-    model = Classifier.load(ROOT / "models" / pin["file"], pin)
+    pin = Pin.read(ROOT / "functions/review/model.json")
+    model = Classifier.load((ROOT / "models" / pin.file).read_bytes(), pin)
     text = data.decode()
     return {"predict": lambda: model.predict([text])}
 

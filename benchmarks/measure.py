@@ -85,7 +85,9 @@ def interpreter(folder: Path) -> float:
 
 def busy() -> float:
     """Which share of the machine's time others take, who disturb what is measured next."""
-    before, _, after = _times(), time.sleep(0.3), _times()
+    before = _times()
+    time.sleep(0.3)
+    after = _times()
     spent = [late - early for early, late in zip(before, after, strict=True)]
     return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
 

@@ -9,7 +9,7 @@ from stopwatch import part
 with part("imports"):
     from ai_edge_litert.interpreter import Interpreter
 
-    from functions.malaria.classifier import decode
+    from shared.runtimes.pixels import decode
 
 ROOT = Path(__file__).resolve().parents[2]
 PIN = json.loads((ROOT / "functions" / "malaria" / "model.json").read_text())

@@ -31,7 +31,7 @@ class Draw:
         return self.uniform(0.0, 1.0, *shape) < probability
 
 
-@tf.function
+@tf.function  # type: ignore[untyped-decorator]
 def augment(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """RGB uint8, shape (n, side, side, 3), to float32 in [0, 1] of the same shape.
 
@@ -69,7 +69,7 @@ def _move(images: tf.Tensor, draw: Draw) -> tf.Tensor:
     )
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
 def _develop(pixels: tf.Tensor, noise: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     draw = Draw(seed + 1_000_000_007, pixels.shape[0])
     images = tf.cast(pixels, tf.float32) / 255.0

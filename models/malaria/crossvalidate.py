@@ -8,6 +8,7 @@ A run that was stopped goes on from its last whole epoch. Writes `OUT/FOLD/`, as
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from functions.malaria.classifier import Classifier
 from models import report
 from models.malaria import data, train
 from models.malaria.evaluate import PIN, Answers
-from shared.store import fetch
+from shared.pin import Pin
 
 FOLDS = 5
 
@@ -31,15 +32,15 @@ def main() -> None:
 
     entries = data.files(arguments.data)
     cells = data.decoded(entries)
-    pin = {**fetch.read_pin(PIN), "format": "tflite"}
+    pin = replace(Pin.read(PIN), format="tflite")
     answers = []
     for fold in range(FOLDS):
         out = arguments.out / str(fold)
         train.run(cells, fold, arguments.epochs, out)
         held = set(data.split(cells, fold)["test"])
-        classifier = Classifier.load(out / "malaria.tflite", pin)
+        classifier = Classifier.load((out / "malaria.tflite").read_bytes(), pin)
         own = [entry for entry in entries if data.patient(entry[0]) in held]
-        answers.append(Answers.of(classifier, own, pin["labels"][1]))
+        answers.append(Answers.of(classifier, own))
 
     folds = [report.metrics(fold.probability, fold.infected) for fold in answers]
     pooled = Answers(

@@ -9,13 +9,14 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from functions.malaria.classifier import decode
+from shared.runtimes.pixels import decode
 
 CLASSES = {"Uninfected": 0, "Parasitized": 1}
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
@@ -64,7 +65,7 @@ def _entries(source: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]
     else:
         archive = zipfile.ZipFile(source)
         for name in archive.namelist():
-            yield PurePosixPath(name), lambda name=name: archive.read(name)
+            yield PurePosixPath(name), partial(archive.read, name)
 
 
 def patient(name: str) -> str:

@@ -19,6 +19,9 @@ from tqdm import tqdm
 from functions.malaria.classifier import Classifier
 from models import report
 from models.malaria import data
+from shared.pin import Pin
+from shared.runtimes import images
+from shared.settings import Settings
 from shared.store import fetch
 
 ROOT = Path(__file__).parents[2]
@@ -39,16 +42,16 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, help="a folder for roc.png, confusion.png and reliability.png")
     arguments = parser.parse_args()
 
-    pin = fetch.read_pin(PIN)
-    classifier = Classifier.load(fetch.fetch(pin), pin)
+    pin = Pin.read(PIN)
+    classifier = Classifier.load(fetch.fetch(pin, Settings.read()), pin)
     entries = data.files(arguments.data)
     if arguments.part != "all":
         chosen = set(json.loads(SPLIT.read_text())[arguments.part])
         entries = [entry for entry in entries if data.patient(entry[0]) in chosen]
-    answers = Answers.of(classifier, entries, pin["labels"][1])
-    threshold = pin.get("threshold", 0.5)
+    answers = Answers.of(classifier, entries)
+    threshold = pin.decision_threshold
     found = {
-        "model": pin["version"],
+        "model": pin.version,
         "data": arguments.data.name,
         "part": arguments.part,
         "threshold": threshold,
@@ -56,7 +59,7 @@ def main() -> None:
     }
     print(json.dumps(report.rounded(found), indent=1))
     if arguments.plots:
-        report.plots(answers.probability, answers.infected, pin["labels"], arguments.plots, threshold)
+        report.plots(answers.probability, answers.infected, pin.labels, arguments.plots, threshold)
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,10 @@ class Answers:
     patients: NDArray[np.str_]
 
     @classmethod
-    def of(
-        cls, classifier: Classifier, entries: Sequence[tuple[str, int, bytes]], positive: str
-    ) -> "Answers":
-        """Ask `classifier` how probable `positive` is for each of `data.files`."""
+    def of(cls, classifier: images.Classifier, entries: Sequence[tuple[str, int, bytes]]) -> "Answers":
+        """Ask `classifier` how probable its second label is for each of `data.files`."""
         probability = [
-            classifier.predict([classifier.decode(image)])[0].probabilities[positive]
+            classifier.predict([classifier.decode(image)])[0].probabilities[1]
             for _, _, image in tqdm(entries, desc="predicting", unit="cell")
         ]
         infected = [infected for _, infected, _ in entries]

@@ -17,6 +17,10 @@ from tqdm import tqdm
 from functions.review.classifier import Classifier
 from models import report
 from models.review import data
+from shared.pin import Pin
+from shared.runtimes import texts
+from shared.runtimes.outputs import logistic
+from shared.settings import Settings
 from shared.store import fetch
 
 PIN = Path(__file__).parents[2] / "functions" / "review" / "model.json"
@@ -31,8 +35,8 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, help="a folder for roc.png, confusion.png and reliability.png")
     arguments = parser.parse_args()
 
-    pin = fetch.read_pin(PIN)
-    classifier = Classifier.load(fetch.fetch(pin), pin)
+    pin = Pin.read(PIN)
+    classifier = Classifier.load(fetch.fetch(pin, Settings.read()), pin)
     parts = (arguments.part,) if arguments.part else ()
     reviews = [review for path in arguments.data for review in data.read(path, LAYOUTS, parts)]
     originals = [review for review in reviews if not review.corpus.startswith(data.TRANSLATION)]
@@ -40,13 +44,13 @@ def main() -> None:
         raise SystemExit("nothing to measure: there are machine translations only")
     probability = np.array(
         [
-            classifier.predict([review.text])[0].probabilities[pin["labels"][1]]
+            positive_probability(classifier, review.text)
             for review in tqdm(originals, desc="predicting", unit="review")
         ]
     )
-    threshold = pin.get("threshold", 0.5)
+    threshold = pin.decision_threshold
     found = {
-        "model": pin["version"],
+        "model": pin.version,
         "data": [path.name for path in arguments.data],
         "part": arguments.part or "all",
         **figures(probability, originals, threshold),
@@ -54,7 +58,14 @@ def main() -> None:
     print(json.dumps(report.rounded(found), indent=1))
     if arguments.plots:
         positive = np.array([review.positive for review in originals])
-        report.plots(probability, positive, pin["labels"], arguments.plots, threshold)
+        report.plots(probability, positive, pin.labels, arguments.plots, threshold)
+
+
+def positive_probability(classifier: Classifier | texts.Classifier, review: str) -> float:
+    """Ask for the probability of the second label, unrounded."""
+    if isinstance(classifier, Classifier):
+        return float(logistic(np.array(classifier.predict([review])[0].log_odds)))
+    return float(classifier.predict([review])[0][1])
 
 
 def figures(

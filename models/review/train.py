@@ -22,11 +22,11 @@ from scipy.sparse import csr_matrix, diags, vstack
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-from functions.review.classifier import logistic
 from functions.review.ngrams import Ngrams
 from models import report
 from models.review import data, evaluate, translation
 from models.review.vectoriser import NgramVectoriser, pipeline, quantised
+from shared.runtimes.outputs import logistic
 
 SEED = 20261122
 DEALS = 5
@@ -338,7 +338,8 @@ def document_frequency(
 
 def total(features: csr_matrix, values: NDArray[Any]) -> Floats:
     """The sum of `values`, one for each review, over the reviews that have each n-gram: shape (columns,)."""
-    return np.bincount(features.indices, np.repeat(values, np.diff(features.indptr)), features.shape[1])
+    weights = np.repeat(values, np.diff(features.indptr))
+    return np.bincount(features.indices, weights, features.shape[1]).astype(np.float64)
 
 
 def platt(log_odds: Floats, positive: NDArray[np.int64], weights: Floats) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from stopwatch import part
 with part("imports"):
     import keras
 
-    from functions.malaria.classifier import decode
+    from shared.runtimes.pixels import decode
 
 MODEL = Path(__file__).resolve().parents[3] / "models" / "malaria" / "malaria.keras"
 model = None

@@ -1,0 +1,113 @@
+"""Lock what is installed: `requirements.in` names the direct packages, `requirements.txt` all, with hashes.
+
+    python -m dev.lock            # every function, and the environment of training, publishing and tests
+    python -m dev.lock NAME       # one function
+    python -m dev.lock --check    # say which locks are not of their requirements.in
+
+A lock holds for Linux and macOS, x86-64 and arm64, Python 3.11 and later, as far as there are wheels. What is
+locked stays as it is until its requirements.in asks for something else, or the lock is removed.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ROOT / "tests"
+PYTHON = "3.11"
+"""The oldest Python that a lock holds for."""
+
+
+def main() -> None:
+    """Lock, or check."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", nargs="?", help="a function; default: all")
+    parser.add_argument("--check", action="store_true", help="compare only")
+    arguments = parser.parse_args()
+    folders = [ROOT / "functions" / arguments.name] if arguments.name else [*functions(), TESTS]
+    try:
+        if arguments.check:
+            outdated = [folder for folder in folders if not current(folder)]
+            if outdated:
+                names = ", ".join(str(folder.relative_to(ROOT) / "requirements.txt") for folder in outdated)
+                sys.exit(f"{names}: not the lock of its requirements.in; run 'make lock'")
+            return
+        for folder in folders:
+            lock(folder)
+            print(f"locked {folder.relative_to(ROOT) / 'requirements.txt'}")
+    except LockError as error:
+        sys.exit(f"not locked: {error}")
+
+
+class LockError(Exception):
+    """The packages cannot be locked; the message says why."""
+
+
+def functions(root: Path = ROOT) -> list[Path]:
+    """Return the folders of all functions that say what they need."""
+    return sorted(path.parent for path in root.glob("functions/*/requirements.in"))
+
+
+def lock(folder: Path, output: Path | None = None) -> None:
+    """Write `requirements.txt` of what `requirements.in` in `folder` asks for.
+
+    Versions that `output` (default: the folder's own lock) holds already are kept if they still fit.
+
+    Raises:
+        LockError: no versions fit together, or the package index cannot be reached.
+    """
+    output = output or folder / "requirements.txt"
+    command = [sys.executable, "-m", "uv", "pip", "compile", *map(str, sources(folder))]
+    command += [
+        "--universal",
+        "--python-version",
+        PYTHON,
+        "--generate-hashes",
+        "--no-annotate",
+        "--no-header",
+    ]
+    command += ["--quiet", "--no-config", "--output-file", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own command)
+    if done.returncode:
+        raise LockError(f"{folder.name}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def sources(folder: Path) -> list[Path]:
+    """Return the files that say what is locked in `folder`: for the tests, those of all functions too."""
+    own = [folder / "requirements.in"]
+    if folder != TESTS:
+        return own
+    return [
+        *own,
+        *(each / "requirements.in" for each in functions()),
+        *sorted(ROOT.glob("models/*/requirements.in")),
+    ]
+
+
+def current(folder: Path) -> bool:
+    """Whether the lock is what locking would write, but for hashes: wheels are added to old versions.
+
+    Raises:
+        LockError: as for `lock`.
+    """
+    present = folder / "requirements.txt"
+    if not present.exists():
+        return False
+    with tempfile.TemporaryDirectory() as temporary:
+        again = Path(temporary, "requirements.txt")
+        shutil.copyfile(present, again)
+        lock(folder, again)
+        return versions(again) == versions(present)
+
+
+def versions(path: Path) -> list[str]:
+    """Return the lines of a lock that name a package and its version."""
+    return re.findall(r"^[A-Za-z0-9][^\\\n]*", path.read_text(), re.MULTILINE)
+
+
+if __name__ == "__main__":
+    main()

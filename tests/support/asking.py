@@ -1,0 +1,41 @@
+"""Classifiers asked without HTTP: a model file's pin, and an answer or the error in its place."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from shared.classifier import classify
+from shared.errors import ServiceError
+from shared.pin import Input, Pin
+from shared.settings import Settings
+
+FORMATS = {".tflite": "tflite", ".keras": "keras", ".h5": "h5", ".npz": "linear", ".joblib": "joblib"}
+SETTINGS = Settings()
+
+
+def pin_of(path: Path, labels: Any, size: Any = None, **more: Any) -> Pin:
+    """A pin of the file, as it is."""
+    content = path.read_bytes()
+    about = {
+        "file": path.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": max(len(content), 1),
+        "format": FORMATS.get(path.suffix, "linear"),
+        "version": "test",
+        "labels": tuple(labels),
+        **({"input": Input(size=size)} if size else {}),
+    }
+    return Pin(**{**about, **more})
+
+
+def load(loader: Any, path: Path, labels: Any, **more: Any) -> Any:
+    """The classifier of a model file; raises `ModelUnavailable`."""
+    return loader.load(path.read_bytes(), pin_of(path, labels, **more))
+
+
+def answer(classifier: Any, raw: Any, explain: bool = False) -> dict[str, Any]:
+    """The answer to one input; raises what is wrong with it."""
+    [found] = classify(classifier, [raw], explain)
+    if isinstance(found, ServiceError):
+        raise found
+    return found
