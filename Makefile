@@ -6,8 +6,9 @@ PORT ?= 8081
 
 SERVE := .venv/serve
 DEV := .venv/dev
+AUDIT := .venv/audit
 
-.PHONY: help serve test lint bench train-malaria train-review clean
+.PHONY: help serve test lint lock audit bench train-malaria train-review clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -18,11 +19,18 @@ serve: $(SERVE)/installed ## Run both functions on this machine (PORT=8081)
 test: $(DEV)/installed ## Run the tests
 	@$(DEV)/bin/python -m pytest
 
-lint: $(DEV)/installed ## Check style, types and shell scripts
+lint: $(DEV)/installed ## Check style, types, shell scripts and locks
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
-	@$(DEV)/bin/mypy shared functions deploy/*.py
+	@$(DEV)/bin/mypy shared functions models benchmarks dev deploy
+	@$(DEV)/bin/python -m dev.lock --check
 	@$(DEV)/bin/shellcheck -x .ci/run deploy.sh deploy/*.sh
+
+lock: $(DEV)/installed ## Lock what the requirements.in files ask for (ONLY=name: one function)
+	@$(DEV)/bin/python -m dev.lock $(ONLY)
+
+audit: $(DEV)/installed $(AUDIT)/installed ## Look for known vulnerabilities in what the functions install
+	@$(DEV)/bin/python -m dev.audit $(AUDIT)/bin/pip-audit
 
 bench: $(DEV)/installed ## Measure this and other ways to serve the models (wrk is needed, and 7 GB of disk)
 	@$(DEV)/bin/python -m benchmarks
@@ -38,16 +46,19 @@ clean: ## Remove what the commands above have made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SERVE)/installed: $(wildcard functions/*/requirements.txt)
-	$(call install,$(SERVE),$^)
+	$(call install,$(SERVE),$(foreach file,$^,-r $(file)))
 
-$(DEV)/installed: $(wildcard functions/*/requirements.txt models/*/requirements.txt) tests/requirements.txt
-	$(call install,$(DEV),tests/requirements.txt)
+$(DEV)/installed: dev/requirements.txt
+	$(call install,$(DEV),-r dev/requirements.txt)
 
-# $(call install,FOLDER,REQUIREMENTS): a fresh virtual environment, marked as whole once it is.
+$(AUDIT)/installed: Makefile
+	$(call install,$(AUDIT),pip-audit==2.10.1)
+
+# $(call install,FOLDER,PACKAGES): a fresh virtual environment, marked as whole once it is.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	@echo "setting up $(1) (once)"
 	@$(PYTHON) -m venv --clear $(1)
-	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(foreach file,$(2),-r $(file))
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 	@touch $@
 endef

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ROOT / "tests"
+DEV = ROOT / "dev"
 PYTHON = "3.11"
 """The oldest Python that a lock holds for."""
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("name", nargs="?", help="a function; default: all")
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args()
-    folders = [ROOT / "functions" / arguments.name] if arguments.name else [*functions(), TESTS]
+    folders = [ROOT / "functions" / arguments.name] if arguments.name else [*functions(), DEV]
     try:
         if arguments.check:
             outdated = [folder for folder in folders if not current(folder)]
@@ -61,7 +61,7 @@ def lock(folder: Path, output: Path | None = None) -> None:
         LockError: no versions fit together, or the package index cannot be reached.
     """
     output = output or folder / "requirements.txt"
-    command = [sys.executable, "-m", "uv", "pip", "compile", *map(str, sources(folder))]
+    command = [sys.executable, "-m", "uv", "pip", "compile", str(folder / "requirements.in")]
     command += [
         "--universal",
         "--python-version",
@@ -74,18 +74,6 @@ def lock(folder: Path, output: Path | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own command)
     if done.returncode:
         raise LockError(f"{folder.name}: {done.stderr.strip() or done.stdout.strip()}")
-
-
-def sources(folder: Path) -> list[Path]:
-    """Return the files that say what is locked in `folder`: for the tests, those of all functions too."""
-    own = [folder / "requirements.in"]
-    if folder != TESTS:
-        return own
-    return [
-        *own,
-        *(each / "requirements.in" for each in functions()),
-        *sorted(ROOT.glob("models/*/requirements.in")),
-    ]
 
 
 def current(folder: Path) -> bool:

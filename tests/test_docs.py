@@ -75,20 +75,6 @@ def test_every_relative_link_leads_somewhere():
             assert (page.parent / link).exists(), f"{page}: {link}"
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_requirements_pin_exact_versions(name):
-    lines = (ROOT / "functions" / name / "requirements.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in lines)
-
-
-def test_both_functions_pin_the_same_version_of_what_they_share():
-    pins = {}
-    for name in FUNCTIONS:
-        for line in (ROOT / "functions" / name / "requirements.txt").read_text().splitlines():
-            package, version = line.split("==")
-            assert pins.setdefault(package, version) == version
-
-
 def figures(content):
     """Every number of a metrics file, however deep."""
     if isinstance(content, dict):

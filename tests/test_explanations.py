@@ -1,29 +1,30 @@
 """Why a model answered as it did: the tokens of a review, the hot spots of a cell."""
 
+import base64
 import io
-import json
 import random
 import unicodedata
 
 import numpy as np
 import pytest
+from asking import answer, load
 from conftest import ROOT
 from PIL import Image
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from test_review_model import HOSTILE, JOBLIB, SAID, invented
+from test_review_model import HOSTILE, LABELS, SAID, invented
 
-from functions.malaria.classifier import BOLDEST, HOTTEST, Diagnosis, heatmap
 from functions.malaria.classifier import Classifier as Malaria
-from functions.review.classifier import Classifier, Linear
+from functions.malaria.heatmap import BOLDEST, HOTTEST, explain, heatmap
+from functions.review.classifier import Classifier, Contribution, Explanation, Linear
 from functions.review.ngrams import Ngrams, clean, code_points, token_spans, with_unmarked
 from models.review import data as reviews
+from shared.pin import Pin
+from shared.runtimes import images
 
-PINS = {
-    name: json.loads((ROOT / "functions" / name / "model.json").read_text()) for name in ("malaria", "review")
-}
-WEIGHTS = ROOT / "models" / PINS["review"]["file"]
+PINS = {name: Pin.read(ROOT / "functions" / name / "model.json") for name in ("malaria", "review")}
+WEIGHTS = (ROOT / "models" / PINS["review"].file).read_bytes()
 CELLS = ROOT / "models" / "malaria" / "examples"
 
 STRANGE = HOSTILE | {
@@ -77,12 +78,18 @@ def linear():
 
 @pytest.fixture(scope="module")
 def malaria():
-    return Malaria.load(ROOT / "models" / PINS["malaria"]["file"], PINS["malaria"])
+    return Malaria.load((ROOT / "models" / PINS["malaria"].file).read_bytes(), PINS["malaria"])
+
+
+def explained(served, text):
+    """The explanation of an answer, with its tokens as objects."""
+    found = answer(served, text, explain=True)["explanation"]
+    return Explanation(**{**found, "tokens": [Contribution(**token) for token in found["tokens"]]})
 
 
 def check(served, linear, text):
     """What must hold for every text."""
-    explanation = served.explain(text)
+    explanation = explained(served, text)
     total = explanation.intercept + sum(token.log_odds for token in explanation.tokens)
     assert total == pytest.approx(linear.log_odds(text), abs=1e-9)
     assert explanation.log_odds == pytest.approx(linear.log_odds(text), abs=1e-9)
@@ -94,7 +101,7 @@ def check(served, linear, text):
 
 
 def parts(served, text):
-    return {token.text: token.log_odds for token in served.explain(text).tokens}
+    return {token.text: token.log_odds for token in explained(served, text).tokens}
 
 
 @pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
@@ -120,13 +127,13 @@ def test_the_tokens_of_real_reviews_sum_to_their_log_odds_however_they_are_writt
 def test_the_probability_is_the_logistic_of_the_log_odds_that_are_explained(served, linear, text):
     explanation = check(served, linear, text)
     assert [token.text.lower() for token in explanation.tokens] == clean(text).split()
-    [sentiment] = served.predict([text])
-    assert sentiment.probabilities["Positive"] == pytest.approx(1 / (1 + np.exp(-explanation.log_odds)))
+    probability = answer(served, text)["probabilities"]["Positive"]
+    assert probability == pytest.approx(1 / (1 + np.exp(-explanation.log_odds)), abs=1e-6)
 
 
 @pytest.mark.parametrize("text", ["", " \n", "<br /><b>", "&#1;"])
 def test_of_a_text_without_tokens_the_intercept_is_all(served, text):
-    explanation = served.explain(text)
+    explanation = explained(served, text)
     assert explanation.tokens == []
     assert explanation.intercept == explanation.log_odds
 
@@ -146,7 +153,7 @@ def test_of_a_text_without_tokens_the_intercept_is_all(served, text):
     ],
 )
 def test_a_token_is_the_text_as_it_was_sent(served, text, found):
-    assert [token.text for token in served.explain(text).tokens] == found
+    assert [token.text for token in explained(served, text).tokens] == found
 
 
 def test_praise_counts_for_and_blame_against(served):
@@ -165,13 +172,13 @@ def test_a_word_without_its_marks_counts_in_the_same_direction(served):
 
 def test_composed_and_decomposed_marks_are_explained_alike(served):
     text = "Fíìmù yìí dára púpọ̀!"
-    one, other = (served.explain(unicodedata.normalize(form, text)) for form in ("NFC", "NFD"))
+    one, other = (explained(served, unicodedata.normalize(form, text)) for form in ("NFC", "NFD"))
     assert [token.log_odds for token in one.tokens] == [token.log_odds for token in other.tokens]
     assert [token.text for token in other.tokens] == [*unicodedata.normalize("NFD", text[:-1]).split(), "!"]
 
 
 def test_a_bucket_is_shared_equally_by_its_occurrences(served):
-    first, second, third = [token.log_odds for token in served.explain("bad bad bad").tokens]
+    first, second, third = [token.log_odds for token in explained(served, "bad bad bad").tokens]
     assert first == pytest.approx(third, rel=0.5)
     assert max(first, second, third) < 0
 
@@ -220,7 +227,9 @@ def test_a_model_of_another_kind_explains_nothing(tmp_path):
     joblib.dump(
         make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, positive), tmp_path / "own.joblib"
     )
-    assert Classifier.load(tmp_path / "own.joblib", JOBLIB).explain("a film") is None
+    own = load(Classifier, tmp_path / "own.joblib", LABELS)
+    assert answer(own, "a film", explain=True)["explanation"] is None
+    assert "explanation" not in answer(own, "a film")
 
 
 def drawn(attention, size=(100, 100)):
@@ -259,15 +268,15 @@ def test_the_hot_spot_is_drawn_where_the_map_has_it():
 def test_the_drawn_parasite_is_hot_and_the_normal_cell_is_not(malaria):
     images = [malaria.decode((CELLS / f"{name}.png").read_bytes()) for name in ("infected", "normal")]
     infected, normal = malaria.predict(images)
-    for diagnosis in (infected, normal):
-        probability = diagnosis.probabilities["Infected"]
+    for prediction in (infected, normal):
+        probability = prediction.probabilities[1]
         logit = np.log(probability / (1 - probability))
-        assert diagnosis.attention.mean() == pytest.approx(logit, abs=1e-4)
-        assert diagnosis.heatmap(malaria.size) == heatmap(diagnosis.attention, malaria.size)
-    assert drawn(infected.attention)[..., 3].max() == BOLDEST
-    assert drawn(normal.attention)[..., 3].max() < 20
+        assert prediction.map.mean() == pytest.approx(logit, abs=1e-4)
+        picture = malaria.encode(prediction, explain=True)["explanation"]["heatmap"]
+        assert base64.b64decode(picture.partition(",")[2]) == heatmap(prediction.map, malaria.size)
+    assert drawn(infected.map)[..., 3].max() == BOLDEST
+    assert drawn(normal.map)[..., 3].max() < 20
 
 
-def test_a_diagnosis_without_a_map_says_so():
-    with pytest.raises(ValueError, match="this one gives none"):
-        Diagnosis("Normal", {"Infected": 0.1, "Normal": 0.9}).heatmap((100, 100))
+def test_of_a_network_without_a_map_there_is_no_explanation():
+    assert explain(images.Prediction(np.array([0.9, 0.1])), (100, 100)) is None

@@ -1,35 +1,39 @@
 """The committed malaria model: the Keras and the LiteRT file are one network, its splits do not leak."""
 
 import json
+from dataclasses import replace
 
 import cells
 import numpy as np
 import pytest
+from asking import SETTINGS, load
 from conftest import ROOT
 
 from functions.malaria.classifier import Classifier
 from models.malaria import data as dataset
+from shared.pin import Pin
 from shared.store import fetch
 
-PIN = fetch.read_pin(ROOT / "functions" / "malaria" / "model.json")
+PIN = Pin.read(ROOT / "functions" / "malaria" / "model.json")
 SPLIT = json.loads((ROOT / "models" / "malaria" / "split.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def litert():
-    return Classifier.load(fetch.fetch(PIN, str(ROOT / "models")), PIN)
+    return Classifier.load(fetch.fetch(PIN, SETTINGS), PIN)
 
 
 @pytest.fixture(scope="module")
 def keras():
     pytest.importorskip("keras")
-    return Classifier.load(ROOT / "models" / "malaria" / "malaria.keras", {**PIN, "format": "keras"})
+    content = (ROOT / "models" / "malaria" / "malaria.keras").read_bytes()
+    return Classifier.load(content, replace(PIN, format="keras"))
 
 
 def agree(one, other, images):
     for left, right in zip(one.predict(images), other.predict(images), strict=True):
-        assert left.probabilities["Infected"] == pytest.approx(right.probabilities["Infected"], abs=1e-4)
-        np.testing.assert_allclose(left.attention, right.attention, atol=1e-2)
+        np.testing.assert_allclose(left.probabilities, right.probabilities, atol=1e-4)
+        np.testing.assert_allclose(left.map, right.map, atol=1e-2)
 
 
 def test_both_files_agree_on_random_and_on_drawn_images(litert, keras):
@@ -46,18 +50,18 @@ def test_both_files_agree_on_real_images(litert, keras, data):
 
 def test_the_mean_of_the_attention_is_the_logit(litert):
     for seed in range(4):
-        [diagnosis] = litert.predict([litert.decode(cells.encode(cells.draw(seed % 2 == 0, seed)))])
-        probability = diagnosis.probabilities["Infected"]
+        [prediction] = litert.predict([litert.decode(cells.encode(cells.draw(seed % 2 == 0, seed)))])
+        probability = prediction.probabilities[1]
         logit = np.log(probability / (1 - probability))
-        assert diagnosis.attention.mean() == pytest.approx(logit, abs=1e-3)
+        assert prediction.map.mean() == pytest.approx(logit, abs=1e-3)
 
 
 def test_the_attention_is_highest_on_the_drawn_parasite(litert):
     image = cells.draw(False, 3)
     cells.draw_ring(image, 40, 65)
-    [diagnosis] = litert.predict([litert.decode(cells.encode(image))])
-    rows, columns = diagnosis.attention.shape
-    row, column = np.unravel_index(diagnosis.attention.argmax(), diagnosis.attention.shape)
+    [prediction] = litert.predict([litert.decode(cells.encode(image))])
+    rows, columns = prediction.map.shape
+    row, column = np.unravel_index(prediction.map.argmax(), prediction.map.shape)
     assert abs((column + 0.5) / columns - 40 / 130) < 0.15
     assert abs((row + 0.5) / rows - 65 / 130) < 0.15
 
@@ -176,9 +180,8 @@ def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(t
     history = json.loads((out / "history.json").read_text())
     assert history[0] == first
     assert len(history) == 2
-    pin = {"format": "tflite", "labels": ["Normal", "Infected"]}
-    exported = Classifier.load(out / "malaria.tflite", pin)
-    again = Classifier.load(out / "malaria.keras", {**pin, "format": "keras"})
+    exported = load(Classifier, out / "malaria.tflite", PIN.labels)
+    again = load(Classifier, out / "malaria.keras", PIN.labels)
     agree(exported, again, [exported.decode(cells.encode(cells.draw(True, 1)))])
     assert (out / "training.png").stat().st_size > 1000
 

@@ -39,3 +39,13 @@ def answer(classifier: Any, raw: Any, explain: bool = False) -> dict[str, Any]:
     if isinstance(found, ServiceError):
         raise found
     return found
+
+
+def second(classifier: Any, inputs: Any) -> list[float]:
+    """The probability of the second label for each input, as the answers have it."""
+    return [list(answer(classifier, each)["probabilities"].values())[1] for each in inputs]
+
+
+def labelled(classifier: Any, inputs: Any) -> list[str]:
+    """The label of each input."""
+    return [answer(classifier, each)["label"] for each in inputs]
