@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DEV = ROOT / "dev"
+CONSTRAINTS = DEV / "constraints.txt"
 PYTHON = "3.11"
 """The oldest Python that a lock holds for."""
 
@@ -61,7 +62,16 @@ def lock(folder: Path, output: Path | None = None) -> None:
         LockError: no versions fit together, or the package index cannot be reached.
     """
     output = output or folder / "requirements.txt"
-    command = [sys.executable, "-m", "uv", "pip", "compile", str(folder / "requirements.in")]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        str(folder / "requirements.in"),
+        "--constraint",
+        str(CONSTRAINTS),
+    ]
     command += [
         "--universal",
         "--python-version",
