@@ -58,15 +58,23 @@ class Loader(Protocol[T_co]):
 
 
 def classify(
-    classifier: Classifier[Raw, Input, Output], raws: Sequence[Raw | ServiceError], explain: bool
+    classifier: Classifier[Raw, Input, Output],
+    raws: Sequence[Raw | ServiceError],
+    explain: bool,
+    check: Callable[[], None] = lambda: None,
 ) -> list[Answer | ServiceError]:
     """Answer each raw input in its place, or say there what is wrong with it.
 
     The good ones are predicted together. If that fails, each is tried alone, so that an input which the
-    model cannot take harms no other.
+    model cannot take harms no other. Before each step `check` is called, which raises if nobody waits for
+    the answer any more.
     """
+    inputs: list[Input | ServiceError] = []
     with span("decode"):
-        inputs = [_attempt(classifier.decode, raw) for raw in raws]
+        for raw in raws:
+            check()
+            inputs.append(_attempt(classifier.decode, raw))
+    check()
     with span("predict"):
         outputs = _predict(classifier, inputs)
     with span("encode"):

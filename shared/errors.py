@@ -86,12 +86,36 @@ class TooLarge(ServiceError):
     title = "Content too large"
 
 
+class LineTooLong(ServiceError):
+    """The request line, most of which is the URL, is over the server's limit."""
+
+    status = 414
+    code = "line_too_long"
+    title = "URI too long"
+
+
+class HeadersTooLarge(ServiceError):
+    """A header, or all of them together, are over the server's limit."""
+
+    status = 431
+    code = "headers_too_large"
+    title = "Request header fields too large"
+
+
 class UnsupportedType(ServiceError):
     """The content is of a type we do not read."""
 
     status = 415
     code = "unsupported_type"
     title = "Unsupported media type"
+
+
+class ClientLeft(ServiceError):
+    """The client closed its connection before the work had begun; the status is nginx's, for the log."""
+
+    status = 499
+    code = "client_left"
+    title = "Client closed request"
 
 
 class Unusable(ServiceError):
@@ -127,12 +151,25 @@ class NotReady(ModelUnavailable):
 
 
 class Overloaded(ServiceError):
-    """More requests wait than this process will answer in good time."""
+    """The bodies that are being read would take more memory than this process has for them."""
 
     status = 503
     code = "overloaded"
     title = "Overloaded"
-    public = "Too many requests are waiting; try again shortly."
+    public = "Too many uploads at once; try again shortly."
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
+class TimedOut(ServiceError):
+    """The request was not answered within its time, or before this process had to end."""
+
+    status = 503
+    code = "timed_out"
+    title = "Timed out"
+    public = "The answer took too long; try again shortly."
 
     @property
     def headers(self) -> Mapping[str, str]:

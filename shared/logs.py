@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,38 @@ def write(severity: str, message: str, **fields: Any) -> None:
         line = json.dumps({**content, **fields})
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+_FORMAT = logging.Formatter()
+
+
+class Library(logging.Handler):
+    """Writes what libraries log and warn of as lines of ours.
+
+    So many in a process and no more, since a client can cause one with each request, in words of its own.
+    """
+
+    LINES = 50
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._left = self.LINES
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._left <= 0:
+            return
+        self._left -= 1
+        message = record.getMessage()[:1000] if self._left else "libraries' further warnings are not logged"
+        where = {"stack_trace": _FORMAT.formatException(record.exc_info)} if record.exc_info else {}
+        write(record.levelname, message, logger=record.name, **where)
+
+
+def capture() -> None:
+    """Send what libraries log and warn of through `Library`."""
+    logging.basicConfig(handlers=[Library()], force=True)
+    logging.captureWarnings(True)
+    # By default each warning in new words is kept for ever, to be shown once.
+    warnings.simplefilter("always", append=True)
 
 
 def trace(headers: Mapping[str, str] | Headers, project: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A bad value refuses to start, with one line that names the variable and what was expected.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 
 
 class SettingError(ValueError):
@@ -94,12 +96,39 @@ def _store(name: str, value: str) -> str:
 
 def _origins(name: str, value: str) -> frozenset[str]:
     origins = frozenset(origin.strip() for origin in value.split(",") if origin.strip())
-    for origin in origins:
-        # As browsers send it: in small letters, without the scheme's own port.
-        plain = re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", origin)
-        if origin != "*" and (not plain or re.fullmatch(r"http:.*:80|https:.*:443", origin)):
-            raise SettingError(f"{name}: expected * or origins such as https://example.org, got {origin!r}")
+    for origin in origins - {"*", "null"}:
+        if not _is_origin(origin):
+            raise SettingError(
+                f"{name}: expected *, null, or origins as browsers send them (in small letters, without a "
+                "path, a scheme's own port or letters beyond ASCII), such as https://example.org, "
+                f"https://*.example.org, http://localhost:*, capacitor://localhost; got {origin!r}"
+            )
     return origins
+
+
+def _is_origin(value: str) -> bool:
+    """Whether a browser could send this as `Origin`; the first label of a host and the port may be `*`."""
+    parts = re.fullmatch(
+        r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:]+\]|[a-z0-9_.*-]+)(?::([1-9][0-9]{0,4}|\*))?", value
+    )
+    if not parts:
+        return False
+    scheme, host, port = parts.groups()
+    own = {"http": "80", "https": "443"}.get(scheme)
+    return port != own and (port in (None, "*") or int(port) <= 65535) and _is_host(host)
+
+
+def _is_host(host: str) -> bool:
+    bare = host.removeprefix("*.")
+    labels = bare.split(".")
+    if host.startswith("[") or labels[-1].isdigit():
+        try:
+            return str(ipaddress.ip_address(host.strip("[]"))) == host.strip("[]")
+        except ValueError:
+            return False
+    # `*.org` would be everybody's.
+    enough = bare == host or len(labels) > 1 or bare == "localhost"
+    return enough and len(host) <= 253 and all(re.fullmatch(_LABEL, label) for label in labels)
 
 
 class Row(NamedTuple):
@@ -124,7 +153,8 @@ TABLE = (
         "ALLOWED_ORIGINS",
         "allowed_origins",
         _origins,
-        "origins whose web pages may call, comma separated, or `*`",
+        "origins whose web pages may call, comma separated: `https://example.org`, `https://*.example.org`, "
+        "`http://localhost:*`, `capacitor://localhost`, `null`, or `*`",
         "none",
     ),
     Row(

@@ -22,6 +22,7 @@ from .settings import SettingError, Settings
 from .store import fetch as store
 from .store.lazy import Lazy, warm_up
 from .timing import span
+from .web import worker
 from .web.endpoint import Service, serve
 from .web.readers import Reader
 
@@ -61,6 +62,8 @@ def start(
     folder = Path(file).parent
     pin, settings = _read(folder)
     classifier = Lazy(lambda: load(pin, settings, model))
+    logs.capture()
+    worker.install()
     if settings.warm_up:
         warm_up(classifier)
     return serve(

@@ -1,32 +1,58 @@
 """Which web pages of other origins may read the answers: `ALLOWED_ORIGINS`."""
 
-from collections.abc import Mapping
+import re
+from functools import cache
 
-from werkzeug.datastructures import Headers
+from flask import Request
 
 MAX_AGE = 7200  # seconds; browsers keep a preflight's answer no longer
+USUAL = ("Content-Type", "Authorization", "traceparent")
+_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]{1,100}", re.ASCII)
 
 
-def headers(request: Mapping[str, str] | Headers, allow: str, origins: frozenset[str]) -> dict[str, str]:
-    """The headers that let the page that asks read the answer; `Vary` alone where it may not.
+def headers(request: Request, allow: str, origins: frozenset[str]) -> list[tuple[str, str]]:
+    """Make the headers that let the page that asks read the answer; `Vary` alone if it may not.
+
+    A preflight from an allowed origin may send what headers it asks for: libraries add their own, and none
+    means anything here.
 
     Args:
-        request: the request's headers.
+        request: the request.
         allow: the methods of the path, for a preflight.
         origins: those allowed.
     """
     if not origins:
-        return {}
-    origin = request.get("Origin", "")
-    found = {} if "*" in origins else {"Vary": "Origin"}
-    if not origin or not origins & {origin, "*"}:
+        return []
+    origin, preflight = request.headers.get("Origin", ""), request.method == "OPTIONS"
+    vary = ["Origin"] * ("*" not in origins) + ["Access-Control-Request-Headers"] * preflight
+    found = [("Vary", ", ".join(vary))] if vary else []
+    if not origin or not _allowed(origin, origins):
         return found
-    allowed = "*" if "*" in origins else origin
-    found["Access-Control-Allow-Origin"] = allowed
-    found["Access-Control-Expose-Headers"] = "Server-Timing, Retry-After"
-    found["Timing-Allow-Origin"] = allowed
-    if "Access-Control-Request-Method" in request:
-        found["Access-Control-Allow-Methods"] = allow
-        found["Access-Control-Allow-Headers"] = "Content-Type, Authorization, traceparent"
-        found["Access-Control-Max-Age"] = str(MAX_AGE)
+    answer = "*" if "*" in origins else origin
+    found += [
+        ("Access-Control-Allow-Origin", answer),
+        ("Access-Control-Expose-Headers", "Server-Timing, Retry-After"),
+        ("Timing-Allow-Origin", answer),
+    ]
+    if preflight and "Access-Control-Request-Method" in request.headers:
+        names = request.headers.get("Access-Control-Request-Headers", "").replace(" ", "").split(",")
+        asked = [name for name in names if _NAME.fullmatch(name)] or USUAL
+        found += [
+            ("Access-Control-Allow-Methods", allow),
+            ("Access-Control-Allow-Headers", ", ".join(asked)),
+            ("Access-Control-Max-Age", str(MAX_AGE)),
+        ]
     return found
+
+
+def _allowed(origin: str, origins: frozenset[str]) -> bool:
+    return not origins.isdisjoint({origin, "*"}) or bool(_pattern(origins).fullmatch(origin))
+
+
+@cache
+def _pattern(origins: frozenset[str]) -> re.Pattern[str]:
+    """A pattern of the origins with a `*`: of one or more labels of a host, or of any port or none."""
+    label, port = re.escape("*."), re.escape(":*")
+    starred = [re.escape(origin) for origin in origins if "*." in origin or origin.endswith(":*")]
+    kinds = [one.replace(label, r"(?:[a-z0-9_-]+\.)+").replace(port, r"(?::[0-9]{1,5})?") for one in starred]
+    return re.compile("|".join(kinds) or r"(?!)")

@@ -1,40 +1,39 @@
-"""The HTTP side every function shares: paths and methods in, JSON out, one place for errors and logs."""
+"""The HTTP side every function shares: paths and methods in, JSON out, errors to responses in one place."""
 
+import contextlib
 import gc
-import json
 import os
+import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import flask
 from flask import Request, Response
+from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
-from .. import logs, timing
+from .. import timing
 from ..classifier import Answer, Classifier, classify
 from ..errors import (
     BadRequest,
     MethodNotAllowed,
-    ModelUnavailable,
     NotFound,
     NotReady,
     ServiceError,
+    TimedOut,
     TooLarge,
-    Unexpected,
     UnsupportedType,
 )
 from ..pin import Pin
 from ..settings import Settings
-from . import cors
-from .overload import admit, readers
+from . import access, cors
+from .body import Memory, receive
+from .client import Client
 from .readers import Reader
-
-Facts = dict[str, Any]
-"""What a request adds to its log line."""
-Handler = Callable[[Request, Facts], Response]
+from .responses import problem, respond, respond_empty, respond_json, serialized
 
 
 @dataclass(frozen=True)
@@ -78,158 +77,197 @@ class LazyClassifier(Protocol):
     def __call__(self) -> Classifier[Any, Any, Any]: ...
 
 
+@dataclass(frozen=True)
+class Call:
+    """One request, its client, what its log line says, and until when an answer is of use."""
+
+    request: Request
+    client: Client
+    facts: access.Facts
+    deadline: float
+
+    def check(self) -> None:
+        """Refuse to begin what nobody waits for."""
+        self.client.check(self.deadline)
+
+
 def serve(service: Service) -> Callable[[Request], Response]:
-    """The function the platform calls."""
-    routes = _routes(service)
+    """Make the function that the platform calls."""
+    endpoint = Endpoint(service)
+
+    def predict(request: Request) -> Response:
+        return endpoint.answer(request)
+
     # What is imported is never garbage. A collection that looked at it would copy its pages, which the
     # workers otherwise share with the server they are forked from.
     os.register_at_fork(before=gc.freeze)
-
-    def predict(request: Request) -> Response:
-        began = time.perf_counter()
-        facts: Facts = {"model": service.pin.version}
-        with timing.collected() as spans:
-            response = _respond(routes, request, facts)
-        cold = bool(facts.get("cold"))
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.extend(
-            cors.headers(
-                request.headers, _allow(routes.get(request.path, {})), service.settings.allowed_origins
-            )
-        )
-        if spans:
-            response.headers["Server-Timing"] = timing.header(spans, cold)
-        _log(request, response, time.perf_counter() - began, spans, facts, service.settings.project)
-        return response
-
+    if flask.has_app_context():
+        # What the framework would answer itself, in HTML: a path with a line break, or /favicon.ico.
+        flask.current_app.url_map.merge_slashes = False
+        flask.current_app.register_error_handler(HTTPException, lambda _: predict(request_ctx.request))
     return predict
 
 
-def _routes(service: Service) -> dict[str, dict[str, Handler]]:
-    def status(request: Request, _: Facts) -> Response:
-        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            response = _page(service)
+class Endpoint:
+    """Answers the requests of one service; any number of threads may call it at once."""
+
+    def __init__(self, service: Service) -> None:
+        settings = service.settings
+        self._service = service
+        self._slots = threading.BoundedSemaphore(settings.threads)
+        self._memory = Memory((settings.threads + 4) * settings.max_body)
+        self._routes: dict[str, dict[str, Callable[[Call], Response]]] = {
+            "/": {"GET": self._status, "POST": self._classify},
+            service.path: {"POST": self._classify},
+            "/health": {"GET": self._health},
+            "/ready": {"GET": self._readiness},
+            "/openapi.json": {"GET": self._openapi},
+        }
+
+    def answer(self, request: Request) -> Response:
+        """Answer a request, whatever it is, and log it; nothing is raised."""
+        client = Client.of(request)
+        deadline = client.arrived + self._service.settings.request_seconds
+        call = Call(request, client, access.Facts(self._service.pin.version), deadline)
+        client.await_answer(deadline, lambda: serialized(self._give_up(call)))
+        with timing.collected() as spans:
+            call.facts.spans = spans
+            response = self._respond(call)
+        return self._finish(call, response) if client.claim() else response
+
+    def _give_up(self, call: Call) -> Response:
+        """Answer for a thread that is still at work when the time is over."""
+        return self._finish(call, self._failed(call, TimedOut("still at work when its time was over")))
+
+    def _finish(self, call: Call, response: Response) -> Response:
+        settings, facts = self._service.settings, call.facts
+        allow = _allow(self._routes.get(_path(call.request), {}))
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.extend(cors.headers(call.request, allow, settings.allowed_origins))
+        if facts.spans:
+            response.headers["Server-Timing"] = timing.header(dict(facts.spans), bool(facts.cold))
+        access.write(call.request, response, facts, settings.project)
+        return response
+
+    def _respond(self, call: Call) -> Response:
+        try:
+            return self._handler(call.request)(call)
+        except Exception as error:
+            return self._failed(call, error)
+
+    def _handler(self, request: Request) -> Callable[[Call], Response]:
+        path, method = _path(request), "GET" if request.method == "HEAD" else request.method
+        methods = self._routes.get(path)
+        if methods is None:
+            raise NotFound(f"expected one of the paths {', '.join(self._routes)}; got {path[:100]}")
+        allow = _allow(methods)
+        if method == "OPTIONS":
+            return lambda _: respond_empty({"Allow": allow})
+        if method not in methods:
+            raise MethodNotAllowed(f"expected {allow} for {path}; got {method[:20]}", allow)
+        return methods[method]
+
+    def _failed(self, call: Call, error: Exception) -> Response:
+        """Make the problem of any error: a `ServiceError` is told, of others the log alone has the cause."""
+        if isinstance(error, HTTPException):
+            error = _translated(error)
+        told = error if isinstance(error, ServiceError) else ServiceError("unexpected error")
+        return problem(told, call.facts.blame(error) if told.status >= 500 else "")
+
+    def _status(self, call: Call) -> Response:
+        if call.request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            response = _page(self._service)
         else:
-            pin, settings = service.pin, service.settings
-            about = {
-                "trained": pin.trained,
-                "labels": pin.labels,
-                "threshold": pin.decision_threshold if len(pin.labels) == 2 else None,
-                "metrics": dict(pin.metrics),
-            }
-            content = {"error": "0", "message": "Successful", "model": {**service.model, **about}}
-            limits = {"max_instances": settings.max_instances, "max_body_bytes": settings.max_body}
-            response = _json(200, {**content, "ready": service.classifier.ready, **limits})
+            response = respond_json(_about(self._service))
         response.headers["Vary"] = "Accept"
         return response
 
-    def health(_: Request, __: Facts) -> Response:
-        return _json(200, {"status": "alive"})
+    def _health(self, _: Call) -> Response:
+        return respond_json({"status": "alive"})
 
-    def readiness(_: Request, __: Facts) -> Response:
-        if not service.classifier.ready:
-            return _problem(ModelUnavailable("the model is not in memory yet", 1))
-        return _json(200, {"status": "ready", "model": service.model})
+    def _readiness(self, _: Call) -> Response:
+        if not self._service.classifier.ready:
+            raise NotReady("the model is not in memory yet", 1)
+        return respond_json({"status": "ready", "model": self._service.model})
 
-    def openapi(_: Request, __: Facts) -> Response:
+    def _openapi(self, _: Call) -> Response:
         from .openapi import describe
 
-        return _json(200, describe(service))
+        return respond_json(describe(self._service))
 
-    def answer(request: Request, facts: Facts) -> Response:
-        admit()
-        with timing.span("read"):
-            with readers.reading(request.environ):
-                _receive(request, service.settings.max_body)
-            parsed = service.reader.read(request, service.settings)
-        facts["cold"] = not service.classifier.ready
-        facts["instances"] = len(parsed.items)
-        results = classify(service.classifier(), parsed.items, parsed.explain)
-        facts["labels"] = [None if isinstance(one, ServiceError) else one["label"] for one in results]
+    def _classify(self, call: Call) -> Response:
+        service, request, facts = self._service, call.request, call.facts
+        with self._memory.share() as take:
+            with timing.span("read"), call.client.await_body():
+                receive(request, service.settings.max_body, take)
+            with self._slot(call):
+                with timing.span("read"):
+                    parsed = service.reader.read(request, service.settings)
+                facts.cold = not service.classifier.ready
+                facts.labels = [None] * len(parsed.items)
+                results = classify(service.classifier(), parsed.items, parsed.explain, call.check)
+        facts.labels = [None if isinstance(one, ServiceError) else one["label"] for one in results]
         if parsed.many:
-            content: Answer = {"predictions": [_instance(one, service.key) for one in results]}
+            content: Answer = {"predictions": [self._instance(one, facts) for one in results]}
         else:
             [result] = results
             if isinstance(result, ServiceError):
                 raise result
-            content = _instance(result, service.key)
-        return _json(200, {**content, "model": service.model}, {"Cache-Control": "no-store"})
+            content = self._instance(result, facts)
+        return respond_json({**content, "model": service.model}, headers={"Cache-Control": "no-store"})
 
-    return {
-        "/": {"GET": status, "POST": answer},
-        service.path: {"POST": answer},
-        "/health": {"GET": health},
-        "/ready": {"GET": readiness},
-        "/openapi.json": {"GET": openapi},
-    }
+    @contextlib.contextmanager
+    def _slot(self, call: Call) -> Iterator[None]:
+        """Wait for a place among the `THREADS` that may work, as long as somebody waits for the answer."""
+        if not self._slots.acquire(timeout=max(0.0, call.deadline - time.monotonic())):
+            raise TimedOut("no thread was free for it in time")
+        try:
+            call.check()
+            yield
+        finally:
+            self._slots.release()
 
-
-def _instance(result: Answer | ServiceError, key: str) -> Answer:
-    """Shape one answer; an error takes its place."""
-    if isinstance(result, ServiceError):
-        return {"error": "1", "code": result.code, "message": result.detail}
-    rest = {name: value for name, value in result.items() if name != "label"}
-    return {"error": "0", "message": "Successful", key: result["label"], **rest}
-
-
-def _respond(routes: Mapping[str, Mapping[str, Handler]], request: Request, facts: Facts) -> Response:
-    """The answer, or the problem: nothing is raised."""
-    try:
-        methods = routes.get(request.path)
-        if methods is None:
-            raise NotFound(f"expected one of the paths {', '.join(routes)}; got {request.path[:100]}")
-        if request.method == "OPTIONS":
-            return _response(204, "", "", {"Allow": _allow(methods)})
-        method = "GET" if request.method == "HEAD" else request.method
-        if method not in methods:
-            allow = _allow(methods)
-            raise MethodNotAllowed(f"expected {allow} for {request.path}; got {request.method[:20]}", allow)
-        return methods[method](request, facts)
-    except ServiceError as error:
-        # The one request that made the attempt logs why it failed.
-        if error.status >= 500 and not isinstance(error, NotReady):
-            facts["cause"] = f"{error.code}: {error}"
-            if isinstance(error, Unexpected):
-                facts["stack_trace"] = error.trace
-        return _problem(error)
-    except HTTPException as error:
-        return _problem(_translated(error))
-    except Exception as error:
-        facts["cause"] = f"{type(error).__name__}: {error}"
-        facts["stack_trace"] = traceback.format_exc()
-        return _problem(ServiceError("unexpected error"))
+    def _instance(self, result: Answer | ServiceError, facts: access.Facts) -> Answer:
+        """Shape one answer; an error takes its place."""
+        if isinstance(result, ServiceError):
+            found = {"id": facts.blame(result)} if result.status >= 500 else {}
+            return {"error": "1", "code": result.code, "message": result.detail, **found}
+        rest = {name: value for name, value in result.items() if name != "label"}
+        return {"error": "0", "message": "Successful", self._service.key: result["label"], **rest}
 
 
-def _allow(methods: Mapping[str, Handler]) -> str:
+def _path(request: Request) -> str:
+    """The path, with or without slashes at its end."""
+    return request.path.rstrip("/") or "/"
+
+
+def _allow(methods: Mapping[str, object]) -> str:
     return ", ".join([*(["HEAD"] if "GET" in methods else []), *methods, "OPTIONS"])
-
-
-def _receive(request: Request, limit: int) -> None:
-    """Read the whole body, as far as the limit; by its declared length it may be refused unread.
-
-    Raises:
-        TooLarge: it is over the limit.
-        BadRequest: less came than was declared, or it is not in the chunks it should be in.
-    """
-    declared = request.content_length
-    # Werkzeug stops reading at its limit, in silence.
-    request.max_content_length, request.max_form_memory_size = limit + 1, limit
-    try:
-        length = declared if declared is not None and declared > limit else len(request.get_data())
-    except HTTPException:
-        raise
-    except Exception as error:  # the server's own, of broken chunks and lost connections
-        raise BadRequest(f"the body cannot be read: {type(error).__name__}") from None
-    if length > limit:
-        raise TooLarge(f"expected a body of at most {limit:,} bytes; this one has {length:,} or more")
-    if declared is not None and length < declared:
-        raise BadRequest(f"expected a body of {declared:,} bytes; {length:,} came")
 
 
 def _translated(error: HTTPException) -> ServiceError:
     """Errors of the form parser, which knows neither our codes nor our shape."""
     kinds: dict[int | None, type[ServiceError]] = {413: TooLarge, 415: UnsupportedType}
     return kinds.get(error.code, BadRequest)(f"the body cannot be read: {error.description}")
+
+
+def _about(service: Service) -> dict[str, Any]:
+    """The status of the service, for programs."""
+    pin, settings = service.pin, service.settings
+    return {
+        "error": "0",
+        "message": "Successful",
+        "model": {
+            **service.model,
+            "trained": pin.trained,
+            "labels": pin.labels,
+            "threshold": pin.decision_threshold if len(pin.labels) == 2 else None,
+            "metrics": dict(pin.metrics),
+        },
+        "ready": service.classifier.ready,
+        "max_instances": settings.max_instances,
+        "max_body_bytes": settings.max_body,
+    }
 
 
 def _page(service: Service) -> Response:
@@ -241,66 +279,4 @@ def _page(service: Service) -> Response:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
-    return _response(200, text, "text/html; charset=utf-8", headers)
-
-
-def _json(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    return _response(status, json.dumps(content), "application/json", headers)
-
-
-def _response(status: int, text: str, kind: str, headers: Mapping[str, str] | None = None) -> Response:
-    """A streamed response: before any other, the framework reads what is left of the request's body.
-
-    It would read all of it into memory, for as long as the client takes.
-    """
-    body = text.encode()
-    own = {"Content-Type": kind, "Content-Length": str(len(body))} if status != 204 else {}
-    response = Response(iter([body]), status, {**own, **(headers or {})})
-    if status == 204:
-        del response.headers["Content-Type"]
-    return response
-
-
-def _problem(error: ServiceError) -> Response:
-    """`application/problem+json` (RFC 9457), with the article's `error` and `message` beside it."""
-    content = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "error": "1",
-        "message": error.detail,
-    }
-    return _response(error.status, json.dumps(content), "application/problem+json", error.headers)
-
-
-def _log(
-    request: Request,
-    response: Response,
-    seconds: float,
-    spans: Mapping[str, float],
-    facts: Facts,
-    project: str,
-) -> None:
-    """One line for the request. Never what it brought."""
-    status, path = response.status_code, request.path[:300]
-    severity = "ERROR" if status >= 500 else "WARNING" if status >= 400 else "INFO"
-    said = facts.pop("cause", None) or ", ".join(filter(None, facts.get("labels", [])))
-    http = {
-        "requestMethod": request.method,
-        "requestUrl": path,
-        "status": status,
-        "requestSize": str(request.content_length or 0),
-        "responseSize": str(response.content_length or 0),
-        "userAgent": request.headers.get("User-Agent", "")[:300],
-        "latency": f"{seconds:.6f}s",
-    }
-    logs.write(
-        severity,
-        f"{request.method[:20]} {path} {status} {1000 * seconds:.1f} ms {said}".rstrip(),
-        httpRequest=http,
-        milliseconds={name: round(1000 * value, 2) for name, value in spans.items()},
-        **facts,
-        **logs.trace(request.headers, project),
-    )
+    return respond(text.encode(), "text/html; charset=utf-8", headers=headers)

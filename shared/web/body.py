@@ -1,0 +1,79 @@
+"""Read a request's body: within its own limit, and within one for all bodies at once."""
+
+import contextlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+
+from flask import Request
+
+from ..errors import BadRequest, Overloaded, TooLarge
+
+STEP = 1 << 20
+
+
+class Memory:
+    """The bytes that bodies may take at once. Slow uploads are read beside the others, and would fill it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that takes so many bytes, or raises `Overloaded`; they are given back here."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            with self._lock:
+                if self._taken + count > self._limit:
+                    raise Overloaded(f"all bodies together would take more than {self._limit:,} bytes")
+                self._taken += count
+                mine += count
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self._taken -= mine
+
+
+def receive(request: Request, limit: int, take: Callable[[int], None]) -> None:
+    """Read the body up to the limit, so that all further reading is from memory.
+
+    Raises:
+        TooLarge: it is over the limit; if Content-Length says so, it is not read.
+        BadRequest: less came than was declared, or its chunks are broken.
+        Overloaded: there is no memory left for it.
+    """
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        raise _too_large(limit, declared)
+    if declared is None and not request.environ.get("wsgi.input_terminated"):
+        declared = 0
+    body = b"".join(_parts(request, limit + 1 if declared is None else declared, take))
+    if len(body) > limit:
+        raise _too_large(limit, len(body))
+    if declared is not None and len(body) < declared:
+        raise BadRequest(f"expected a body of {declared:,} bytes; {len(body):,} came")
+    request.environ["wsgi.input"] = io.BytesIO(body)
+    request.max_form_memory_size = limit
+
+
+def _parts(request: Request, rest: int, take: Callable[[int], None]) -> Iterator[bytes]:
+    while rest:
+        take(min(rest, STEP))
+        try:
+            part: bytes = request.environ["wsgi.input"].read(min(rest, STEP))
+        except Exception as error:  # the server's own, of broken chunks and lost connections
+            raise BadRequest(f"the body cannot be read: {type(error).__name__}") from None
+        if not part:
+            return
+        yield part
+        rest -= len(part)
+
+
+def _too_large(limit: int, length: int) -> TooLarge:
+    return TooLarge(f"expected a body of at most {limit:,} bytes; this one has {length:,} or more")

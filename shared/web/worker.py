@@ -1,0 +1,152 @@
+"""A gunicorn worker that slow clients cannot block: spare threads, and a limit on each step of a request.
+
+functions-framework starts gunicorn itself and passes no options on, so the worker class takes the place of
+gunicorn's default, and sets what functions-framework's own options leave open.
+"""
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from gunicorn import config
+from gunicorn.http import errors as refusals
+from gunicorn.workers.gthread import ThreadWorker
+
+from .. import logs
+from ..errors import BadRequest, HeadersTooLarge, LineTooLong
+from .client import KEY, Client
+from .responses import problem, serialized
+
+REQUEST_LINE = 8190
+"""Bytes; gunicorn's own maximum. functions-framework lifts the limit, and gunicorn scans the whole line anew
+at each read: a line of 100 MB takes minutes of a CPU."""
+SPARE = 64
+"""Threads beyond `THREADS`, to wait for slow clients; what takes memory and CPU waits for a place among
+`THREADS`."""
+GRACEFUL_SECONDS = 9
+"""From SIGTERM to the end; the platform kills the process after ten."""
+LINGER_SECONDS = 2.0
+"""How long an answer may take to reach a client that is still sending what nobody reads."""
+TICK_SECONDS = 0.25
+
+
+def install() -> None:
+    """Make `Worker` the class that functions-framework's gunicorn uses; to be called before it starts."""
+
+    class WorkerClass(config.WorkerClass):  # type: ignore[misc] # gunicorn keeps the last of each name
+        validator = config.validate_class
+        default = Worker
+        desc = "The worker class of shared.web."
+
+
+class Worker(ThreadWorker):  # type: ignore[misc] # untyped
+    """gunicorn's threaded worker, with a limit on each step of a request."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cfg.set("limit_request_line", REQUEST_LINE)
+        self.cfg.set("graceful_timeout", GRACEFUL_SECONDS)
+        self.clients: dict[socket.socket, Client] = {}
+        self.requests: dict[socket.socket, Any] = {}
+        self.stopped: float | None = None
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.cfg.threads + SPARE)
+
+    def init_process(self) -> None:
+        self.log.error_log.handlers = list(logging.getLogger().handlers)
+        threading.Thread(target=self.watch, daemon=True).start()
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.application: Any = self.wsgi
+        self.wsgi: Any = self.call
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self.stopped = self.stopped or time.monotonic()
+        super().handle_exit(sig, frame)
+
+    def watch(self) -> None:
+        """Enforce the limits of all clients, for ever."""
+        while True:
+            time.sleep(TICK_SECONDS)
+            for client in list(self.clients.values()):
+                try:
+                    client.tick(self.stopped)
+                except Exception:  # of one client; the others are still to be watched
+                    logs.write("ERROR", traceback.format_exc())
+
+    def enqueue_req(self, conn: Any) -> None:
+        conn.arrived = time.monotonic()
+        super().enqueue_req(conn)
+
+    def handle(self, conn: Any) -> Any:
+        client = self.clients[conn.sock] = Client(conn.sock, conn.arrived)
+        client.await_head()
+        try:
+            kept = super().handle(conn)
+            client.claim()
+            if kept is False:
+                linger(conn.sock)
+            return kept
+        finally:
+            self.requests.pop(conn.sock, None)
+            del self.clients[conn.sock]
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        self.clients[conn.sock].claim()
+        self.requests[conn.sock] = req
+        return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Answer what is no HTTP request with a problem of ours."""
+        if not isinstance(exc, refusals.ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        kinds = {refusals.LimitRequestLine: LineTooLong, refusals.LimitRequestHeaders: HeadersTooLarge}
+        error = kinds.get(type(exc), BadRequest)(f"the request cannot be read: {exc}"[:300])
+        logs.write("WARNING", f"{error.status}: the request cannot be read: {type(exc).__name__}")
+        with contextlib.suppress(OSError):
+            client.sendall(serialized(problem(error)))
+
+    def call(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Call the application, then give the client time to take the answer."""
+        connection, body = environ["gunicorn.socket"], environ["wsgi.input"]
+        client = environ[KEY] = self.clients[connection]
+        try:
+            answer: Iterable[bytes] = self.application(environ, start_response)
+        finally:
+            if environ["wsgi.input"] is body and has_body(environ):
+                # Nobody will read it, so what follows on the connection is no request.
+                self.requests[connection].force_close()
+            client.await_reading()
+        return answer
+
+
+def has_body(environ: dict[str, Any]) -> bool:
+    """Whether the request has a body, by its headers."""
+    return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def linger(connection: socket.socket) -> None:
+    """Let the client take its answer before the connection closes, and drop what it still sends.
+
+    Closed at once, with bytes unread, TCP would reset the connection and the answer be lost. gunicorn lingers
+    too, but in the one thread that accepts connections; with the read side shut it does not.
+    """
+    end, waste = time.monotonic() + LINGER_SECONDS, bytearray(65536)
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while (rest := end - time.monotonic()) > 0:
+            connection.settimeout(rest)
+            if not connection.recv_into(waste):
+                break
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
