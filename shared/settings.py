@@ -114,7 +114,7 @@ def _is_origin(value: str) -> bool:
     if not parts:
         return False
     scheme, host, port = parts.groups()
-    own = {"http": "80", "https": "443"}.get(scheme)
+    own = {"http": "80", "https": "443"}.get(scheme, "")
     return port != own and (port in (None, "*") or int(port) <= 65535) and _is_host(host)
 
 

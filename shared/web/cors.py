@@ -35,8 +35,8 @@ def headers(request: Request, allow: str, origins: frozenset[str]) -> list[tuple
         ("Timing-Allow-Origin", answer),
     ]
     if preflight and "Access-Control-Request-Method" in request.headers:
-        names = request.headers.get("Access-Control-Request-Headers", "").replace(" ", "").split(",")
-        asked = [name for name in names if _NAME.fullmatch(name)] or USUAL
+        names = request.headers.get("Access-Control-Request-Headers", "").split(",")
+        asked = [name.strip() for name in names if _NAME.fullmatch(name.strip())] or USUAL
         found += [
             ("Access-Control-Allow-Methods", allow),
             ("Access-Control-Allow-Headers", ", ".join(asked)),

@@ -102,10 +102,14 @@ def serve(service: Service) -> Callable[[Request], Response]:
     # workers otherwise share with the server they are forked from.
     os.register_at_fork(before=gc.freeze)
     if flask.has_app_context():
-        # What the framework would answer itself, in HTML: a path with a line break, or /favicon.ico.
-        flask.current_app.url_map.merge_slashes = False
-        flask.current_app.register_error_handler(HTTPException, lambda _: predict(request_ctx.request))
+        _answer_for(flask.current_app, predict)
     return predict
+
+
+def _answer_for(app: flask.Flask, predict: Callable[[Request], Response]) -> None:
+    """Answer what the framework would redirect or refuse, in HTML: `//`, a path with a line break."""
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False
+    app.register_error_handler(HTTPException, lambda _: predict(request_ctx.request))
 
 
 class Endpoint:
