@@ -21,9 +21,10 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from shared import logs
+from shared.classifier import classify
 from shared.errors import BadRequest, ClientLeft, Overloaded, TimedOut, TooLarge
 from shared.web.body import STEP, Memory, receive
-from shared.web.client import Client
+from shared.web.client import KEY, Client
 
 REVIEW = ("POST", "/predict", b"A brilliant film, I loved it.", "text/plain")
 ORIGIN = "https://lab.example.org"
@@ -138,12 +139,12 @@ def address(server):
     return host, int(port)
 
 
-def logged(server, status):
-    """The log line of a request with this status, once it is written."""
+def logged(server, status, count=1):
+    """The log lines of so many requests with this status, once they are written."""
     for _ in range(600):
         found = [line for line in lines(server) if line.get("httpRequest", {}).get("status") == status]
-        if found:
-            return found[0]
+        if len(found) >= count:
+            return found
         time.sleep(0.05)
     raise AssertionError(server.log.read_text())
 
@@ -155,31 +156,40 @@ SLOW = {
 }
 
 
+@contextlib.contextmanager
+def dripping(connections):
+    """Send a byte on each now and then."""
+    stop = threading.Event()
+
+    def drip():
+        while not stop.wait(0.2):
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"l")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
 def test_clients_that_send_drop_by_drop_hold_up_nobody_and_are_told(start):
     server = start(ROOT / "functions" / "review" / "main.py", THREADS="1")
     slow = [socket.create_connection(address(server), timeout=60) for _ in range(12)]
     for connection, part in zip(slow, [*SLOW.values()] * 4, strict=True):
         connection.sendall(part)
-    stop = threading.Event()
-
-    def drip():
-        while not stop.wait(0.2):
-            for connection in slow:
-                with contextlib.suppress(OSError):
-                    connection.sendall(b"l")
-
-    dripping = threading.Thread(target=drip)
-    dripping.start()
-    assert server.request("GET", "/health").status == 200
-    assert server.request(*REVIEW).status == 200
-    answered, _, _ = select.select(slow, [], [], 0)
-    assert not answered  # the others have been answered before, and not after, these were given up
-    for connection in slow:
-        assert b" 408 " in connection.recv(65536).split(b"\r\n")[0]
-    stop.set()
-    dripping.join()
-    for connection in slow:
-        connection.close()
+    with dripping(slow):
+        assert server.request("GET", "/health").status == 200
+        assert server.request(*REVIEW).status == 200
+        answered, _, _ = select.select(slow, [], [], 0)
+        assert not answered  # the others have been answered before, and not after, these were given up
+        for connection in slow:
+            assert b" 408 " in connection.makefile("rb").read().split(b"\r\n")[0]
     assert server.request(*REVIEW).status == 200
 
 
@@ -293,7 +303,7 @@ def test_what_cannot_be_finished_when_the_function_is_told_to_end_is_answered_al
     assert (status, json.loads(content)["code"]) == (503, "timed_out")
     assert headers["Access-Control-Allow-Origin"] == ORIGIN
     assert server.process.wait(30) == 0
-    assert logged(server, 503)["id"] == json.loads(content)["id"]
+    assert [line["id"] for line in logged(server, 503)] == [json.loads(content)["id"]]
 
 
 def test_a_request_whose_time_is_over_is_answered_and_the_next_is_served(held):
@@ -307,18 +317,38 @@ def test_a_request_whose_time_is_over_is_answered_and_the_next_is_served(held):
     assert answer.status == 200
 
 
-def test_what_a_client_that_left_was_waiting_for_is_not_begun(held):
+def test_what_a_client_that_left_was_waiting_for_is_not_done(held):
     server, bucket = held(THREADS="1")
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(server.request, *REVIEW)
-        while not bucket.seen:
-            time.sleep(0.01)
+    for _ in range(3):
         with socket.create_connection(address(server), timeout=60) as connection:
             connection.sendall(POST + b"Content-Length: 7\r\n\r\nA film.")
-        bucket.released.set()
-        assert first.result().status == 200
-    assert "predict" not in logged(server, 499)["milliseconds"]
+    bucket.released.set()
+    for line in logged(server, 499, 3):
+        assert "predict" not in line["milliseconds"]
     assert server.request(*REVIEW).status == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+def test_nothing_is_parsed_or_loaded_for_a_client_that_left(kind, load, pair, capsys):
+    client, _, theirs = pair
+    theirs.close()
+    answer = load("review").post("/", data="{ film", content_type=kind, environ_overrides={KEY: client})
+    assert (answer.status_code, answer.get_json()["code"]) == (499, "client_left")
+    assert "cold" not in json.loads(capsys.readouterr().out)
+
+
+def test_a_client_that_leaves_ends_its_batch():
+    class Counter:
+        labels, decoded = ("a", "b"), 0
+
+        def decode(self, _):
+            self.decoded += 1
+
+    for checks in (2, 3):
+        counter, left = Counter(), iter([None] * (checks - 1))
+        with pytest.raises(StopIteration):
+            classify(counter, ["x", "y"], False, lambda left=left: next(left))
+        assert counter.decoded == checks - 1
 
 
 @pytest.fixture
@@ -453,6 +483,7 @@ def test_what_libraries_say_is_json_and_does_not_go_on_for_ever():
     script = """if True:
         import logging, warnings
         from shared import logs
+from shared.classifier import classify
         logs.capture()
         for number in range(500):
             warnings.warn(f"tag {number} of a crafted file\\nis odd", UserWarning)

@@ -91,13 +91,13 @@ class Client:
 
     @contextlib.contextmanager
     def await_body(self) -> Iterator[None]:
-        """Allow `BODY_SECONDS` for what is read here.
+        """Allow `BODY_SECONDS` for what is read here, within the limit there is.
 
         Raises:
             SlowRequest: it took longer; the connection is of no more use.
         """
-        before, limit = self._limit, Limit(time.monotonic() + BODY_SECONDS, 5.0, socket.SHUT_RD)
-        self._set(limit)
+        before, end = self._limit, time.monotonic() + BODY_SECONDS
+        self._set(Limit(min(end, before.end) if before else end, 5.0, socket.SHUT_RD))
         try:
             yield
         except Exception:
