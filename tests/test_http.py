@@ -424,6 +424,12 @@ def test_a_body_is_read_up_to_its_limit():
         received(b"four", 10, CONTENT_LENGTH="9")
 
 
+def test_a_form_can_be_parsed_and_its_bytes_seen_as_well():
+    request = Request(EnvironBuilder(method="POST", data={"text": "fine"}).get_environ())
+    receive(request, 100, lambda _: None)
+    assert (request.form["text"], request.get_data()) == ("fine", b"text=fine")
+
+
 def test_all_bodies_together_have_a_limit_and_give_back_what_they_took():
     memory = Memory(2 * STEP)
     with memory.share() as one, memory.share() as other:

@@ -60,6 +60,7 @@ def receive(request: Request, limit: int, take: Callable[[int], None]) -> None:
         raise BadRequest(f"expected a body of {declared:,} bytes; {len(body):,} came")
     request.environ["wsgi.input"] = io.BytesIO(body)
     request.max_form_memory_size = limit
+    request.get_data()  # kept by the request, so that a form can be parsed and its bytes seen as well
 
 
 def _parts(request: Request, rest: int, take: Callable[[int], None]) -> Iterator[bytes]:
