@@ -23,8 +23,9 @@ from .store import fetch as store
 from .store.lazy import Lazy, warm_up
 from .timing import span
 from .web import worker
-from .web.endpoint import Service, serve
+from .web.endpoint import serve
 from .web.readers import Reader
+from .web.service import Service
 
 
 def fetch(file: str) -> None:

@@ -7,8 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
 import flask
 from flask import Request, Response
@@ -16,7 +14,7 @@ from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
 from .. import timing
-from ..classifier import Answer, Classifier, classify
+from ..classifier import Answer, classify
 from ..errors import (
     BadRequest,
     MethodNotAllowed,
@@ -27,54 +25,11 @@ from ..errors import (
     TooLarge,
     UnsupportedType,
 )
-from ..pin import Pin
-from ..settings import Settings
 from . import access, cors
 from .body import Memory, receive
 from .client import Client
-from .readers import Reader
 from .responses import problem, respond, respond_empty, respond_json, serialized
-
-
-@dataclass(frozen=True)
-class Service:
-    """What is particular to one function.
-
-    Attributes:
-        name: the function's name, as every answer states it.
-        pin: its `model.json`.
-        settings: the environment's.
-        path: the path that classifies, beside `/`.
-        reader: reads the inputs of a request.
-        classifier: the model, loaded when first called; `ready` says whether it is in memory.
-        key: the field of an answer that holds the label.
-        folder: where its `example.json` and `page.html` lie.
-        explanation: the JSON schema of an explanation, if the classifier gives one.
-    """
-
-    name: str
-    pin: Pin
-    settings: Settings
-    path: str
-    reader: Reader
-    classifier: "LazyClassifier"
-    key: str
-    folder: Path
-    explanation: Mapping[str, Any] | None = None
-
-    @property
-    def model(self) -> dict[str, str]:
-        """Name and version."""
-        return {"name": self.name, "version": self.pin.version}
-
-
-class LazyClassifier(Protocol):
-    """Gives the classifier, loading it if it is not in memory."""
-
-    @property
-    def ready(self) -> bool: ...
-
-    def __call__(self) -> Classifier[Any, Any, Any]: ...
+from .service import Service
 
 
 @dataclass(frozen=True)
@@ -182,7 +137,7 @@ class Endpoint:
         if call.request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
             response = _page(self._service)
         else:
-            response = respond_json(_about(self._service))
+            response = respond_json(self._service.about)
         response.headers["Vary"] = "Accept"
         return response
 
@@ -253,25 +208,6 @@ def _translated(error: HTTPException) -> ServiceError:
     """Errors of the form parser, which knows neither our codes nor our shape."""
     kinds: dict[int | None, type[ServiceError]] = {413: TooLarge, 415: UnsupportedType}
     return kinds.get(error.code, BadRequest)(f"the body cannot be read: {error.description}")
-
-
-def _about(service: Service) -> dict[str, Any]:
-    """The status of the service, for programs."""
-    pin, settings = service.pin, service.settings
-    return {
-        "error": "0",
-        "message": "Successful",
-        "model": {
-            **service.model,
-            "trained": pin.trained,
-            "labels": pin.labels,
-            "threshold": pin.decision_threshold if len(pin.labels) == 2 else None,
-            "metrics": dict(pin.metrics),
-        },
-        "ready": service.classifier.ready,
-        "max_instances": settings.max_instances,
-        "max_body_bytes": settings.max_body,
-    }
 
 
 def _page(service: Service) -> Response:

@@ -7,7 +7,7 @@ from ..example import Example
 from .readers import MAX_CHARACTERS, Images
 
 if TYPE_CHECKING:
-    from .endpoint import Service
+    from .service import Service
 
 PROBLEM = {
     "type": "object",

@@ -1,0 +1,71 @@
+"""What is particular to one function, beside its code: all that the endpoint knows of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..classifier import Classifier
+from ..pin import Pin
+from ..settings import Settings
+from .readers import Reader
+
+
+class LazyClassifier(Protocol):
+    """Gives the classifier, loading it if it is not in memory."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    def __call__(self) -> Classifier[Any, Any, Any]: ...
+
+
+@dataclass(frozen=True)
+class Service:
+    """One function.
+
+    Attributes:
+        name: the function's name, as every answer states it.
+        pin: its `model.json`.
+        settings: the environment's.
+        path: the path that classifies, beside `/`.
+        reader: reads the inputs of a request.
+        classifier: the model, loaded when first called; `ready` says whether it is in memory.
+        key: the field of an answer that holds the label.
+        folder: where its `example.json` and `page.html` lie.
+        explanation: the JSON schema of an explanation, if the classifier gives one.
+    """
+
+    name: str
+    pin: Pin
+    settings: Settings
+    path: str
+    reader: Reader
+    classifier: LazyClassifier
+    key: str
+    folder: Path
+    explanation: Mapping[str, Any] | None = None
+
+    @property
+    def model(self) -> dict[str, str]:
+        """Name and version."""
+        return {"name": self.name, "version": self.pin.version}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The status, for programs."""
+        pin, settings = self.pin, self.settings
+        return {
+            "error": "0",
+            "message": "Successful",
+            "model": {
+                **self.model,
+                "trained": pin.trained,
+                "labels": pin.labels,
+                "threshold": pin.decision_threshold if len(pin.labels) == 2 else None,
+                "metrics": dict(pin.metrics),
+            },
+            "ready": self.classifier.ready,
+            "max_instances": settings.max_instances,
+            "max_body_bytes": settings.max_body,
+        }
