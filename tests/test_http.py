@@ -492,6 +492,27 @@ def test_a_5xx_carries_the_id_of_its_line_and_nothing_of_the_inside(load, monkey
     assert "id" not in load("review").get("/nowhere").get_json()
 
 
+def test_an_inner_error_of_one_instance_is_found_by_its_id_too(load, monkeypatch, capsys):
+    client = load("review")
+    kind = sys.modules["main"].Classifier
+    right = kind.decode
+
+    def decode(self, raw):
+        if raw == "break":
+            raise RuntimeError("the inside")
+        return right(self, raw)
+
+    monkeypatch.setattr(kind, "decode", decode)
+    answer = client.post("/", json={"instances": [REVIEW[2].decode(), "break"]})
+    good, bad = answer.get_json()["predictions"]
+    assert (answer.status_code, good["error"], bad["code"]) == (200, "0", "internal")
+    assert "the inside" not in answer.text
+    [line] = [json.loads(each) for each in capsys.readouterr().out.splitlines() if bad["id"] in each]
+    assert (line["severity"], line["labels"]) == ("ERROR", ["Positive", None])
+    assert "RuntimeError: the inside" in line["message"]
+    assert "in decode" in line["stack_trace"]
+
+
 def test_what_libraries_say_is_json_and_does_not_go_on_for_ever():
     script = """if True:
         import logging, warnings
