@@ -67,7 +67,7 @@ def start(
     worker.install()
     if settings.warm_up:
         warm_up(classifier)
-    return serve(
+    predict = serve(
         Service(
             name=name,
             pin=pin,
@@ -80,6 +80,8 @@ def start(
             explanation=explanation,
         )
     )
+    store.join(pin, settings)  # no thread lives through the fork that follows
+    return predict
 
 
 def load(pin: Pin, settings: Settings, model: Loader[Classifier[Any, Any, Any]]) -> Classifier[Any, Any, Any]:

@@ -1,17 +1,25 @@
 """A function whose model lies in Cloud Storage, as a process of its own, and what goes wrong on the way."""
 
+import contextlib
 import json
+import os
 import re
 import resource
+import shutil
 import signal
 import sys
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import faults
 import pytest
 from conftest import FUNCTIONS, ROOT, free_port
+from google.api_core.exceptions import BadGateway
+from google.auth import exceptions as auth
+
+from shared.store import download
 
 CALLS = {
     "malaria": ("/classify", (ROOT / "models/malaria/examples/infected.png").read_bytes(), "image/png"),
@@ -40,10 +48,11 @@ def fill(server):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where the temporary files of the functions go; their cache is in there."""
+    """Where the temporary files of the functions go; none is left there."""
     place = tmp_path / "temporary"
     place.mkdir()
-    return place
+    yield place
+    assert not list(place.iterdir())
 
 
 @pytest.fixture
@@ -68,14 +77,13 @@ def lines(server, message):
     return [line for line in found if re.search(message, line["message"])]
 
 
-def settled(cache):
-    """The files of the cache once no download runs any more."""
-    for _ in range(600):
-        left = list(cache.glob("*")) if cache.is_dir() else []
-        if not any(path.suffix == ".part" for path in left):
-            break
+def until(condition):
+    """Wait for a condition to hold."""
+    for _ in range(1200):
+        if condition():
+            return
         time.sleep(0.05)
-    return left
+    raise AssertionError(condition)
 
 
 def answers_again(server, name="review"):
@@ -97,11 +105,7 @@ def test_the_model_comes_from_the_bucket_once_and_then_from_memory(name, bucket,
     assert first.status == 200, server.log.read_text()
     assert server.request("GET", "/ready").status == 200
     pin, content = pinned(name)
-    [cached] = settled(folder / "models")
-    assert cached.read_bytes() == content
-    assert cached.stem == pin["sha256"]
     assert bucket.seen == [""]
-    cached.unlink()
     bucket.close()
     assert call(server, name).json == first.json
     [line] = lines(server, "model loaded")
@@ -127,14 +131,11 @@ def test_what_breaks_off_a_plain_request_is_tried_again_by_the_client(bucket, de
     assert [bool(asked) for asked in bucket.seen] == [False, False, True]
 
 
-def test_the_download_begins_at_the_start(bucket, deploy, folder):
-    deploy(bucket.url)
-    for _ in range(600):
-        if list((folder / "models").glob("*.npz")):
-            break
-        time.sleep(0.05)
-    assert len(settled(folder / "models")) == 1
+def test_the_model_is_there_before_the_first_request_asks_for_it(bucket, deploy):
+    server = deploy(bucket.url)
     assert bucket.seen == [""]
+    bucket.close()
+    assert call(server).status == 200
 
 
 NO_BUCKET = b'{"error": {"code": 404, "message": "The specified bucket does not exist."}}'
@@ -171,7 +172,6 @@ def test_a_fault_ends_in_the_right_answer_or_in_a_503_and_passes_when_it_does(fa
     answer = call(server)
     if survived:
         assert answer.status == 200, server.log.read_text()
-        assert len(settled(folder / "models")) == 1
         return
     assert answer.status == 503
     assert answer.json["code"] == "model_unavailable"
@@ -179,11 +179,8 @@ def test_a_fault_ends_in_the_right_answer_or_in_a_503_and_passes_when_it_does(fa
     assert int(answer.headers["Retry-After"]) >= 1
     assert lines(server, logged)[0]["severity"] == "ERROR"
     assert server.request("GET", "/health").status == 200
-    assert settled(folder / "models") == []
     bucket.fault = None
     assert answers_again(server)
-    [cached] = settled(folder / "models")
-    assert cached.read_bytes() == pinned("review")[1]
 
 
 def test_other_bytes_at_the_end_of_a_redirect_are_refused(bucket, deploy, folder):
@@ -193,7 +190,6 @@ def test_other_bytes_at_the_end_of_a_redirect_are_refused(bucket, deploy, folder
         server = deploy(bucket.url)
         assert call(server).status == 503
         assert lines(server, "expected SHA-256")
-        assert settled(folder / "models") == []
 
 
 def test_a_refused_connection_is_tried_again(deploy):
@@ -224,84 +220,115 @@ def test_twenty_first_requests_share_one_download(bucket, deploy):
     server = deploy(bucket.url)
     with ThreadPoolExecutor(20) as pool:
         answers = [pool.submit(call, server) for _ in range(20)]
-        time.sleep(1)
+        until(lambda: len(bucket.seen) > 1)
         bucket.released.set()
     assert {answer.result().status for answer in answers} == {200}
     assert len({answer.result().body for answer in answers}) == 1
-    assert bucket.seen == [""]
+    assert bucket.seen == ["", ""], "one at the start, given up, and one of the client's"
     assert len(lines(server, "model loaded")) == 1
-
-
-def test_two_processes_share_a_cache_and_a_download(bucket, deploy, folder):
-    bucket.fault = faults.held
-    servers = [deploy(bucket.url) for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(call, server) for server in servers]
-        time.sleep(1)
-        bucket.released.set()
-    assert [answer.result().status for answer in answers] == [200, 200]
-    assert bucket.seen == [""]
-    assert len(settled(folder / "models")) == 1
-
-
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_the_end_of_the_function_leaves_no_half_file(end, bucket, deploy, folder):
-    bucket.fault = faults.stall
-    server = deploy(bucket.url, FETCH_SECONDS="6")
-    for _ in range(600):
-        if list((folder / "models").glob("*.part")):
-            break
-        time.sleep(0.02)
-    assert list((folder / "models").glob("*.part"))
-    server.process.send_signal(end)
-    server.process.wait(30)
-    assert settled(folder / "models") == []
-
-
-def test_what_a_killed_download_left_is_written_over(bucket, deploy, folder):
-    pin, content = pinned("review")
-    (folder / "models").mkdir()
-    (folder / "models" / f"{pin['sha256']}.part").write_bytes(content[:1000] + b"?")
-    assert call(deploy(bucket.url)).status == 200
-    assert [path.read_bytes() for path in settled(folder / "models")] == [content]
-
-
-def test_a_damaged_file_in_the_cache_is_fetched_anew(bucket, deploy, folder):
-    pin, content = pinned("review")
-    (folder / "models").mkdir()
-    (folder / "models" / f"{pin['sha256']}.npz").write_bytes(content[:-1] + b"?")
-    assert call(deploy(bucket.url)).status == 200
-    assert [path.read_bytes() for path in settled(folder / "models")] == [content]
-
-
-def test_a_cache_that_cannot_be_written_to_is_named_and_recovers(bucket, deploy, folder):
-    # Nobody may create a file there, not even root.
-    (folder / "models").symlink_to("/sys" if sys.platform == "linux" else "/dev")
-    server = deploy(bucket.url)
-    assert call(server).status == 503
-    assert lines(server, r"models/[0-9a-f]{64}\.part: cannot be written")
-    (folder / "models").unlink()
-    assert answers_again(server)
 
 
 def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are Linux's")
-def test_a_full_disk_is_named_and_recovers(bucket, deploy, folder):
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's children are Linux's")
+def test_all_workers_and_those_that_replace_them_share_one_download(bucket, deploy):
+    server = deploy(bucket.url, WORKERS="2", WARM_UP="1")
+    until(lambda: len(lines(server, "model loaded")) == 2)
+    os.kill(children(server.process.pid)[0], signal.SIGKILL)
+    until(lambda: len(lines(server, "model loaded")) == 3)
+    assert bucket.seen == [""]
+    assert call(server).status == 200
+
+
+PROBE = """
+import os, threading
+os.register_at_fork(before=lambda: print("threads at the fork:", threading.active_count(), flush=True))
+"""
+
+
+@pytest.mark.parametrize("fault", [None, faults.held, faults.trickle])
+def test_the_start_waits_for_no_store_that_hangs_and_forks_with_no_thread(fault, bucket, start, tmp_path):
+    bucket.fault = fault
+    place = tmp_path / "review"
+    shutil.copytree(ROOT / "functions" / "review", place)
+    with (place / "main.py").open("a") as source:
+        source.write(PROBE)
+    settings = {"STORAGE_EMULATOR_HOST": bucket.url, "MODEL_STORE": "gs://models/v1"}
+    # It would not be awaited so long.
+    server = start(place / "main.py", FETCH_SECONDS="600", **settings)
+    assert set(re.findall("threads at the fork: .*", server.log.read_text())) == {"threads at the fork: 1"}
+    assert bucket.seen == [""]
+
+
+def downloads(store):
+    """The processes that download from this store."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_bytes().split(b"\0")
+            if b"shared.store.download" in command and any(store.encode() in part for part in command):
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the processes are looked for in /proc")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_the_function_leaves_no_download_behind(end, bucket, deploy):
+    bucket.fault = faults.held
+    store = f"gs://models/{uuid.uuid4()}"
+    server = deploy(bucket.url, MODEL_STORE=store, FETCH_SECONDS="6", WARM_UP="1")
+    until(lambda: downloads(store))
+    workers = children(server.process.pid)
+    for process in (server.process.pid, *(workers if end == signal.SIGKILL else [])):
+        os.kill(process, end)
+    server.process.wait(30)
+    until(lambda: not downloads(store))
+
+
+def test_nothing_that_lies_in_the_temporary_folder_is_read_or_written(bucket, deploy, tmp_path):
+    """The traps stand where a file was once kept, and where one might be."""
+    pin, content = pinned("review")
+    place = tmp_path / "shared"
+    place.mkdir()
+    place.chmod(0o777)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    for number, name in enumerate(("models", f"models-{os.getuid()}")):
+        (place / name).mkdir()
+        (place / name / f"{pin['sha256']}.npz").write_bytes(content[:-1] + b"?")
+        (place / name / f"{pin['sha256']}.part").symlink_to(victim)
+        os.mkfifo(place / name / Path(pin["file"]).name)
+        os.chown(place / name, 10_000 + number, 10_000)
+    (place / pin["sha256"]).symlink_to(victim)
+    before = {path: path.lstat() for path in place.rglob("*")}
+    assert call(deploy(bucket.url, TMPDIR=str(place))).status == 200
+    assert {path: path.lstat() for path in place.rglob("*")} == before
+    assert victim.read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of files is limited as on Linux")
+def test_a_full_disk_does_not_matter(bucket, deploy):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
     try:
         server = deploy(bucket.url)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert call(server).status == 200
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "fails", "is not there"])
+def test_a_metadata_server_that_gives_no_token_is_named(trouble, bucket, deploy):
+    bucket.fault = faults.status(500) if trouble == "fails" else faults.held
+    host = f"127.0.0.1:{free_port()}" if trouble == "is not there" else bucket.url.removeprefix("http://")
+    google = {"K_SERVICE": "review", "GCE_METADATA_HOST": host, "GCE_METADATA_IP": host}
+    server = deploy("", FETCH_SECONDS="5", **google)
     assert call(server).status == 503
-    assert lines(server, "cannot be written: .*the disk is full")
-    assert settled(folder / "models") == []
-    for worker in children(server.process.pid):
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, (soft, hard))
-    assert answers_again(server)
+    [line] = lines(server, "^model_unavailable")
+    assert f"the metadata server at http://{host}" in line["message"]
+    assert "gcloud" not in line["message"]
 
 
 @pytest.mark.parametrize("down", [False, True])
@@ -333,10 +360,34 @@ def test_a_setting_that_cannot_be_read_stops_the_start(setting, value, deploy, t
 
 
 def test_no_signature_of_a_url_reaches_the_log():
-    from google.api_core.exceptions import BadGateway
-
-    from shared.store import download
-
     told = download.cause(BadGateway("GET https://storage.googleapis.com/b/o?X-Goog-Signature=abc123: no"))
     assert "storage.googleapis.com/b/o" in told
     assert "abc123" not in told
+
+
+LAPTOP = {"K_SERVICE": "", "GAE_SERVICE": "", "GOOGLE_APPLICATION_CREDENTIALS": ""}
+
+
+@pytest.mark.parametrize(
+    ("error", "environment", "advice"),
+    [
+        (auth.DefaultCredentialsError("none"), {}, "run `gcloud auth application-default login`"),
+        (auth.RefreshError("revoked"), {}, "run `gcloud auth application-default login`"),
+        (auth.TransportError("no route"), {}, "check the network"),
+        (auth.DefaultCredentialsError("none"), {"K_SERVICE": "review"}, "the metadata server at http://"),
+        (auth.TransportError("timed out"), {"GAE_SERVICE": "review"}, "the metadata server at http://"),
+        (auth.RefreshError("500"), {"K_SERVICE": "review"}, "the metadata server at http://"),
+        (
+            auth.DefaultCredentialsError("File key.json was not found."),
+            {"K_SERVICE": "review", "GOOGLE_APPLICATION_CREDENTIALS": "key.json"},
+            "GOOGLE_APPLICATION_CREDENTIALS must name a valid key file",
+        ),
+    ],
+    ids=str,
+)
+def test_the_advice_on_credentials_is_that_for_the_place(error, environment, advice, monkeypatch):
+    for name, value in {**LAPTOP, **environment}.items():
+        monkeypatch.setenv(name, value)
+    told = download.cause(error)
+    assert advice in told
+    assert ("gcloud" in told) == ("gcloud" in advice)

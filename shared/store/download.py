@@ -1,30 +1,23 @@
-"""Download one file from Cloud Storage into the cache: a process of its own.
+"""Download one object from Cloud Storage with the official client, in a process of its own.
 
-    python -m shared.store.download gs://bucket/object PATH SHA256 BYTES SECONDS
+    python -m shared.store.download gs://bucket/object BYTES SECONDS
 
-It is one because a thread would not live through gunicorn's fork, and so that it goes on beside the
-function's own imports. The storage client, where it is needed, takes longer to import than all the rest of a
-function, and as much memory: here that is given back at the end. And a process keeps its deadline whatever
-it hangs in: a server that sends a byte a second never trips a read timeout.
+It is one because the client takes longer to import than all the rest of a function, and as much memory: that
+is given back at the end. And a process keeps its deadline whatever it hangs in: a server that sends a byte a
+second never trips a read timeout.
 
-Prints one JSON line and exits with 1 where it fails. The file at PATH is whole, or it is not there.
+Writes the object's bytes to standard output; on failure it writes the reason instead, and exits with 1.
 """
 
-import contextlib
-import errno
-import fcntl
+import io
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
-from typing import IO
 
-from .. import logs
 from ..errors import ModelUnavailable
-from . import fetch, plain
+from . import plain
 
 CONNECT, READ = 3.0, 5.0
 """Seconds that one connection, and one read, may take before they are tried again."""
@@ -35,132 +28,48 @@ class Stopped(BaseException):
 
 
 def main() -> int:
-    """Download, and say why not."""
-    uri, path, sha256, size, seconds = sys.argv[1:]
-    pin = fetch.Expected(sha256, int(size))
+    """Download, or say why not."""
+    uri, size, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(float(seconds), 0.001))
     try:
-        download(uri, Path(path), pin, float(seconds))
-    except ModelUnavailable as error:
-        logs.write("ERROR", str(error))
-    except Stopped as stopped:
-        logs.write("ERROR", f"{uri}: {stopped}")
-    else:
-        return 0
-    return 1
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+        output, status = download(uri, size, seconds), 0
+    except (ModelUnavailable, Stopped) as error:
+        output, status = str(error).encode(), 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    sys.stdout.buffer.write(output)
+    return status
 
 
 def stop(number: int, _: FrameType | None) -> None:
-    """Unwind, so that nothing is left behind."""
+    """Unwind."""
     raise Stopped("timed out: not downloaded in time" if number == signal.SIGALRM else "stopped half-way")
 
 
-def download(uri: str, path: Path, pin: fetch.Pinned, seconds: float) -> None:
-    """Have the pinned bytes of `uri` at `path`, unless they are there.
+class Bounded(io.BytesIO):
+    """What the client writes to: memory, up to the pinned size and no further."""
 
-    Raises:
-        ModelUnavailable: they cannot be had; the message says why.
-    """
-    part = fetch.part(path)
-    with writing(part):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(part) as file:
-            if not whole(path, pin):
-                receive(uri, Part(file, pin), seconds)
-                fetch.read(part, pin)
-                part.replace(path)
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
 
-
-@contextlib.contextmanager
-def locked(part: Path) -> Iterator[IO[bytes]]:
-    """Open an empty `part` that no other process writes to; waits for one that does.
-
-    It is gone afterwards, also where an earlier process was killed and left it.
-    """
-    while True:
-        with part.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                if not os.path.samestat(os.fstat(file.fileno()), part.stat()):
-                    continue  # the one waited for has finished, and renamed or removed it
-            except FileNotFoundError:
-                continue
-            try:
-                file.truncate(0)
-                yield file
-            finally:
-                part.unlink(missing_ok=True)
-            return
-
-
-def whole(path: Path, pin: fetch.Pinned) -> bool:
-    """Whether the pinned bytes are at `path`."""
-    try:
-        fetch.read(path, pin)
-    except ModelUnavailable:
-        return False
-    return True
-
-
-class Part:
-    """What the client writes to: the file, up to the pinned size and no further."""
-
-    def __init__(self, file: IO[bytes], pin: fetch.Pinned) -> None:
-        self._file = file
-        self._expected = pin.bytes
-        self._written = 0
-
-    def write(self, data: bytes) -> int:
-        """Write, or raise `ModelUnavailable`: the object is larger than the pin says, or the disk is full."""
-        self._written += len(data)
-        if self._written > self._expected:
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # the client writes bytes
+        """Write, or raise `ModelUnavailable`: the object is larger than the pin says."""
+        if self.tell() + len(data) > self._size:
             raise ModelUnavailable(
-                f"expected {self._expected} bytes, and more are coming; publish the pinned file"
+                f"expected {self._size} bytes, and more are coming; publish the pinned file"
             )
-        with writing(self._file.name):
-            return self._file.write(data)
-
-    def seek(self, offset: int) -> int:
-        """Begin again: the client does where the bucket cannot resume; `offset` is 0."""
-        self._written = offset
-        with writing(self._file.name):
-            return self._file.truncate(offset)
-
-    def flush(self) -> None:
-        """Write what is buffered."""
-        with writing(self._file.name):
-            self._file.flush()
+        return super().write(data)
 
 
-@contextlib.contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """Turn errors of the disk into `ModelUnavailable`, so that none is taken for one of the network."""
-    try:
-        yield
-    except OSError as error:
-        full = (
-            "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "check TMPDIR"
-        )
-        raise ModelUnavailable(f"{path}: cannot be written: {error.strerror}; {full}") from error
-
-
-def receive(uri: str, part: Part, seconds: float) -> None:
-    """Read the object into `part`: by one plain request, or by the client where that is not enough."""
-    try:
-        if not (plain.possible() and plain.read(uri, part)):
-            part.seek(0)
-            by_client(uri, part, seconds)
-        part.flush()
-    except ModelUnavailable as error:
-        raise ModelUnavailable(f"{uri}: {error}") from error
-
-
-def by_client(uri: str, part: Part, seconds: float) -> None:
-    """Read the object into `part`, with the official client.
+def download(uri: str, size: int, seconds: float) -> bytes:
+    """Read the object at `uri`, with the official client.
 
     Connections that break and answers such as 429 and 503 are tried again, in all for the time given.
+
+    Raises:
+        ModelUnavailable: it cannot be had, or is larger than `size`; the message says why.
     """
     # Else the client asks for the bucket's metadata too, in a thread of its own.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
@@ -170,13 +79,16 @@ def by_client(uri: str, part: Part, seconds: float) -> None:
     except ImportError as error:
         raise ModelUnavailable("add google-cloud-storage to requirements.txt") from error
     retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=2.0, multiplier=2.0).with_timeout(0.9 * seconds)
+    target = Bounded(size)
     try:
         blob = storage.Blob.from_uri(uri, client=storage.Client())
-        blob.download_to_file(part, timeout=(CONNECT, READ), retry=retry, checksum=None)
+        blob.download_to_file(target, timeout=(CONNECT, READ), retry=retry, checksum=None)
     except ModelUnavailable:
         raise
     except Exception as error:  # the client raises its own, requests' and google.auth's errors
         raise ModelUnavailable(cause(error)) from error
+    target.truncate()  # a download that began again may have been shorter
+    return target.getvalue()
 
 
 def cause(error: Exception) -> str:
@@ -192,13 +104,24 @@ def cause(error: Exception) -> str:
             told = "no such object: publish the pinned file to this store"
         case api.Forbidden() | api.Unauthorized():
             told = "forbidden: give the function's service account roles/storage.objectViewer on the bucket"
-        case auth.DefaultCredentialsError():
-            told = "no credentials: run `gcloud auth application-default login`"
+        case auth.GoogleAuthError():
+            told = no_access(unreachable=isinstance(error, auth.TransportError))
         case api.RetryError():
             told = "gave up trying"
         case _:
             told = "cannot be downloaded"
     return f"{told} ({type(error).__name__}: {said})"
+
+
+def no_access(unreachable: bool) -> str:
+    """Say what to do about credentials that give no access, or whose server is unreachable."""
+    if plain.on_google() and not os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return f"no access token: the metadata server at {plain.metadata()} fails or does not answer"
+    if unreachable:
+        return "no access token: its server cannot be reached; check the network"
+    if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return "no access: GOOGLE_APPLICATION_CREDENTIALS must name a valid key file, or be unset"
+    return "no credentials: run `gcloud auth application-default login`"
 
 
 if __name__ == "__main__":

@@ -1,74 +1,188 @@
-"""One plain request to Cloud Storage, for a cold start: without the client, whose import takes most of one.
+"""One plain request to Cloud Storage, without the official client, whose import takes most of a cold start.
 
-It knows the two places where no credentials have to be found: Google's own servers, where the metadata
-server hands out the service account's token, and an emulator, which wants none. Whatever does not go well
-is the client's to try again, or to explain.
+It is possible in the two places where no credentials have to be looked for: on Google's servers, where the
+metadata server hands out the service account's token, and with an emulator, which wants none. On any failure,
+the caller falls back to the official client, which retries and reports.
 """
 
 import contextlib
 import json
 import os
-import shutil
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Protocol
-from urllib.parse import quote, urlsplit
+import re
+import socket
+import ssl
+import threading
+import time
+from concurrent.futures import Future
+from http.client import HTTPConnection
+from urllib.parse import SplitResult, quote, urlsplit
 
-STORAGE = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
-METADATA = f"http://{os.environ.get('GCE_METADATA_HOST') or 'metadata.google.internal'}"
+from ..errors import ModelUnavailable
+
+STORAGE = "https://storage.googleapis.com"
 TOKEN = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105 (a path)
-PLACES = ("STORAGE_EMULATOR_HOST", "K_SERVICE", "GAE_SERVICE")
-"""What is set beside an emulator, on Cloud Run and its functions, and on App Engine."""
-SECONDS = 3.0
-"""How long a connection, or a read, may take before the client is asked."""
+TOKEN_BYTES = 1 << 16
+"""More than any token: 1 to 2 kB."""
 
 
-class Writable(Protocol):
-    """What `read` writes to."""
+class Incomplete(Exception):
+    """There was no whole answer; the message says from whom, and why."""
 
-    def write(self, data: bytes) -> int: ...
+
+def emulator() -> str | None:
+    """The address of an emulator, if one stands in for Cloud Storage."""
+    return os.environ.get("STORAGE_EMULATOR_HOST") or None
+
+
+def on_google() -> bool:
+    """Whether this runs on Cloud Run, its functions or App Engine, as their variables say."""
+    return bool(os.environ.get("K_SERVICE") or os.environ.get("GAE_SERVICE"))
 
 
 def possible() -> bool:
-    """Whether no credentials have to be found here."""
-    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    return not named and any(place in os.environ for place in PLACES)
+    """Whether no credentials have to be looked for."""
+    return not os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") and (on_google() or emulator() is not None)
 
 
-def read(uri: str, target: Writable) -> bool:
-    """Write the object at `uri`, `gs://bucket/name`, to `target`; whether there was an answer to its end.
+def metadata() -> str:
+    """The address of the metadata server."""
+    return f"http://{os.environ.get('GCE_METADATA_HOST') or 'metadata.google.internal'}"
 
-    What `target` raises is raised, but for an OSError, which the client will meet again.
+
+def patience(size: int) -> float:
+    """Seconds after which a plain request for `size` bytes is given up.
+
+    Two for the token and the connections, which take a tenth of one where all is well, and one for each
+    20 MB. A function whose store hangs opens its port that much later, well within any platform's patience.
     """
-    bucket, _, name = uri.removeprefix("gs://").partition("/")
-    path = f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
-    try:
-        headers = {} if "STORAGE_EMULATOR_HOST" in os.environ else {"Authorization": f"Bearer {token()}"}
-        with contextlib.closing(_connected(STORAGE)) as connection:
+    return 2 + size / 20e6
+
+
+class Request:
+    """A request in a thread of its own, over by its deadline: then its connection is shut down."""
+
+    def __init__(self, uri: str, size: int, seconds: float) -> None:
+        """Begin to read the object at `uri`, `gs://bucket/name`, of `size` bytes."""
+        self._uri, self._size, self._seconds = uri, size, seconds
+        self._deadline = time.monotonic() + seconds
+        self._peer = ""
+        self._lock = threading.Lock()  # of the two below
+        self._late = False
+        self._socket: socket.socket | None = None
+        self._content: Future[bytes] = Future()
+        self._thread = threading.Thread(target=self._run, name="plain request", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until it is over; no thread runs afterwards.
+
+        Only a name server that hangs cannot be interrupted. Its thread holds no lock that a fork would copy.
+        """
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
+        if self._thread.is_alive():
+            with self._lock:
+                self._late = True
+                if self._socket is not None:
+                    _shut_down(self._socket)
+            self._thread.join(1)
+
+    def result(self) -> bytes:
+        """Wait, and return the object's bytes.
+
+        Raises:
+            Incomplete: there was no whole answer in time.
+            ModelUnavailable: the object is larger than it should be.
+        """
+        self.wait()
+        if self._late or not self._content.done():
+            raise Incomplete(f"{self._peer}: no whole answer within {self._seconds:.1f} s")
+        return self._content.result()
+
+    def _run(self) -> None:
+        try:
+            self._content.set_result(self._object())
+        except (Incomplete, ModelUnavailable) as error:
+            self._content.set_exception(error)
+        except Exception as error:
+            self._content.set_exception(Incomplete(f"{self._peer}: {type(error).__name__}: {error}"))
+
+    def _object(self) -> bytes:
+        bucket, _, name = self._uri.removeprefix("gs://").partition("/")
+        path = f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
+        headers = {} if emulator() else {"Authorization": f"Bearer {self._token()}"}
+        content = self._get("the store", emulator() or STORAGE, path, headers, self._size)
+        if len(content) > self._size:
+            raise ModelUnavailable(
+                f"expected {self._size} bytes, and more are coming; publish the pinned file"
+            )
+        return content
+
+    def _token(self) -> str:
+        """An access token of the service account that this runs as."""
+        flavor = {"Metadata-Flavor": "Google"}
+        found = json.loads(self._get("the metadata server", metadata(), TOKEN, flavor, TOKEN_BYTES))
+        token = found.get("access_token") if isinstance(found, dict) else None
+        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+            raise Incomplete(f"{self._peer}: its answer is no access token")
+        return token
+
+    def _get(self, who: str, url: str, path: str, headers: dict[str, str], limit: int) -> bytes:
+        """Read the answer to a GET, and of one that is larger than `limit` one byte more."""
+        self._peer = f"{who} at {url}"
+        parts = urlsplit(url)
+        connection = HTTPConnection(parts.netloc)
+        try:
+            connection.sock = self._connected(parts)
             connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            if answer.status != 200:
-                return False
-            shutil.copyfileobj(answer, target)
-            return not answer.length
-    except (OSError, HTTPException, ValueError, KeyError):
-        return False
+            with connection.getresponse() as answer:
+                if answer.status != 200:
+                    raise Incomplete(f"{self._peer}: it answered {answer.status}")
+                content = answer.read(limit + 1)
+                if answer.length and len(content) <= limit:
+                    raise Incomplete(f"{self._peer}: it broke off after {len(content)} bytes")
+                return content
+        finally:
+            with self._lock:
+                self._socket = None
+            connection.close()
+
+    def _connected(self, parts: SplitResult) -> socket.socket:
+        """Connect to the first address that accepts."""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        refusal = OSError("no address")
+        for family, kind, _, _, address in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM):
+            plain = socket.socket(family, kind)
+            plain.settimeout(self._seconds + 1)  # should nobody call `wait`
+            try:
+                self._watch(plain)
+                plain.connect(address)
+                return self._secured(plain, parts.hostname) if parts.scheme == "https" else plain
+            except OSError as error:
+                plain.close()
+                refusal = error
+        raise refusal
+
+    def _secured(self, plain: socket.socket, host: str | None) -> socket.socket:
+        context = ssl.create_default_context()
+        secured = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        try:
+            self._watch(secured)
+            secured.do_handshake()
+        except OSError:
+            secured.close()
+            raise
+        return secured
+
+    def _watch(self, connection: socket.socket) -> None:
+        """Have this connection shut down at the deadline; raises `TimeoutError` if that has passed."""
+        with self._lock:
+            self._socket = connection
+            if self._late:
+                raise TimeoutError("stopped")
 
 
-def token() -> str:
-    """An access token of the service account that this runs as, from the metadata server.
-
-    Raises:
-        OSError, HTTPException, ValueError or KeyError: there is none to be had.
-    """
-    with contextlib.closing(_connected(METADATA)) as connection:
-        connection.request("GET", TOKEN, headers={"Metadata-Flavor": "Google"})
-        found = json.load(connection.getresponse())
-    if not isinstance(found, dict):
-        raise ValueError("the metadata server's answer is no JSON object")
-    return str(found["access_token"])
-
-
-def _connected(url: str) -> HTTPConnection:
-    parts = urlsplit(url)
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    return kind(parts.netloc, timeout=SECONDS)
+def _shut_down(connection: socket.socket) -> None:
+    """Wake up the thread that waits for this connection; closing it would not."""
+    with contextlib.suppress(OSError):  # it is not open yet, or not any more
+        # An SSLSocket's own method would take the TLS state away from under that thread.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
