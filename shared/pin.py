@@ -217,7 +217,14 @@ def _one_of(*choices: str) -> Callable[[str, Any], str]:
 
 def _file(name: str, value: Any) -> str:
     path = PurePosixPath(_text(name, value))
-    if path.is_absolute() or ".." in path.parts or "\\" in value or ":" in value or str(path) != value:
+    if (
+        not path.name
+        or path.is_absolute()
+        or ".." in path.parts
+        or "\\" in value
+        or ":" in value
+        or str(path) != value
+    ):
         _refuse(name, "a path relative to the model store, without '..'", value)
     return str(path)
 

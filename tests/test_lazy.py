@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.errors import ModelUnavailable, NotReady
-from shared.store.lazy import Once
+from shared.store.lazy import Lazy
 
 
 def test_twenty_threads_that_ask_together_get_one_value_built_once():
@@ -17,12 +17,12 @@ def test_twenty_threads_that_ask_together_get_one_value_built_once():
         built.append(object())
         return built[-1]
 
-    once = Once(build)
+    lazy = Lazy(build)
     got = []
 
     def ask() -> None:
         together.wait()
-        got.append(once())
+        got.append(lazy())
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:
@@ -48,29 +48,29 @@ def failing(times):
 
 def test_a_failure_is_not_kept_and_the_next_call_after_the_rest_builds_again():
     build, calls = failing(1)
-    once = Once(build, pauses=(0.2,))
+    lazy = Lazy(build, pauses=(0.2,))
     with pytest.raises(ModelUnavailable, match="the store is down") as first:
-        once()
+        lazy()
     assert not isinstance(first.value, NotReady)
     assert first.value.retry_after == 0.2
-    assert not once.ready
+    assert not lazy.ready
     with pytest.raises(NotReady, match="the last attempt failed: the store is down") as between:
-        once()
+        lazy()
     assert 0 < between.value.retry_after <= 0.2
     assert len(calls) == 1
     time.sleep(0.2)
-    assert once() == "model"
-    assert once.ready
+    assert lazy() == "model"
+    assert lazy.ready
     assert len(calls) == 2
 
 
 def test_the_rest_grows_with_each_failure_in_a_row():
     build, calls = failing(4)
-    once = Once(build, pauses=(0.01, 0.02, 0.04))
+    lazy = Lazy(build, pauses=(0.01, 0.02, 0.04))
     pauses = []
-    while not once.ready:
+    while not lazy.ready:
         try:
-            once()
+            lazy()
         except NotReady as error:
             time.sleep(error.retry_after)
         except ModelUnavailable as error:
@@ -88,9 +88,9 @@ def test_those_who_wait_share_the_failure_of_the_one_attempt():
         go.wait()
         raise OSError("the disk is gone")
 
-    once = Once(build)
+    lazy = Lazy(build)
     with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(once) for _ in range(8)]
+        answers = [pool.submit(lazy) for _ in range(8)]
         time.sleep(0.1)
         go.set()
     errors = [answer.exception() for answer in answers]
@@ -101,7 +101,7 @@ def test_those_who_wait_share_the_failure_of_the_one_attempt():
 
 def test_a_value_that_is_false_is_built_once_too():
     built = []
-    once = Once(lambda: built.append(1))
-    assert once() is None
-    assert once() is None
+    lazy = Lazy(lambda: built.append(1))
+    assert lazy() is None
+    assert lazy() is None
     assert built == [1]
