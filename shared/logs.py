@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # the download's process writes lines too, and has no use for a server
+if TYPE_CHECKING:  # programs without a server write lines too
     from werkzeug.datastructures import Headers
 
 
