@@ -138,7 +138,7 @@ def _by_client(uri: str, size: int, seconds: float) -> bytes:
     """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(  # noqa: S603 (our own command)
-        [sys.executable, "-m", "shared.store.download", uri, str(size), f"{seconds:.3f}"],
+        [sys.executable, "-P", "-m", "shared.store.download", uri, str(size), f"{seconds:.3f}"],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
