@@ -300,7 +300,8 @@ def test_nothing_that_lies_in_the_temporary_folder_is_read_or_written(bucket, de
         (place / name / f"{pin['sha256']}.npz").write_bytes(content[:-1] + b"?")
         (place / name / f"{pin['sha256']}.part").symlink_to(victim)
         os.mkfifo(place / name / Path(pin["file"]).name)
-        os.chown(place / name, 10_000 + number, 10_000)
+        if os.getuid() == 0:
+            os.chown(place / name, 10_000 + number, 10_000)
     (place / pin["sha256"]).symlink_to(victim)
     before = {path: path.lstat() for path in place.rglob("*")}
     assert call(deploy(bucket.url, TMPDIR=str(place))).status == 200
