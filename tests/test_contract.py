@@ -17,6 +17,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from conftest import FUNCTIONS, ROOT
+from flask.testing import FlaskClient
 
 from shared.example import Example
 from shared.pin import Pin, Unpublished
@@ -93,8 +94,20 @@ def name(request):
     return request.param
 
 
+CLIENTS: dict[str, FlaskClient] = {}
+
+
 @pytest.fixture
 def client(load, name):
+    """A client of the function, loaded once for all these tests."""
+    if name not in CLIENTS:
+        CLIENTS[name] = load(name)
+    return CLIENTS[name]
+
+
+@pytest.fixture
+def fresh(load, name):
+    """A client of a function that has answered nothing yet."""
     return load(name)
 
 
@@ -311,12 +324,12 @@ def test_a_word_for_neither_yes_nor_no_is_a_400(client, contract):
     assert "perhaps" in problem(response, 400, "bad_request")
 
 
-def test_every_answer_says_where_the_time_went_and_the_first_that_it_was_cold(client, contract):
+def test_every_answer_says_where_the_time_went_and_the_first_that_it_was_cold(fresh, contract):
     body, kind = contract.raw
-    first = client.post("/", data=body, content_type=kind).headers["Server-Timing"]
+    first = fresh.post("/", data=body, content_type=kind).headers["Server-Timing"]
     assert first.endswith(", cold")
     assert {"fetch", "verify", "load", "predict"} <= set(re.findall(r"(\w+);dur=[\d.]+", first))
-    second = client.post("/", data=body, content_type=kind).headers["Server-Timing"]
+    second = fresh.post("/", data=body, content_type=kind).headers["Server-Timing"]
     assert "cold" not in second
     assert "load" not in second
     assert "predict;dur=" in second
@@ -380,13 +393,13 @@ def test_a_head_request_has_the_status_and_no_body(client):
     assert not response.data
 
 
-def test_ready_says_no_before_the_first_answer_and_yes_after_it(client, contract):
-    assert client.get("/health").status_code == 200
-    before = client.get("/ready")
+def test_ready_says_no_before_the_first_answer_and_yes_after_it(fresh, contract):
+    assert fresh.get("/health").status_code == 200
+    before = fresh.get("/ready")
     problem(before, 503, "model_unavailable")
     assert before.headers["Retry-After"]
-    posted(client, contract)
-    assert client.get("/ready").status_code == 200
+    posted(fresh, contract)
+    assert fresh.get("/ready").status_code == 200
 
 
 def test_an_unknown_path_is_a_404_that_names_the_known_ones(client, contract):
