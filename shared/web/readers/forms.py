@@ -119,20 +119,18 @@ def is_urlencoded(body: bytes) -> bool:
     return not body or bool(_FIELD.match(body))
 
 
-def urlencoded(body: bytes, charset: str, plus_is_blank: bool = True) -> list[Part]:
+def urlencoded(body: bytes, charset: str, base64: bool = False) -> list[Part]:
     """Parse an `application/x-www-form-urlencoded` body.
 
     Args:
         body: the form.
         charset: what its values are in; empty if that is not declared.
-        plus_is_blank: as the standard has it; False for base64, in which many clients leave `+` as it is.
+        base64: whether its values are base64, which many clients put there as it is, `+` being no blank.
 
     Raises:
         BadRequest: it has more than `MAX_PARTS` fields.
     """
-    if not plus_is_blank:
-        for start in (b"=", b",", b"%2C", b"%2c"):  # before base64 begins, it can only be a blank
-            body = body.replace(start + b"+", start)
+    if base64 and not re.search(rb"%2[BFbf]", body):  # what encodes one of `+` and `/` encodes both
         body = body.replace(b"+", b"%2B")
     text = body.decode("latin-1")
     try:

@@ -63,7 +63,7 @@ class Images(Reader):
     def form(self, body: bytes, charset: str) -> tuple[Inputs, bool | None]:
         """Read a form, or any body that curl sent with its default type."""
         if forms.is_urlencoded(body) and not is_wrapped(body):
-            return self.fields_of(forms.urlencoded(body, charset, plus_is_blank=False))
+            return self.fields_of(forms.urlencoded(body, charset, base64=True))
         return self.raw(body, "", {}), None
 
 
@@ -109,6 +109,8 @@ def from_base64(text: bytes) -> bytes:
     if not letters.endswith(b"="):
         letters += b"=" * (-len(letters) % 4)
     try:
+        if letters.endswith(b"===") or len(letters) % 4:
+            raise binascii.Error("incorrect padding")
         return base64.b64decode(letters, validate=True)
     except binascii.Error as error:
         raise BadRequest(f"expected base64, or a data URL of it: {str(error).lower()}") from None
