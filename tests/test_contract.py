@@ -243,10 +243,11 @@ def test_json_of_another_form_is_a_400_that_names_what_is_wrong(client, contract
     assert words.replace("FIELD", contract.fields[0]) in problem(response, 400, "bad_request")
 
 
-def test_json_of_more_objects_than_any_batch_has_is_refused_unparsed(client, contract):
-    body = b'{"instances": [' + b"{}," * 100_000 + b"{}]}"
+@pytest.mark.parametrize(("value", "words"), [(b"{}", "100,000 objects"), (b"1", "300,000 values")])
+def test_json_of_more_than_any_batch_has_is_refused_unparsed(client, value, words):
+    body = b'{"instances": [' + (value + b",") * 400_000 + value + b"]}"
     response = client.post("/", data=body, content_type="application/json")
-    assert "at most 100,000 objects" in problem(response, 413, "too_large")
+    assert f"at most {words}" in problem(response, 413, "too_large")
 
 
 def test_what_googles_and_tensorflows_clients_add_is_not_refused(client, contract):

@@ -32,7 +32,7 @@ def bodies(service: "Service", example: Any) -> dict[str, Any]:
         }
     }
     for kind, part in _parts(reader, value).items():
-        ways[kind] = {"schema": _form(reader, part)}
+        ways[kind] = {"schema": _form(reader, part, service.settings.max_instances)}
     if isinstance(reader, Images):
         binary = {"type": "string", "format": "binary"}
         raw = ("image/png", "image/jpeg", "image/webp", "application/octet-stream")
@@ -88,11 +88,12 @@ def _parts(reader: Reader, value: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {MULTIPART: value, URLENCODED: value}
 
 
-def _form(reader: Reader, part: dict[str, Any]) -> dict[str, Any]:
-    """A form with one of the fields, once or several times."""
-    repeated = {"anyOf": [part, {"type": "array", "items": part, "minItems": 1}]}
-    explain = {"explain": {"enum": EXPLAIN}}
-    return {"oneOf": [with_optional(object_of(**{name: repeated}), **explain) for name in reader.fields]}
+def _form(reader: Reader, part: dict[str, Any], most: int) -> dict[str, Any]:
+    """A form with one of the fields, once or several times; fields of other names are ignored."""
+    repeated = {"anyOf": [part, {"type": "array", "items": part, "minItems": 1, "maxItems": most}]}
+    beside: dict[str, Any] = {**dict.fromkeys(reader.fields, False), "explain": {"enum": EXPLAIN}}
+    ways = [object_of(**{name: repeated}) for name in reader.fields]
+    return {"oneOf": [{**way, "properties": {**beside, **way["properties"]}} for way in ways]}
 
 
 def _csv(row: Any) -> str:

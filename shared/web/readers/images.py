@@ -5,7 +5,6 @@ import binascii
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from ...errors import BadRequest, Unusable
 from . import forms, json_body
@@ -101,8 +100,7 @@ def from_base64(text: bytes) -> bytes:
     """
     if url := _DATA_URL.match(text):
         text = text[url.end() :]
-        if b"%" in text:
-            text = unquote_to_bytes(text)
+        text = forms.unquoted(text)
         if not _IS_BASE64.search(url[1]):
             return text
     letters = text.translate(_STANDARD, _BLANKS)

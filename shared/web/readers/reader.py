@@ -80,15 +80,14 @@ class Reader:
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ("", "identity"):
             raise UnsupportedType(f"expected a body without Content-Encoding; got {encoding[:50]}")
+        by_query = yes_or_no(request.args.get("explain", "0"))
         body = request.get_data()
         with _one_large if len(body) > LARGE else contextlib.nullcontext():
             inputs, explain = self.parse(body, request.mimetype, request.mimetype_params)
             items = list(itertools.islice(inputs.items, settings.max_instances + 1))
         if len(items) > settings.max_instances:
             raise TooLarge(f"expected at most {settings.max_instances} inputs; this request has more")
-        if explain is None:
-            explain = yes_or_no(request.args.get("explain", "0"))
-        return self.limited(ParsedRequest(items, inputs.many, explain))
+        return self.limited(ParsedRequest(items, inputs.many, by_query if explain is None else explain))
 
     def parse(self, body: bytes, kind: str, params: Mapping[str, str]) -> tuple[Inputs, bool | None]:
         """Return the inputs of a body, and whether to explain them if it says so.
