@@ -138,6 +138,13 @@ def test_a_blank_text_is_not_valid(tmp_path, blank):
         assert valid(document, kind, {"text": f"{blank}a"})
 
 
+def test_two_fields_at_once_are_not_valid_even_if_one_of_them_is_not(tmp_path):
+    document = described(tmp_path, Texts("text", "review"))
+    for kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        assert valid(document, kind, {"text": "a", "other": ""})
+        assert not valid(document, kind, {"text": "a", "review": ""})
+
+
 def test_the_columns_of_rows_are_listed_where_they_are_known(tmp_path):
     document = described(tmp_path, Rows("row"), columns=["length", "width"])
     for row in ({"length": 1, "width": None}, {"length": 1.5, "width": 2, "more": "x"}, [1, 2.5]):

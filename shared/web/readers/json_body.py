@@ -59,11 +59,11 @@ def name_of(value: Any) -> str:
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=float)
+        return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError:
         raise
     except ValueError:  # a number has more digits than Python converts; reading each by itself takes its time
-        return json.loads(text, object_pairs_hook=_object, parse_constant=float, parse_int=_whole)
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | BadRequest:
