@@ -26,7 +26,7 @@ BOUNDED = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-# No schema can say that bytes are an image.
+# No schema can say that bytes are an image, or what CSV holds; a text that it allows is answered.
 UNSAYABLE = [positive_data_acceptance]
 
 
@@ -34,19 +34,19 @@ UNSAYABLE = [positive_data_acceptance]
 def test_no_request_gets_an_answer_that_is_not_documented(name, start):
     server = start(ROOT / "functions" / name / "main.py")
     document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    unsayable = [] if "text/plain" in bodies(document.raw_schema, "/") else UNSAYABLE
     statuses = set()
 
     def probe(case):
         response = case.call(base_url=server.url)
         statuses.add(response.status_code)
-        case.validate_response(response, excluded_checks=UNSAYABLE)
+        case.validate_response(response, excluded_checks=unsayable)
 
     operations = [found.ok() for found in document.get_all_operations()]
     for operation in operations:
         BOUNDED(given(case=operation.as_strategy())(probe))()
     assert len(operations) == 5  # all but the document itself
     assert 200 in statuses
-    assert statuses & {400, 413, 415, 422}
 
 
 PIN = {
@@ -78,8 +78,8 @@ def described(folder: Path, reader, labels=LABELS[0], columns=None):
     return json.loads(json.dumps(openapi.describe(service)))
 
 
-def bodies(document):
-    return document["paths"]["/any"]["post"]["requestBody"]["content"]
+def bodies(document, path="/any"):
+    return document["paths"][path]["post"]["requestBody"]["content"]
 
 
 def valid(document, kind, value):
@@ -141,7 +141,7 @@ def test_a_blank_text_is_not_valid(tmp_path, blank):
 def test_two_fields_at_once_are_not_valid_even_if_one_of_them_is_not(tmp_path):
     document = described(tmp_path, Texts("text", "review"))
     for kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        assert valid(document, kind, {"text": "a", "other": ""})
+        assert valid(document, kind, {"text": "a", "explain": "1"})
         assert not valid(document, kind, {"text": "a", "review": ""})
 
 

@@ -89,11 +89,15 @@ def _parts(reader: Reader, value: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _form(reader: Reader, part: dict[str, Any], most: int) -> dict[str, Any]:
-    """A form with one of the fields, once or several times; fields of other names are ignored."""
+    """A form with one of the fields, once or several times."""
     repeated = {"anyOf": [part, {"type": "array", "items": part, "minItems": 1, "maxItems": most}]}
-    beside: dict[str, Any] = {**dict.fromkeys(reader.fields, False), "explain": {"enum": EXPLAIN}}
-    ways = [object_of(**{name: repeated}) for name in reader.fields]
-    return {"oneOf": [{**way, "properties": {**beside, **way["properties"]}} for way in ways]}
+    explain = {"explain": {"enum": EXPLAIN}}
+    return {
+        "oneOf": [
+            with_optional(object_of(**{name: repeated}), **explain) | {"additionalProperties": False}
+            for name in reader.fields
+        ]
+    }
 
 
 def _csv(row: Any) -> str:
