@@ -76,14 +76,14 @@ def describe(service: "Service") -> dict[str, Any]:
         max_body_bytes={"type": "integer"},
     )
     page = {"text/html": {"schema": {"type": "string"}}}
-    told = _json(status)
+    answered = _json(status)
     return {
         "openapi": "3.1.0",
         "info": {"title": service.name, "version": service.pin.version},
         "paths": {
             "/": {
                 "get": _get(
-                    "The status; to a browser, the page.", told | {"content": told["content"] | page}
+                    "The status; to a browser, the page.", answered | {"content": answered["content"] | page}
                 ),
                 "post": {"operationId": "classify", "summary": f"As {service.path}.", **classify},
             },
@@ -143,8 +143,8 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": "Successful", "content": {"application/json": {"schema": schema}}}
 
 
-def _get(summary: str, told: dict[str, Any], *problems: type[errors.ServiceError]) -> dict[str, Any]:
-    return {"summary": summary, "responses": {"200": told, **_problems(*problems)}}
+def _get(summary: str, answered: dict[str, Any], *problems: type[errors.ServiceError]) -> dict[str, Any]:
+    return {"summary": summary, "responses": {"200": answered, **_problems(*problems)}}
 
 
 def _problems(*kinds: type[errors.ServiceError]) -> dict[str, Any]:

@@ -99,8 +99,7 @@ def from_base64(text: bytes) -> bytes:
         BadRequest: there are other characters in it, or it is cut off.
     """
     if url := _DATA_URL.match(text):
-        text = text[url.end() :]
-        text = forms.unquoted(text)
+        text = forms.unquoted(text[url.end() :])
         if not _IS_BASE64.search(url[1]):
             return text
     letters = text.translate(_STANDARD, _BLANKS)
