@@ -46,4 +46,6 @@ class Example:
             ) from None
         if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
             raise ValueError(f"{path}: 'port': expected a whole number from 1 to 65535, got {port!r}")
+        if not isinstance(label, str | None):
+            raise ValueError(f"{path}: 'label': expected a label of the model, got {label!r}")
         return cls(port, value, file, label)

@@ -4,8 +4,12 @@ import io
 import threading
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from made_up import FUZZED, TEXTS
 
-from shared.web import readers
+from functions.review.ngrams import Ngrams, clean, token_spans
+from shared.web.readers import MAX_CHARACTERS
 
 
 @pytest.fixture
@@ -22,36 +26,9 @@ def refused(response, status, words):
     assert words in response.get_json()["detail"]
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\n\t\u00a0\u3000"])
-def test_a_blank_text_is_refused(client, blank):
-    refused(post(client, blank), 422, "expected a text; it is blank")
-    refused(client.post("/", data=blank.encode(), content_type="text/plain"), 422, "it is blank")
-
-
 def test_a_text_at_the_limit_is_answered_and_one_over_it_is_refused(client):
-    assert post(client, "ọ" * readers.MAX_CHARACTERS).status_code == 200
-    refused(post(client, "ọ" * (readers.MAX_CHARACTERS + 1)), 413, "this text has 100,001")
-
-
-LATIN = "Une comédie très drôle".encode("latin-1")
-
-
-def test_bytes_that_are_not_utf8_are_refused_however_they_come(client):
-    refused(client.post("/", data=LATIN, content_type="text/plain"), 400, "expected UTF-8")
-    refused(client.post("/", data={"text": (io.BytesIO(LATIN), "review.txt")}), 400, "expected UTF-8")
-    kind = "application/x-www-form-urlencoded"
-    refused(client.post("/", data=b"text=tr%E8s+dr%F4le", content_type=kind), 400, "expected UTF-8")
-    refused(client.post("/", data=b"text=" + LATIN, content_type=kind), 400, "expected UTF-8")
-    body = b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n' + LATIN + b"\r\n--x--\r\n"
-    refused(
-        client.post("/", data=body, content_type="multipart/form-data; boundary=x"), 400, "expected UTF-8"
-    )
-
-
-def test_a_replacement_character_that_was_really_sent_is_text(client):
-    assert post(client, "a fine film \ufffd").status_code == 200
-    form = {"text": "a fine film \ufffd", "padding": (io.BytesIO(b""), "")}
-    assert client.post("/", data=form, content_type="multipart/form-data").status_code == 200
+    assert post(client, "ọ" * MAX_CHARACTERS).status_code == 200
+    refused(post(client, "ọ" * (MAX_CHARACTERS + 1)), 413, "this text has 100,001")
 
 
 def test_a_file_of_text_is_read_as_the_review(client):
@@ -129,6 +106,44 @@ def test_explanations_are_bounded_in_all(client):
     refused(client.post("/", json={"instances": texts, "explain": True}), 413, "where explain is asked for")
 
 
-def test_a_form_of_a_million_fields_is_refused(client):
-    kind = "application/x-www-form-urlencoded"
-    refused(client.post("/", data=b"a&" * 1_000_000, content_type=kind), 400, "expected a form")
+@FUZZED
+@given(text=TEXTS)
+@example(text="&#" + "9" * 4301)
+@example(text="&#" + "0" * 4301 + "65;")
+def test_any_text_is_cleaned_traced_and_hashed(text):
+    tokens, spans = clean(text).split(" ") if clean(text) else [], token_spans(text)
+    assert len(tokens) == len(spans)
+    assert all(0 <= start < end <= len(text) for start, end in spans)
+    assert spans == sorted(spans)
+    for buckets in Ngrams(bits=10).features(text):
+        assert (buckets[1:] > buckets[:-1]).all()
+
+
+@pytest.mark.parametrize("zeros", [10, 4300, 10_000])
+@pytest.mark.parametrize(
+    ("reference", "character"),
+    [
+        ("&#{}65;", "a"),
+        ("&#{}65", "a"),
+        ("&#{}233 ", "é"),
+        ("&#x{}41;", "a"),
+        ("&#{};", "\ufffd"),
+        ("&#9{};", "\ufffd"),
+        ("&#x9{};", "\ufffd"),
+    ],
+)
+def test_a_reference_of_many_digits_is_the_character_it_stands_for(reference, character, zeros):
+    text = reference.format("0" * zeros)
+    assert clean(text) == character
+    assert token_spans(text) == [(0, len(text.rstrip()))]
+
+
+@settings(FUZZED, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(TEXTS, min_size=1, max_size=4))
+def test_no_text_is_an_error_of_ours_or_harms_another(client, texts):
+    texts = [text[:20_000] for text in texts]  # as many as are explained together
+    response = client.post("/?explain=1", json={"instances": ["A fine film.", *texts]})
+    assert response.status_code == 200
+    first, *others = response.get_json()["predictions"]
+    assert first["error"] == "0"
+    assert all(one["error"] == "0" or one["code"] == "unusable_input" for one in others)

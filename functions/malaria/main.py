@@ -12,7 +12,7 @@ from .classifier import Classifier
 predict = start(
     __file__,
     name="malaria",
-    reads=Images("malaria_cell_image", "image", alias="b64"),
+    reads=Images("malaria_cell_image", "image"),
     model=Classifier,
     key="classification",
     path="/classify",

@@ -46,6 +46,7 @@ _PLAIN = str.maketrans({"_": " ", "\u2019": "'", "\u2018": "'", "\u201c": '"', "
 # Pieces of a text that can be rewritten one by one: a character reference ends before the next `&`, and no
 # character below U+0300 is composed with the one before it.
 _REFERENCE = re.compile("&[^&]*")
+_LONG_NUMBER = re.compile("&#([0-9]{1000,})")
 _CLUSTER = re.compile("[\0-\u02ff]?[^\0-\u02ff]+")
 _MARKED = re.compile("[^\0-\u02ff]{1000,}")
 _LONGER = re.compile("\u0130")  # the one letter whose lower case is two
@@ -73,11 +74,19 @@ def clean(text: str) -> str:
     HTML tags go, entities become characters; words, emoticons, emoji and punctuation are tokens.
     """
     if "&" in text:
-        text = html.unescape(text)
+        text = _unescaped(text)
     if "<" in text:
         text = _TAG.sub(" ", text)
     text = _composed(text).lower().translate(_PLAIN)
     return " ".join(_TOKEN.findall(text))
+
+
+def _unescaped(text: str) -> str:
+    """`html.unescape`, which fails on a number of more digits than Python converts (4,300).
+
+    Eight digits, of which the first is not 0, are more than the last code point.
+    """
+    return html.unescape(_LONG_NUMBER.sub(lambda match: f"&#{match[1].lstrip('0')[:8] or '0'}", text))
 
 
 def _composed(text: str) -> str:
@@ -102,7 +111,7 @@ def token_spans(text: str) -> list[Span]:
     """
     traced = _Traced(text, [(place, place + 1) for place in range(len(text))])
     if "&" in text:
-        traced = traced.sub(_REFERENCE, html.unescape)
+        traced = traced.sub(_REFERENCE, _unescaped)
     if "<" in traced.text:
         traced = traced.sub(_TAG, lambda _: " ")
     if not unicodedata.is_normalized("NFC", traced.text):

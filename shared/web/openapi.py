@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..example import Example
-from .readers import MAX_CHARACTERS, Images
+from .bodies import EXPLAIN, bodies, object_of, with_optional
 
 if TYPE_CHECKING:
     from .service import Service
@@ -36,11 +36,10 @@ READING = (
 def describe(service: "Service") -> dict[str, Any]:
     """The OpenAPI document of one function."""
     example = Example.read(service.folder)
-    explanation = dict(service.explanation or {"type": "null"})
-    model = _object(name={"const": service.name}, version={"type": "string"})
+    model = object_of(name={"const": service.name}, version={"type": "string"})
     answer = _answer(service)
     one = {"$ref": "#/components/schemas/Answer"}
-    many = _object(
+    many = object_of(
         predictions={
             "type": "array",
             "description": "in the order of the inputs; a bad input has its error in its place",
@@ -54,10 +53,11 @@ def describe(service: "Service") -> dict[str, Any]:
                 "name": "explain",
                 "in": "query",
                 "description": "whether to add an `explanation`",
-                "schema": {"enum": ["0", "1", "false", "true"], "default": "0"},
+                "allowEmptyValue": True,
+                "schema": {"enum": EXPLAIN, "default": "0"},
             }
         ],
-        "requestBody": {"required": True, "content": _bodies(service, example.input)},
+        "requestBody": {"required": True, "content": bodies(service, example.input)},
         "responses": {
             "200": {
                 **_json({"anyOf": [one, {"$ref": "#/components/schemas/Answers"}]}),
@@ -67,7 +67,7 @@ def describe(service: "Service") -> dict[str, Any]:
             **_problems(*READING),
         },
     }
-    status = _object(
+    status = object_of(
         error={"const": "0"},
         message={"type": "string"},
         model={"type": "object"},
@@ -76,23 +76,23 @@ def describe(service: "Service") -> dict[str, Any]:
         max_body_bytes={"type": "integer"},
     )
     page = {"text/html": {"schema": {"type": "string"}}}
-    told = _json(status)
+    answered = _json(status)
     return {
         "openapi": "3.1.0",
         "info": {"title": service.name, "version": service.pin.version},
         "paths": {
             "/": {
                 "get": _get(
-                    "The status; to a browser, the page.", told | {"content": told["content"] | page}
+                    "The status; to a browser, the page.", answered | {"content": answered["content"] | page}
                 ),
                 "post": {"operationId": "classify", "summary": f"As {service.path}.", **classify},
             },
             service.path: {"post": {"operationId": "classifyByName", "summary": "Classify.", **classify}},
-            "/health": {"get": _get("The process is alive.", _json(_object(status={"const": "alive"})))},
+            "/health": {"get": _get("The process is alive.", _json(object_of(status={"const": "alive"})))},
             "/ready": {
                 "get": _get(
                     "The model is in memory.",
-                    _json(_object(status={"const": "ready"}, model=model)),
+                    _json(object_of(status={"const": "ready"}, model=model)),
                     errors.ModelUnavailable,
                 )
             },
@@ -100,8 +100,8 @@ def describe(service: "Service") -> dict[str, Any]:
         },
         "components": {
             "schemas": {
-                "Answer": _with(_object(**answer, model=model), explanation=explanation),
-                "Instance": _with(_object(**answer), explanation=explanation),
+                "Answer": with_optional(object_of(**answer, model=model), **_optional(service)),
+                "Instance": with_optional(object_of(**answer), **_optional(service)),
                 "Answers": many,
                 "Problem": PROBLEM,
             }
@@ -116,79 +116,35 @@ def _answer(service: "Service") -> dict[str, Any]:
         "error": {"const": "0"},
         "message": {"const": "Successful"},
         service.key: {"enum": labels},
-        "probabilities": _object(**dict.fromkeys(labels, probability)),
+        "probabilities": object_of(**dict.fromkeys(labels, probability)),
+    }
+
+
+def _optional(service: "Service") -> dict[str, Any]:
+    """What may stand in an answer, too."""
+    warning = object_of(
+        code={"type": "string", "description": "stable, for programs"}, message={"type": "string"}
+    )
+    return {
+        "explanation": dict(service.explanation or {"type": "null"}),
+        "warnings": {
+            "type": "array",
+            "description": "why the answer should not be trusted blindly",
+            "items": warning,
+        },
     }
 
 
 def _failed() -> dict[str, Any]:
-    return _object(error={"const": "1"}, code={"type": "string"}, message={"type": "string"})
-
-
-def _bodies(service: "Service", example: str) -> dict[str, Any]:
-    """The ways to send an input, each with an example that can be sent as it stands."""
-    reader, images = service.reader, isinstance(service.reader, Images)
-    first, second = reader.fields[0], reader.fields[-1]
-    string: dict[str, Any] = (
-        {"type": "string", "contentEncoding": "base64", "description": "an image, or a data URL of it"}
-        if images
-        else {"type": "string", "maxLength": MAX_CHARACTERS}
-    )
-    names = [*reader.fields, *([reader.alias] if reader.alias else [])]
-    named = {"anyOf": [_object(**{name: string}) | {"additionalProperties": False} for name in names]}
-    instances = {
-        "type": "array",
-        "items": {"anyOf": [string, named]},
-        "minItems": 1,
-        "maxItems": service.settings.max_instances,
-    }
-    explain = {"explain": {"type": "boolean", "default": False}}
-    ways = [
-        {
-            "type": "object",
-            "required": [name],
-            "properties": {name: schema, **explain},
-            "additionalProperties": False,
-        }
-        for name, schema in (*((field, string) for field in reader.fields), ("instances", instances))
-    ]
-    bodies: dict[str, Any] = {
-        "application/json": {
-            "schema": {"oneOf": ways},
-            "examples": {
-                "one": {"value": {second: example}},
-                "many": {"value": {"instances": [example, {reader.alias or second: example}]}},
-            },
-        }
-    }
-    part = {"type": "string", "format": "binary"} if images else {"type": "string"}
-    repeated = {"anyOf": [part, {"type": "array", "items": part}]}
-    for kind in reader.forms:
-        bodies[kind] = {"schema": {"type": "object", "properties": dict.fromkeys(reader.fields, repeated)}}
-        if not images:
-            bodies[kind]["examples"] = {"one": {"value": {first: example}}}
-    for kind in ("image/png", "image/jpeg", "image/webp") if images else ("text/plain",):
-        bodies[kind] = {"schema": part}
-    if not images:
-        bodies["text/plain"]["examples"] = {"one": {"value": example}}
-    return bodies
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    """An object that has all of these."""
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _with(schema: dict[str, Any], **properties: Any) -> dict[str, Any]:
-    """The object, which may have these too."""
-    return {**schema, "properties": {**schema["properties"], **properties}}
+    return object_of(error={"const": "1"}, code={"type": "string"}, message={"type": "string"})
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": "Successful", "content": {"application/json": {"schema": schema}}}
 
 
-def _get(summary: str, told: dict[str, Any], *problems: type[errors.ServiceError]) -> dict[str, Any]:
-    return {"summary": summary, "responses": {"200": told, **_problems(*problems)}}
+def _get(summary: str, answered: dict[str, Any], *problems: type[errors.ServiceError]) -> dict[str, Any]:
+    return {"summary": summary, "responses": {"200": answered, **_problems(*problems)}}
 
 
 def _problems(*kinds: type[errors.ServiceError]) -> dict[str, Any]:

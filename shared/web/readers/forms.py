@@ -1,0 +1,164 @@
+"""The parts of a form, multipart or urlencoded, as bytes."""
+
+import binascii
+import re
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from ...errors import BadRequest, TooLarge
+
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+MAX_PARTS = 1_000
+"""More than any batch has; each costs a few microseconds and kilobytes."""
+MAX_HEAD = 8_000
+"""Bytes of a part's headers: a long file name, percent-encoded, has two thousand."""
+MAX_ESCAPES = 1_000_000
+"""Percent-encoded bytes; each takes fifty bytes of memory while it is decoded."""
+
+_FIELD = re.compile(rb"[^=&\0-\x1f\x7f-\xff]{1,200}=")
+_CONTROL = re.compile(r"[\0\r\n]")
+_OPTION = re.compile(r';\s*+([\w*-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;"]*+))')
+
+
+class Part(NamedTuple):
+    """One part of a form.
+
+    Attributes:
+        name: the field's name, without the `[]` or `[0]` that some libraries add to a list's.
+        content: the value.
+        charset: as declared; empty if it is not.
+        is_file: whether it has a file name.
+    """
+
+    name: str
+    content: bytes
+    charset: str
+    is_file: bool
+
+
+def multipart(body: bytes, boundary: str) -> list[Part]:
+    """Parse a `multipart/form-data` body (RFC 7578), its lines ended by CRLF or, as some clients have it, LF.
+
+    Raises:
+        BadRequest: there is no boundary, or the body is no such form.
+        TooLarge: it has more than `MAX_PARTS` parts, or a part with more than `MAX_HEAD` bytes of headers.
+    """
+    if not boundary:
+        raise BadRequest(
+            "the Content-Type multipart/form-data has no boundary: do not set that header, "
+            "let the client set Content-Type"
+        )
+    line = b"--" + boundary.encode("latin-1", "replace")
+    start = body.find(line)
+    end = start + len(line) if start >= 0 else len(body)
+    newline = b"\n" if body.startswith(b"\n", end) else b"\r\n"
+    parts: list[Part] = []
+    # Each time, `end` is where a line with the boundary ends; two dashes more close the form.
+    while not body.startswith(b"--", end):
+        following = body.find(line, end)
+        stop = following - len(newline)
+        # The boundary is in no content, or it would not divide.
+        if not body.startswith(newline, end) or following < 0 or not body.startswith(newline, stop):
+            raise BadRequest(
+                f"the multipart form is damaged or cut off: expected the boundary {boundary[:70]!r} on a "
+                "line of its own before each part, and with two dashes more after the last"
+            )
+        if len(parts) == MAX_PARTS:
+            raise TooLarge(f"expected a form of at most {MAX_PARTS:,} parts")
+        parts.append(_part(body, end + len(newline), stop, newline))
+        end = following + len(line)
+    return parts
+
+
+def _part(body: bytes, start: int, stop: int, newline: bytes) -> Part:
+    """Parse one part of `body`; one without content may lack the blank line after its headers (RFC 2046)."""
+    blank = body.find(2 * newline, start, stop)
+    content = body[blank + 2 * len(newline) : stop] if blank >= 0 else b""
+    head = body[start:blank] if blank >= 0 else body[start:stop].removesuffix(newline)
+    if len(head) > MAX_HEAD:
+        raise TooLarge(f"expected at most {MAX_HEAD:,} bytes of headers in a part of a form")
+    headers = _headers(head.decode("utf-8", "replace"), newline.decode())
+    if "content-disposition" not in headers:
+        raise BadRequest("expected the header Content-Disposition in each part of the form")
+    options = _options(headers["content-disposition"])
+    charset = _options(headers.get("content-type", "")).get("charset", "")
+    content = _decoded(content, headers.get("content-transfer-encoding", "").lower())
+    is_file = "filename" in options or "filename*" in options
+    return Part(_plain(options.get("name", "")), content, charset, is_file)
+
+
+def _headers(head: str, newline: str) -> dict[str, str]:
+    """Parse the headers of a part; a line that begins with a blank continues the one before."""
+    headers = {}
+    for line in re.sub(f"{newline}(?=[ \t])", "", head).split(newline):
+        name, colon, value = line.partition(":")
+        if not colon or _CONTROL.search(line):
+            raise BadRequest(f"expected headers in each part of the form; got {line[:50]!r}")
+        headers[name.strip().lower()] = value.strip()
+    return headers
+
+
+def _options(header: str) -> dict[str, str]:
+    """The options of a header by their names in small letters; of the quoted ones, without the quotes."""
+    return {
+        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted else plain.strip()
+        for name, quoted, plain in _OPTION.findall(header)
+    }
+
+
+def _decoded(content: bytes, encoding: str) -> bytes:
+    """Undo a Content-Transfer-Encoding, which RFC 7578 deprecates and old clients send."""
+    try:
+        if encoding == "base64":
+            return binascii.a2b_base64(content)
+        if encoding == "quoted-printable":
+            return binascii.a2b_qp(content)
+    except binascii.Error:
+        raise BadRequest(
+            "a part of the form is not in base64, as its Content-Transfer-Encoding says"
+        ) from None
+    if encoding not in ("binary", "8bit", "7bit", ""):
+        raise BadRequest(f"expected a part in binary; got Content-Transfer-Encoding: {encoding[:50]}")
+    return content
+
+
+def is_urlencoded(body: bytes) -> bool:
+    """Whether a body that is said to be urlencoded begins as it: that is curl's default for any body."""
+    return not body or bool(_FIELD.match(body))
+
+
+def urlencoded(body: bytes, charset: str, base64: bool = False) -> list[Part]:
+    """Parse an `application/x-www-form-urlencoded` body.
+
+    Args:
+        body: the form.
+        charset: what its values are in; empty if that is not declared.
+        base64: whether its values are base64, which many clients put there as it is, `+` being no blank.
+
+    Raises:
+        BadRequest: it has more than `MAX_PARTS` fields.
+        TooLarge: it has more than `MAX_ESCAPES` percent-encoded bytes in a field.
+    """
+    # What encodes one of `+` and `/` encodes both.
+    plus = b"+" if base64 and not re.search(rb"%2[BFbf]", body) else b" "
+    fields = body.split(b"&", MAX_PARTS)
+    if len(fields) > MAX_PARTS:
+        raise BadRequest(f"expected a form of at most {MAX_PARTS:,} fields")
+    pairs = [field.replace(b"+", plus).partition(b"=") for field in fields if field]
+    return [
+        Part(_plain(unquoted(name).decode("utf-8", "replace")), unquoted(value), charset, False)
+        for name, _, value in pairs
+    ]
+
+
+def unquoted(value: bytes) -> bytes:
+    """Decode percent-encoding; raises `TooLarge` if there is more than `MAX_ESCAPES` of it."""
+    if value.count(b"%") > MAX_ESCAPES:
+        raise TooLarge(f"expected at most {MAX_ESCAPES:,} percent-encoded bytes: send them as they are")
+    return unquote_to_bytes(value)
+
+
+def _plain(name: str) -> str:
+    """A field's name, without the index of a list."""
+    return re.sub(r"\[\d{0,9}\]$", "", name)

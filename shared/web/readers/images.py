@@ -1,0 +1,113 @@
+"""The reader of images: files, base64 and data URLs."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import BadRequest, Unusable
+from . import forms, json_body
+from .forms import Part
+from .reader import Inputs, Reader
+
+# PNG, JPEG, GIF, WebP, BMP, TIFF, HEIC and AVIF, JPEG 2000: to know them in base64, not to judge them.
+SIGNATURE = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]|\0\0\0.(?:ftyp|jP)|\xff\x4f\xff\x51",
+    re.DOTALL,
+)
+HEAD = 100
+"""Bytes that tell what follows."""
+_TEXT = re.compile(rb"[\t\n\r -~]+")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_\s-]+={0,2}\s*")
+_SCHEME = re.compile(rb"\s*+data:", re.IGNORECASE)
+# A quoted parameter may hold a comma. Possessive, so that it fails in linear time.
+_DATA_URL = re.compile(rb'\s*+data:((?:[^",]++|"[^"]*+")*+),', re.IGNORECASE)
+_IS_BASE64 = re.compile(rb";\s*base64\s*$", re.IGNORECASE)
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_BLANKS = b" \t\n\r\f"
+
+
+class Images(Reader):
+    """Encoded images, as bytes."""
+
+    what = "an image file"
+    kinds = ("image/.+",)
+
+    def raw(self, body: bytes, kind: str, params: Mapping[str, str]) -> Inputs:  # noqa: ARG002
+        """Read a body that is an image; as text, it is base64."""
+        return Inputs([_image(body, kind == "text/plain")])
+
+    def part(self, part: Part) -> Inputs:
+        """Read a file, or base64 as the text of a field."""
+        return Inputs([_image(part.content, not part.is_file)])
+
+    def instance(self, value: Any) -> bytes:
+        """Read base64: alone, under a field or `b64`, or as a tensor of TensorFlow Serving's, `x_bytes`."""
+        if isinstance(value, dict):
+            tensors = [name for name in value if name.endswith("_bytes") and isinstance(value[name], dict)]
+            value = self.unwrap(value, *self.fields, "b64", *tensors)
+        return self.value(value)
+
+    def value(self, value: Any) -> bytes:
+        """Read base64, or an object that has it as `b64`."""
+        if isinstance(value, dict):
+            value = self.unwrap(value, "b64")
+        if not isinstance(value, str):
+            raise BadRequest(
+                f"expected base64, or a data URL of it, as a string; got {json_body.name_of(value)}"
+            )
+        return _filled(from_base64(value.encode("utf-8", "replace")))
+
+    def form(self, body: bytes, charset: str) -> tuple[Inputs, bool | None]:
+        """Read a form, or any body that curl sent with its default type."""
+        if forms.is_urlencoded(body) and not is_wrapped(body):
+            return self.fields_of(forms.urlencoded(body, charset, base64=True))
+        return self.raw(body, "", {}), None
+
+
+def _image(content: bytes, as_text: bool) -> bytes:
+    """Return an image's bytes, out of base64 if it is in it, or if it comes as text and is ASCII."""
+    if (as_text and _TEXT.fullmatch(content[:HEAD])) or is_wrapped(content):
+        content = from_base64(content)
+    return _filled(content)
+
+
+def _filled(content: bytes) -> bytes:
+    if not content:
+        raise Unusable("expected an image; the file is empty")
+    return content
+
+
+def is_wrapped(content: bytes) -> bool:
+    """Whether these bytes begin as a data URL, or as an image in base64."""
+    head = content[:HEAD]
+    if _SCHEME.match(head):
+        return True
+    letters = head.translate(_STANDARD, _BLANKS).rstrip(b"=")
+    return bool(
+        _BASE64.fullmatch(head) and SIGNATURE.match(base64.b64decode(letters[: len(letters) // 4 * 4]))
+    )
+
+
+def from_base64(text: bytes) -> bytes:
+    """Decode base64 as any encoder writes it, or a data URL (RFC 2397).
+
+    Lines may be broken, the alphabet may be the URL-safe one (RFC 4648), the padding may be missing.
+
+    Raises:
+        BadRequest: there are other characters in it, or it is cut off.
+    """
+    if url := _DATA_URL.match(text):
+        text = forms.unquoted(text[url.end() :])
+        if not _IS_BASE64.search(url[1]):
+            return text
+    letters = text.translate(_STANDARD, _BLANKS)
+    if not letters.endswith(b"="):
+        letters += b"=" * (-len(letters) % 4)
+    try:
+        if letters.endswith(b"===") or len(letters) % 4:
+            raise binascii.Error("incorrect padding")
+        return base64.b64decode(letters, validate=True)
+    except binascii.Error as error:
+        raise BadRequest(f"expected base64, or a data URL of it: {str(error).lower()}") from None

@@ -1,0 +1,82 @@
+"""JSON bodies: what is wrong with one value stays with that value."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import BadRequest, TooLarge
+from . import charsets
+
+MAX_CONTAINERS = 100_000
+"""Objects and lists: ten megabytes of `{}` would become a quarter of a gigabyte of them."""
+MAX_VALUES = 300_000
+"""Values, by their commas: each takes up to two hundred bytes of memory, and a microsecond."""
+
+
+def loads(body: bytes, charset: str = "") -> dict[str, Any]:
+    """Parse a JSON object; see `parse`."""
+    content = parse(charsets.decode(body, charset))
+    if not isinstance(content, dict):
+        raise BadRequest(f"expected a JSON object; got {name_of(content)}")
+    return content
+
+
+def parse(text: str) -> Any:
+    """Parse JSON.
+
+    NaN and infinite numbers, which are not valid JSON, come back as floats. An object that has a field twice
+    comes back as the `BadRequest` that says so. So a bad instance does no harm to the others.
+
+    Raises:
+        BadRequest: the text is not JSON.
+        TooLarge: it holds more than `MAX_CONTAINERS` objects and lists, or `MAX_VALUES` values.
+    """
+    if text.count("{") + text.count("[") > MAX_CONTAINERS:
+        raise TooLarge(f"expected at most {MAX_CONTAINERS:,} objects and lists in the JSON body")
+    if text.count(",") > MAX_VALUES:
+        raise TooLarge(f"expected at most {MAX_VALUES:,} values in the JSON body")
+    try:
+        content = _loads(text)
+    except RecursionError:
+        raise BadRequest("the JSON body is nested too deeply") from None
+    except ValueError as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from None
+    if isinstance(content, BadRequest):
+        raise content
+    return content
+
+
+def name_of(value: Any) -> str:
+    """What a JSON value is, for a message."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}, which is not valid JSON"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return {"str": "a string", "list": "a list", "dict": "an object"}.get(type(value).__name__, "a number")
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number has more digits than Python converts; reading each by itself takes its time
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | BadRequest:
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+    return BadRequest(f"expected each field once; {twice[:50]!r} is there twice")
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number; as a float, which is infinite, if it has more digits than Python converts (4,300)."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)

@@ -1,0 +1,230 @@
+"""What the readers have in common: forms, raw bodies and JSON, chosen by the content type and the bytes."""
+
+import contextlib
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flask import Request
+
+from ...errors import BadRequest, ServiceError, TooLarge, UnsupportedType
+from ...settings import Settings
+from . import forms, json_body
+from .forms import MULTIPART, URLENCODED, Part
+
+LARGE = 1_000_000
+"""Bytes beyond which bodies are parsed one at a time: a burst of them would fill the memory."""
+UNTYPED = ("", "*/*", "application/octet-stream", "binary/octet-stream", "text/plain")
+"""Media types that say nothing: clients send them by default, with any content."""
+BESIDE = frozenset({"explain", "parameters", "signature_name", "key"})
+"""Fields that may stand beside an input; all but `explain` are Google's and TensorFlow's, and ignored."""
+YES = frozenset({"", "1", "true", "yes", "on"})
+NO = frozenset({"0", "false", "no", "off"})
+
+_one_large = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
+    """What one request brings.
+
+    Attributes:
+        items: the inputs in their order, or what is wrong with each.
+        many: whether the answer is to be a list.
+        explain: whether each answer is to be explained.
+    """
+
+    items: list[Any]
+    many: bool
+    explain: bool
+
+
+class Inputs(NamedTuple):
+    """The inputs of a body, or of a part of a form.
+
+    Attributes:
+        items: each input, or what is wrong with it; lazy, so that no list is read far over the limit.
+        many: whether the answer is to be a list.
+    """
+
+    items: Iterable[Any]
+    many: bool = False
+
+
+class Reader:
+    """Reads requests.
+
+    Attributes:
+        fields: the names that a form and JSON may use; the first is the article's.
+        what: what a field holds, for messages.
+        kinds: the media types of a raw body.
+    """
+
+    what = ""
+    kinds: tuple[str, ...] = ()
+
+    def __init__(self, *fields: str) -> None:
+        self.fields = fields
+
+    def read(self, request: Request, settings: Settings) -> ParsedRequest:
+        """Read the inputs of a request.
+
+        Raises:
+            BadRequest: there is no input in it, or the body is not of the form that its type says.
+            UnsupportedType: another content type or encoding.
+            TooLarge: more than `settings.max_instances` inputs.
+        """
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            raise UnsupportedType(f"expected a body without Content-Encoding; got {encoding[:50]}")
+        by_query = yes_or_no(request.args.get("explain", "0"))
+        body = request.get_data()
+        with _one_large if len(body) > LARGE else contextlib.nullcontext():
+            inputs, explain = self.parse(body, request.mimetype, request.mimetype_params)
+            items = list(itertools.islice(inputs.items, settings.max_instances + 1))
+        if len(items) > settings.max_instances:
+            raise TooLarge(f"expected at most {settings.max_instances} inputs; this request has more")
+        return self.limited(ParsedRequest(items, inputs.many, by_query if explain is None else explain))
+
+    def parse(self, body: bytes, kind: str, params: Mapping[str, str]) -> tuple[Inputs, bool | None]:
+        """Return the inputs of a body, and whether to explain them if it says so.
+
+        Args:
+            body: the request's body.
+            kind: its media type, in small letters.
+            params: the parameters of its Content-Type.
+        """
+        charset = params.get("charset", "")
+        if kind == MULTIPART:
+            return self.fields_of(forms.multipart(body, params.get("boundary", "")))
+        if kind in ("application/json", "text/json") or kind.endswith("+json"):
+            return self._json(json_body.loads(body, charset))
+        if (
+            kind not in UNTYPED
+            and kind != URLENCODED
+            and not any(re.fullmatch(own, kind) for own in self.kinds)
+        ):
+            raise UnsupportedType(f"expected {self._ways}; got the type {kind[:100]}")
+        if (content := self._object(body, charset)) is not None:
+            return self._json(content)
+        if kind == URLENCODED:
+            return self.form(body, charset)
+        return self.raw(body, kind, params), None
+
+    def raw(self, body: bytes, kind: str, params: Mapping[str, str]) -> Inputs:
+        """Read a body that is an input, or several, by itself."""
+        raise NotImplementedError
+
+    def part(self, part: Part) -> Inputs:
+        """Read a part of a form; raises `ServiceError`."""
+        raise NotImplementedError
+
+    def value(self, value: Any) -> Any:
+        """Read what stands under a field of JSON; raises `ServiceError`."""
+        raise NotImplementedError
+
+    def instance(self, value: Any) -> Any:
+        """Read an element of `instances`: a value, alone or under a field; raises `ServiceError`."""
+        return self.value(self.unwrap(value, *self.fields) if isinstance(value, dict) else value)
+
+    def limited(self, request: ParsedRequest) -> ParsedRequest:
+        """Refuse what is too much in all; raises `TooLarge`."""
+        return request
+
+    @staticmethod
+    def unwrap(value: Mapping[str, Any], *names: str) -> Any:
+        """Return what stands under the one of these names that an object has; raises `BadRequest`."""
+        present = [name for name in value if name != "key"]
+        if len(present) != 1 or present[0] not in names:
+            got = ", ".join(present)[:100] or "none"
+            raise BadRequest(f"expected one of the fields {', '.join(names)}; got {got}")
+        if isinstance(inner := value[present[0]], ServiceError):
+            raise inner
+        return inner
+
+    @property
+    def named(self) -> str:
+        """The fields, for a message."""
+        return " or ".join(repr(field) for field in self.fields)
+
+    @property
+    def _ways(self) -> str:
+        own = " or ".join(kind.replace(".+", "*") for kind in self.kinds)
+        return f"a form with the field {self.named}, JSON, or a body of type {own}"
+
+    def form(self, body: bytes, charset: str) -> tuple[Inputs, bool | None]:
+        """Read an urlencoded form."""
+        return self.fields_of(forms.urlencoded(body, charset))
+
+    def fields_of(self, parts: Sequence[Part]) -> tuple[Inputs, bool | None]:
+        """Read the parts of a form; raises `BadRequest` if not one of the fields is among them."""
+        used = [field for field in self.fields if any(part.name == field for part in parts)]
+        if not used:
+            names = ", ".join(part.name for part in parts)[:200] or "none"
+            raise BadRequest(f"expected {self.what} in the form field {self.named}; fields sent: {names}")
+        if len(used) > 1:
+            raise BadRequest(f"expected one of the fields {self.named}; got {len(used)} of them")
+        groups = [_attempt(self.part, part) for part in parts if part.name == used[0]]
+        groups = [Inputs([group]) if isinstance(group, ServiceError) else group for group in groups]
+        items = itertools.chain.from_iterable(group.items for group in groups)
+        words = [part.content[:20].decode("latin-1") for part in parts if part.name == "explain"]
+        explain = yes_or_no(words[-1]) if words else None
+        return Inputs(items, len(groups) > 1 or any(group.many for group in groups)), explain
+
+    def _object(self, body: bytes, charset: str) -> dict[str, Any] | None:
+        """Parse a JSON object that comes under another type; None if the body is anything else.
+
+        It is one if it has a field that we know: what only looks like JSON may be a text.
+        """
+        if not re.match(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*+\{", body):
+            return None
+        known = {*self.fields, "instances"}
+        try:
+            content = json_body.loads(body, charset)
+        except ServiceError:
+            names = "|".join(re.escape(name) for name in known)
+            head = body[:1000].decode("latin-1").replace("\0", "")
+            if re.match(rf'\W*"(?:{names})"\s*+:', head, re.ASCII):
+                raise
+            return None
+        return content if known & set(content) else None
+
+    def _json(self, content: dict[str, Any]) -> tuple[Inputs, bool | None]:
+        known = (*self.fields, "instances")
+        if unknown := sorted(set(content) - BESIDE - set(known)):
+            raise BadRequest(
+                f"expected one of the fields {self.named} or 'instances', and no others but "
+                f"{', '.join(sorted(BESIDE))}; got {unknown[0][:50]!r}"
+            )
+        present = [field for field in known if field in content]
+        if len(present) != 1:
+            raise BadRequest(
+                f"expected one of the fields {self.named} or 'instances'; got {len(present)} of them"
+            )
+        explain = yes_or_no(content["explain"]) if content.get("explain") is not None else None
+        if present[0] != "instances":
+            return Inputs([_attempt(self.value, content[present[0]])]), explain
+        instances = content["instances"]
+        if not isinstance(instances, list) or not instances:
+            raise BadRequest("expected a list of at least one input in the field 'instances'")
+        return Inputs((_attempt(self.instance, value) for value in instances), True), explain
+
+
+def _attempt(step: Callable[[Any], Any], value: Any) -> Any:
+    """Read one value; what is wrong with it comes back in its place."""
+    try:
+        return value if isinstance(value, ServiceError) else step(value)
+    except ServiceError as error:
+        return error
+
+
+def yes_or_no(value: Any) -> bool:
+    """Read `explain`, from a query, a form or JSON; raises `BadRequest`."""
+    word = str(value).strip().lower() if isinstance(value, str | bool) or value in (0, 1) else None
+    if word not in YES | NO:
+        got = repr(value[:20]) if isinstance(value, str) else json_body.name_of(value)
+        raise BadRequest(f"expected explain=1 or explain=0; got {got}")
+    return word in YES
