@@ -1,92 +1,132 @@
 """From the bytes of an image file to pixels, within limits."""
 
 import contextlib
-import io
 import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from ..errors import TooLarge, UnsupportedType, Unusable
+from .. import budget
+from ..errors import ServiceError, TooLarge, TooMuchWork, UniformImage, UnsupportedType, Unusable
+from . import samples
+from .formats import avif, bmp, gif, heic, jpeg, jpeg2000, png, tiff, webp
+from .formats.plan import Plan
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
 MAX_PIXELS = 12_500_000
+MAX_MEMORY = 160_000_000
+"""Bytes that the decoding of one image may take: with eight bodies of 10 MB it fits an instance of 512 MiB."""
+
 MIN_SIDE = 8
-LARGE = 2_000_000
-"""Pixels beyond which images are decoded one at a time: a burst of them would fill the memory."""
+LARGE = 12_000_000
+"""Bytes or work beyond which images are decoded one at a time: a burst of them would fill the memory."""
+
+MIN_CONTRAST = 8
+"""Levels of 256 between the darkest and the lightest of an image in which there is anything to see."""
 
 _one_large = threading.Lock()
-
-# Pillow's own bomb guard warns where we refuse; `decode` checks the size before any pixel is decoded.
-Image.MAX_IMAGE_PIXELS = None
 
 Pixels = NDArray[np.uint8]
 
 
-def decode(data: bytes, size: tuple[int, int]) -> Pixels:
+class Picture(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
+    """Pixels, shape (height, width, 3), uint8, RGB; with what the caller should know of them."""
+
+    warnings: Sequence[samples.Warned] = ()
+
+
+def decode(data: bytes, size: tuple[int, int]) -> Picture:
     """Turn an encoded image into RGB pixels, shape (height, width, 3), uint8, for `size` (height, width).
 
     The image is turned upright by its EXIF tag, made 8-bit RGB (transparency becomes black, as the
-    background of a segmented cell is) and stretched to `size`.
+    background of a segmented cell is) and stretched to `size`. What that costs is read from the structure
+    of the file first, and is counted by `budget.spend`.
 
     Raises:
         UnsupportedType: the bytes are none of `FORMATS`, or several frames.
         TooLarge: more than `MAX_PIXELS`, by its header: nothing has been decoded.
-        Unusable: truncated or damaged, or smaller than `MIN_SIDE` pixels a side.
+        TooMuchWork: more work or memory than `budget` or `MAX_MEMORY` allows: nothing has been decoded.
+        UniformImage: it is one colour all over.
+        Unusable: truncated or damaged, smaller than `MIN_SIDE` pixels a side, or of a kind whose pixels
+            cannot be told for certain.
     """
     height, width = size
+    plan = _scan(data)
+    least = 2 * width, 2 * height
+    memory = _check(plan, least)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with _one_large if max(plan.work, memory) > LARGE else contextlib.nullcontext():
+            image, warned = samples.rgb(plan, least)
+            pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    except ServiceError:
+        raise
     except UnidentifiedImageError:
-        raise UnsupportedType(
-            f"expected a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; "
-            f"these {len(data)} bytes are none of them"
+        raise Unusable(
+            f"the {plan.format} image is damaged, or of a kind that is not read here: save it as PNG"
         ) from None
     except Exception as error:
-        raise Unusable(f"the image's header is damaged: {error}") from None
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise TooLarge(
-                f"expected at most {MAX_PIXELS:,} pixels, one cell; "
-                f"this image has {image.width} x {image.height}"
-            )
-        if min(image.size) < MIN_SIDE:
-            raise Unusable(
-                f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels; "
-                f"this image has {image.width} x {image.height}"
-            )
-        # Not `n_frames`: counting them takes time that grows with their square.
-        if getattr(image, "is_animated", False):
-            raise UnsupportedType(f"expected one still image; this {image.format} has several frames")
-        try:
-            # Lets the JPEG decoder shrink a large photo as it decodes, to no less than twice `size`.
-            image.draft("RGB", (2 * width, 2 * height))
-            with _one_large if image.width * image.height > LARGE else contextlib.nullcontext():
-                ImageOps.exif_transpose(image, in_place=True)
-                return _stretched(_rgb(image), size)
-        except Unusable:
-            raise
-        except Exception as error:
-            raise Unusable(f"the {image.format} image is truncated or damaged: {error}") from None
+        raise Unusable(f"the {plan.format} image is truncated or damaged: {error}") from None
+    if np.ptp(pixels, axis=(0, 1)).max() < MIN_CONTRAST:
+        colour = ", ".join(str(value) for value in pixels.mean((0, 1)).round().astype(int))
+        raise UniformImage(f"expected an image with something in it; this one is ({colour}) all over")
+    picture = pixels.view(Picture)
+    picture.warnings = warned
+    return picture
 
 
-def _stretched(image: Image.Image, size: tuple[int, int]) -> Pixels:
-    return np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR))
+def _scan(data: bytes) -> Plan:
+    for start, scan in SCANS:
+        if data.startswith(start):
+            return scan(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return webp.scan(data)
+    brands = avif.brands(data)
+    if brands & {b"avif", b"avis"}:
+        return avif.scan(data)
+    if brands & heic.BRANDS:
+        return heic.scan(data)
+    raise UnsupportedType(
+        f"expected a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; "
+        f"these {len(data)} bytes are none of them"
+    )
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        image.load()
-        return image
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip, not scale
-        wide = np.asarray(image)
-        if wide.min() < 0 or wide.max() > 65535:
-            raise Unusable("expected 8 or 16 bits per channel; this image has 32")
-        return Image.fromarray((wide >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise Unusable("expected 8 or 16 bits per channel; this image holds floating-point numbers")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
-    return image.convert("RGB")
+def _check(plan: Plan, least: tuple[int, int]) -> int:
+    """Hold an image to the limits; return how many bytes decoding it will take."""
+    shrink = samples.shrink(plan, least)
+    pixels = -(-plan.width // shrink) * -(-plan.height // shrink)
+    if pixels > MAX_PIXELS:
+        raise TooLarge(
+            f"expected at most {MAX_PIXELS:,} pixels, one cell; "
+            f"this image has {plan.width} x {plan.height}"
+        )
+    if min(plan.width, plan.height) < MIN_SIDE:
+        raise Unusable(
+            f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels; "
+            f"this image has {plan.width} x {plan.height}"
+        )
+    memory = plan.memory + (8 * pixels if plan.shrinks else 0)
+    if memory > MAX_MEMORY:
+        raise TooMuchWork(
+            f"expected at most {MAX_MEMORY // 1_000_000} MB of memory for decoding; "
+            f"this {plan.format} image of {plan.width} x {plan.height} takes {memory // 1_000_000:,} MB"
+        )
+    budget.spend(plan.work + (2 * pixels if plan.shrinks else 0), f"{plan.format} image")
+    return memory
+
+
+SCANS: tuple[tuple[bytes, Callable[[bytes], Plan]], ...] = (
+    (png.SIGNATURE, png.scan),
+    (b"\xff\xd8\xff", jpeg.scan),
+    (b"BM", bmp.scan),
+    (b"GIF87a", gif.scan),
+    (b"GIF89a", gif.scan),
+    (b"II*\0", tiff.scan),
+    (b"MM\0*", tiff.scan),
+    (b"II+\0", tiff.scan),
+    (b"MM\0+", tiff.scan),
+    (jpeg2000.CODESTREAM, jpeg2000.scan),
+    (jpeg2000.BOX, jpeg2000.scan),
+)

@@ -1,0 +1,32 @@
+"""HEIC: read if the package pillow-heif is installed, and otherwise refused by its name."""
+
+from ...errors import UnsupportedType, Unusable
+from .avif import sizes
+from .plan import Plan
+
+BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+PACKAGE = "pillow-heif"
+
+
+def scan(data: bytes) -> Plan:
+    """Read the size; the package has limits of its own.
+
+    Raises:
+        UnsupportedType: the package is not installed.
+        Unusable: there is no picture in it.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UnsupportedType(
+            "expected a JPEG or PNG image; this is HEIC, which phones make: send it as JPEG (on an iPhone, "
+            "Settings, Camera, Formats, Most Compatible), or add the package "
+            f"{PACKAGE} to the function's requirements"
+        ) from None
+    found = sizes(data)
+    if not found:
+        raise Unusable("the HEIC image is truncated or damaged: it has no picture")
+    pillow_heif.register_heif_opener(thumbnails=False)
+    width, height = max(found, key=lambda size: size[0] * size[1])
+    pixels = width * height
+    return Plan("HEIF", (data,), width, height, work=5 * pixels, memory=10 * pixels)

@@ -1,0 +1,50 @@
+"""WebP: the chunks of its RIFF container."""
+
+import struct
+
+from ...errors import TooMuchWork, Unusable
+from .plan import Plan, exif_orientation, limit_parts, several_frames, xmp_orientation
+
+def scan(data: bytes) -> Plan:
+    """Read the chunks.
+
+    Raises:
+        Unusable: there is no image in it.
+        UnsupportedType: an animation.
+        TooMuchWork: too many chunks.
+    """
+    width = height = orientation = count = frames = 0
+    at = 12
+    while at + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, at)
+        body = data[at + 8 : at + 8 + min(length, 65536)]
+        size = _size(name, body)
+        width, height = max(width, size[0]), max(height, size[1])
+        count += 1
+        limit_parts(count, "chunks of a WebP")
+        frames += name == b"ANMF"
+        if frames > 1:
+            raise several_frames("WEBP")
+        if name == b"EXIF":
+            orientation = exif_orientation(body)
+        elif name == b"XMP " and not orientation:
+            orientation = xmp_orientation(body)
+        at += 8 + length + length % 2
+    if not width:
+        raise Unusable("the WebP image is truncated or damaged: it has no image")
+    pixels = width * height
+    return Plan(
+        "WEBP", (data,), width, height, work=3 * pixels, memory=12 * pixels, orientation=orientation or 1
+    )
+
+
+def _size(name: bytes, body: bytes) -> tuple[int, int]:
+    """Width and height, if this chunk says them."""
+    if name == b"VP8X" and len(body) >= 10:
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if name == b"VP8 " and len(body) >= 10:
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    if name == b"VP8L" and len(body) >= 5:
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return 0, 0
