@@ -10,14 +10,14 @@ from PIL import Image, UnidentifiedImageError
 
 from .. import budget
 from ..errors import ServiceError, TooLarge, TooMuchWork, UniformImage, UnsupportedType, Unusable
-from . import samples
 from .formats import avif, bmp, gif, heic, jpeg, jpeg2000, png, tiff, webp
 from .formats.plan import Plan
+from .samples import Warned, rgb, shrink
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
 MAX_PIXELS = 12_500_000
-MAX_MEMORY = 160_000_000
-"""Bytes that the decoding of one image may take: with eight bodies of 10 MB it fits an instance of 512 MiB."""
+MAX_MEMORY = 200_000_000
+"""Bytes that decoding one image may take; with a process and eight bodies of 10 MB they fit in 512 MiB."""
 
 MIN_SIDE = 8
 LARGE = 12_000_000
@@ -34,7 +34,7 @@ Pixels = NDArray[np.uint8]
 class Picture(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
     """Pixels, shape (height, width, 3), uint8, RGB; with what the caller should know of them."""
 
-    warnings: Sequence[samples.Warned] = ()
+    warnings: Sequence[Warned] = ()
 
 
 def decode(data: bytes, size: tuple[int, int]) -> Picture:
@@ -58,7 +58,7 @@ def decode(data: bytes, size: tuple[int, int]) -> Picture:
     memory = _check(plan, least)
     try:
         with _one_large if max(plan.work, memory) > LARGE else contextlib.nullcontext():
-            image, warned = samples.rgb(plan, least)
+            image, warned = rgb(plan, least)
             pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     except ServiceError:
         raise
@@ -95,17 +95,15 @@ def _scan(data: bytes) -> Plan:
 
 def _check(plan: Plan, least: tuple[int, int]) -> int:
     """Hold an image to the limits; return how many bytes decoding it will take."""
-    shrink = samples.shrink(plan, least)
-    pixels = -(-plan.width // shrink) * -(-plan.height // shrink)
+    scale = shrink(plan, least)
+    pixels = -(-plan.width // scale) * -(-plan.height // scale)
     if pixels > MAX_PIXELS:
         raise TooLarge(
-            f"expected at most {MAX_PIXELS:,} pixels, one cell; "
-            f"this image has {plan.width} x {plan.height}"
+            f"expected at most {MAX_PIXELS:,} pixels, one cell; this image has {plan.width} x {plan.height}"
         )
     if min(plan.width, plan.height) < MIN_SIDE:
         raise Unusable(
-            f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels; "
-            f"this image has {plan.width} x {plan.height}"
+            f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels; this image has {plan.width} x {plan.height}"
         )
     memory = plan.memory + (8 * pixels if plan.shrinks else 0)
     if memory > MAX_MEMORY:

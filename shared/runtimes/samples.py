@@ -48,30 +48,32 @@ def rgb(plan: Plan, least: tuple[int, int]) -> tuple[Image.Image, list[Warned]]:
         Exception: whatever Pillow raises for a damaged file.
     """
     warned: list[Warned] = []
-    image = _opened(plan, plan.files[0])
+    file = _opened(plan, plan.files[0])
     # AVIF and HEIC say in boxes of their own how to turn an image, which Pillow makes EXIF of.
-    orientation = max(plan.orientation, exif_orientation(image.info.get("exif", b"")[:65536]))
-    image.draft("RGB", least)
-    if image.mode.startswith("I;16"):
-        planes = [image, *(_opened(plan, file) for file in plan.files[1:])]
+    orientation = max(plan.orientation, exif_orientation(file.info.get("exif", b"")[:65536]))
+    file.draft("RGB", least)
+    image: Image.Image = file
+    if file.mode.startswith("I;16"):
+        planes = [file, *(_opened(plan, each) for each in plan.files[1:])]
         image = _narrowed([np.asarray(each) for each in planes], plan, warned)
     elif plan.mode:
-        image = Image.merge(plan.mode, [image, *(_opened(plan, file) for file in plan.files[1:])])
-    elif ";16" in (rawmode := _rawmode(image)):
-        image = _with_low_bytes(image, rawmode, plan, warned)
+        image = Image.merge(plan.mode, [file, *(_opened(plan, each) for each in plan.files[1:])])
+        image = ImageChops.invert(image) if plan.inverted else image
+    elif ";16" in (rawmode := _rawmode(file)):
+        image = _with_low_bytes(file, rawmode, plan, warned)
     elif plan.damaged:
-        image = _mended(image, plan, warned)
+        image = _mended(file, plan, warned)
     return _upright(_rgb(image), orientation), warned
 
 
-def _opened(plan: Plan, file: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(file), formats=(plan.format,))
+def _opened(plan: Plan, file: bytes) -> ImageFile.ImageFile:
+    image: ImageFile.ImageFile = Image.open(io.BytesIO(file), formats=(plan.format,))
+    return image
 
 
-def _rawmode(image: Image.Image) -> str:
+def _rawmode(image: ImageFile.ImageFile) -> str:
     """How the file packs its samples, in Pillow's words."""
-    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
-    args = tiles[0].args if tiles else ""
+    args = image.tile[0].args if image.tile else ""
     return str(args[0] if isinstance(args, tuple) else args)
 
 
@@ -107,8 +109,10 @@ def _narrowed(planes: list[NDArray[np.uint16]], plan: Plan, warned: list[Warned]
 def _with_low_bytes(image: Image.Image, rawmode: str, plan: Plan, warned: list[Warned]) -> Image.Image:
     """Add what Pillow leaves out of an image of 16-bit samples: it keeps their high bytes alone."""
     image.load()
-    tops = [int(high) for _, high in (band.getextrema() for band in image.split())]
-    depth = _depth(max(tops[: 1 if len(tops) < 3 else 3]) << 8 | 255, plan, warned)
+    counts = image.histogram()
+    tops = [max(np.flatnonzero(counts[at : at + 256])) for at in range(0, len(counts), 256)]
+    colours = {"LA": 1, "RGBA": 3}.get(image.mode, len(tops))
+    depth = _depth(int(max(tops[:colours])) << 8 | 255, plan, warned)
     if depth == 16:
         return image
     if image.mode not in ("RGB", "RGBA"):
@@ -121,14 +125,16 @@ def _with_low_bytes(image: Image.Image, rawmode: str, plan: Plan, warned: list[W
     low.load()
     shifted = [value << (16 - depth) & 255 for value in range(256)]
     rest = [value >> (depth - 8) for value in range(256)]
-    # Alpha may have all its bits.
-    alpha = (range(256), [0] * 256) if max(tops[3:], default=0) >> (depth - 8) else (shifted, rest)
     tables = [shifted * 3, rest * 3]
-    if image.mode == "RGBA":
-        tables = [[*table, *last] for table, last in zip(tables, alpha, strict=True)]
+    if image.mode == "RGBA":  # Alpha may have all its bits, which are then in its high bytes.
+        whole = tops[3] >> (depth - 8) > 0
+        tables = [
+            tables[0] + (list(range(256)) if whole else shifted),
+            tables[1] + ([0] * 256 if whole else rest),
+        ]
     for box in _bands(image):
-        parts = [each.crop(box).point(table) for each, table in zip((image, low), tables, strict=True)]
-        image.paste(ImageChops.add(*parts), box)
+        high, rest_of_it = image.crop(box).point(tables[0]), low.crop(box).point(tables[1])
+        image.paste(ImageChops.add(high, rest_of_it), box)
     return image
 
 

@@ -235,7 +235,7 @@ def tiff_of_strips_that_share_their_bytes() -> bytes:
 
 @bomb
 def tiff_of_many_tags() -> bytes:
-    tags = {tag: (16,) for tag in range(700, 65_500)}
+    tags = dict.fromkeys(range(700, 65500), (16,))
     return tiff(grey(64, 64, t273=(16,), t279=(4096,), t278=(64,)) | tags, bytes(4096))
 
 

@@ -172,7 +172,9 @@ def _items(boxes: Boxes, data: bytes) -> list[bytes]:
             found.append(b"".join(pieces))
         elif kind not in IGNORED:
             name = kind.decode("latin-1")
-            raise Unusable(f"expected an AVIF of one piece; this one has an item {name!r}: save it as another")
+            raise Unusable(
+                f"expected an AVIF of one piece; this one has an item {name!r}: save it as another"
+            )
     if sum(map(len, found)) > len(data):
         raise Unusable("the AVIF image is damaged: its items overlap")
     return found

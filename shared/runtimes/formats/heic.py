@@ -1,5 +1,7 @@
 """HEIC: read if the package pillow-heif is installed, and otherwise refused by its name."""
 
+import importlib
+
 from ...errors import UnsupportedType, Unusable
 from .avif import sizes
 from .plan import Plan
@@ -16,7 +18,7 @@ def scan(data: bytes) -> Plan:
         Unusable: there is no picture in it.
     """
     try:
-        import pillow_heif
+        package = importlib.import_module(PACKAGE.replace("-", "_"))
     except ImportError:
         raise UnsupportedType(
             "expected a JPEG or PNG image; this is HEIC, which phones make: send it as JPEG (on an iPhone, "
@@ -26,7 +28,7 @@ def scan(data: bytes) -> Plan:
     found = sizes(data)
     if not found:
         raise Unusable("the HEIC image is truncated or damaged: it has no picture")
-    pillow_heif.register_heif_opener(thumbnails=False)
+    package.register_heif_opener(thumbnails=False)
     width, height = max(found, key=lambda size: size[0] * size[1])
     pixels = width * height
     return Plan("HEIF", (data,), width, height, work=5 * pixels, memory=10 * pixels)

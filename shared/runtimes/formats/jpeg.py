@@ -117,7 +117,7 @@ def read(data: bytes) -> tuple[Frame, bytes]:
 
 def _segment(frame: Frame, marker: int, body: bytes) -> None:
     try:
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) or marker == 0xDE:
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xDE:
             _start_of_frame(frame, marker, body)
         elif marker == SOS:
             frame.scans += 1

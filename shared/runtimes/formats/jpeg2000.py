@@ -58,12 +58,17 @@ def _codestream(data: bytes) -> int:
 
 
 def _scan(data: bytes, start: int) -> Plan:
-    _, right, bottom, left, top, wide, high, x, y, components = struct.unpack_from(">HIIIIIIIIH", data, start + 6)
+    _, right, bottom, left, top, wide, high, x, y, components = struct.unpack_from(
+        ">HIIIIIIIIH", data, start + 6
+    )
     width, height = right - left, bottom - top
     if width <= 0 or height <= 0 or not wide or not high:
         raise IndexError
     if components not in (1, 2, 3, 4):
         raise Unusable(f"expected 1 to 4 components; this JPEG 2000 image has {components}")
+    depths = [data[start + 42 + 3 * index] for index in range(components)]
+    if max(depths) > 0x7F or (components > 1 and max(depths) > 7):
+        raise Unusable("expected a JPEG 2000 image of 8 bits, or of up to 16 that are grey, without a sign")
     tiles = -(-(right - x) // wide) * -(-(bottom - y) // high)
     limit_parts(tiles, "tiles of a JPEG 2000 image", 1000)
     coding = _headers(data, start + 2)
@@ -72,9 +77,7 @@ def _scan(data: bytes, start: int) -> Plan:
         -(-min(wide, width) // coding.precinct) * -(-min(high, height) // coding.precinct) + 1
         for _ in range(coding.levels + 1)
     )
-    limit_parts(
-        precincts * coding.layers * components * tiles, "packets of a JPEG 2000 image", MAX_PACKETS
-    )
+    limit_parts(precincts * coding.layers * components * tiles, "packets of a JPEG 2000 image", MAX_PACKETS)
     samples = pixels * components
     blocks = samples // coding.block + components * tiles * (coding.levels + 1) * 4
     return Plan(
@@ -96,7 +99,9 @@ def _headers(data: bytes, at: int) -> Coding:
         count += 1
         limit_parts(count, "segments of a JPEG 2000 image")
         if marker in RARE:
-            raise Unusable(f"expected a plain JPEG 2000 image; this one has {RARE[marker]}: save it as another")
+            raise Unusable(
+                f"expected a plain JPEG 2000 image; this one has {RARE[marker]}: save it as another"
+            )
         if marker == SOT:
             [end] = struct.unpack_from(">I", data, at + 6)
             tile, end = at, at + end if end else len(data)

@@ -5,15 +5,19 @@ import struct
 from ...errors import TooMuchWork, Unusable
 from .plan import Plan, exif_orientation, limit_parts, several_frames, xmp_orientation
 
+MAX_TABLES = 30_000
+"""Sets of Huffman tables in lossless data. libwebp writes up to 2,600, and takes 5.6 kB to read each."""
+
+
 def scan(data: bytes) -> Plan:
     """Read the chunks.
 
     Raises:
         Unusable: there is no image in it.
         UnsupportedType: an animation.
-        TooMuchWork: too many chunks.
+        TooMuchWork: too many chunks, or lossless data that may need too many tables.
     """
-    width = height = orientation = count = frames = 0
+    width = height = orientation = count = frames = lossless = 0
     at = 12
     while at + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, at)
@@ -25,6 +29,8 @@ def scan(data: bytes) -> Plan:
         frames += name == b"ANMF"
         if frames > 1:
             raise several_frames("WEBP")
+        if name in (b"VP8L", b"ALPH"):
+            lossless = max(lossless, length)
         if name == b"EXIF":
             orientation = exif_orientation(body)
         elif name == b"XMP " and not orientation:
@@ -33,8 +39,21 @@ def scan(data: bytes) -> Plan:
     if not width:
         raise Unusable("the WebP image is truncated or damaged: it has no image")
     pixels = width * height
+    # How many sets there are is said within coded data: there may be one for 16 pixels, and for 20 bits.
+    tables = min(65_536, pixels // 16, 8 * lossless // 20)
+    if tables > MAX_TABLES:
+        raise TooMuchWork(
+            f"expected a lossless WebP of at most {16 * MAX_TABLES:,} pixels, or {20 * MAX_TABLES // 8:,} "
+            f"bytes; this one has {width} x {height}, and {lossless:,} bytes: save it as PNG, or lossy"
+        )
     return Plan(
-        "WEBP", (data,), width, height, work=3 * pixels, memory=12 * pixels, orientation=orientation or 1
+        "WEBP",
+        (data,),
+        width,
+        height,
+        work=3 * pixels + 1500 * tables,
+        memory=16 * pixels,
+        orientation=orientation or 1,
     )
 
 
