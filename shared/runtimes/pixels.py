@@ -68,12 +68,17 @@ def decode(data: bytes, size: tuple[int, int]) -> Picture:
         ) from None
     except Exception as error:
         raise Unusable(f"the {plan.format} image is truncated or damaged: {error}") from None
-    if np.ptp(pixels, axis=(0, 1)).max() < MIN_CONTRAST:
+    # A few pixels tell most images from a uniform one, in a tenth of the time.
+    if _uniform(pixels[::7, ::7]) and _uniform(pixels):
         colour = ", ".join(str(value) for value in pixels.mean((0, 1)).round().astype(int))
         raise UniformImage(f"expected an image with something in it; this one is ({colour}) all over")
     picture = pixels.view(Picture)
     picture.warnings = warned
     return picture
+
+
+def _uniform(pixels: Pixels) -> bool:
+    return bool(np.ptp(pixels, axis=(0, 1)).max() < MIN_CONTRAST)
 
 
 def _scan(data: bytes) -> Plan:

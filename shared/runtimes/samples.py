@@ -50,7 +50,7 @@ def rgb(plan: Plan, least: tuple[int, int]) -> tuple[Image.Image, list[Warned]]:
     warned: list[Warned] = []
     file = _opened(plan, plan.files[0])
     # AVIF and HEIC say in boxes of their own how to turn an image, which Pillow makes EXIF of.
-    orientation = max(plan.orientation, exif_orientation(file.info.get("exif", b"")[:65536]))
+    orientation = max(plan.orientation, exif_orientation((file.info.get("exif") or b"")[:65536]))
     file.draft("RGB", least)
     image: Image.Image = file
     if file.mode.startswith("I;16"):
@@ -125,16 +125,13 @@ def _with_low_bytes(image: Image.Image, rawmode: str, plan: Plan, warned: list[W
     low.load()
     shifted = [value << (16 - depth) & 255 for value in range(256)]
     rest = [value >> (depth - 8) for value in range(256)]
-    tables = [shifted * 3, rest * 3]
-    if image.mode == "RGBA":  # Alpha may have all its bits, which are then in its high bytes.
-        whole = tops[3] >> (depth - 8) > 0
-        tables = [
-            tables[0] + (list(range(256)) if whole else shifted),
-            tables[1] + ([0] * 256 if whole else rest),
-        ]
+    highs, lows = shifted * 3, rest * 3
+    if image.mode == "RGBA":
+        whole = tops[3] >> (depth - 8) > 0  # Alpha has all its bits, and the high ones are enough.
+        highs += list(range(256)) if whole else shifted
+        lows += [0] * 256 if whole else rest
     for box in _bands(image):
-        high, rest_of_it = image.crop(box).point(tables[0]), low.crop(box).point(tables[1])
-        image.paste(ImageChops.add(high, rest_of_it), box)
+        image.paste(ImageChops.add(image.crop(box).point(highs), low.crop(box).point(lows)), box)
     return image
 
 
@@ -179,10 +176,10 @@ def _mended(image: Image.Image, plan: Plan, warned: list[Warned]) -> Image.Image
     block = max(1, plan.rows * height // plan.height)
     missing = (pixels == 128).reshape(height, -1).all(1)
     lost = height if missing.all() else int(np.argmin(missing[::-1]))
-    if lost or (pixels[-block:, -block:] == 128).all():
-        # The row of blocks above may be there in part, and colours run over its edge.
-        kept = max(0, (height - lost - 1) // block * block)
-        if image.mode not in ("L", "RGB") or kept < (1 - MAX_LOST) * height:
+    if lost or (pixels[-1, -max(1, block // 2) :] == 128).all():
+        # The row of blocks above may be there in part, and its colours run over its edge by a pixel.
+        kept = max(0, (height - lost - 2) // block * block)
+        if kept < (1 - MAX_LOST) * height:
             raise Unusable(f"the JPEG image is truncated: of its {height} rows {height - kept} are missing")
         last = pixels[kept - 1]
         if np.ptp(last, axis=0).max() > MAX_BACKGROUND:

@@ -157,6 +157,8 @@ def _coefficients(body: bytes) -> set[tuple[int, int]]:
 
 def _enough(frame: Frame) -> bool:
     """Whether no more than rows at the end of the image can be missing, or the last of its precision."""
+    if len(frame.components) == 4:
+        return False
     if not frame.progressive:
         return frame.scanned == len(frame.components) and frame.scans == 1
     return all((component, 63) in frame.complete for component in frame.components)

@@ -180,10 +180,10 @@ def _kind(tags: Tags, samples: int, compression: int, photometric: int) -> tuple
     form = set(tags.get(FORMAT, (1,)))
     if 3 in form:
         raise Unusable("expected 8 or 16 bits per channel; this image holds floating-point numbers")
-    if not form <= {1, 4}:
-        raise Unusable("expected unsigned samples; those of this TIFF are signed or complex")
     if bits > 16 or others:
         raise Unusable(f"expected 8 or 16 bits per channel; this image has {max(depths)}")
+    if not form <= {1, 4}:
+        raise Unusable("expected unsigned samples; those of this TIFF are signed or complex")
     colours = PHOTOMETRICS[photometric]
     extra = tuple(tags.get(EXTRA, ()))[: max(0, samples - colours)]
     layouts = {1: {0, 1, 3}, 2: {0, 1, 3}, 4: {0, 1, 3}, 12: {0, 1}, 8: set(PHOTOMETRICS), 16: {0, 1, 2, 5}}
