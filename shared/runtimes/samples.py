@@ -111,12 +111,13 @@ def _with_low_bytes(image: Image.Image, rawmode: str, plan: Plan, warned: list[W
     image.load()
     counts = image.histogram()
     tops = [max(np.flatnonzero(counts[at : at + 256])) for at in range(0, len(counts), 256)]
-    colours = {"LA": 1, "RGBA": 3}.get(image.mode, len(tops))
+    colours = 3 if image.mode == "RGBA" else len(tops)
     depth = _depth(int(max(tops[:colours])) << 8 | 255, plan, warned)
     if depth == 16:
         return image
-    if image.mode not in ("RGB", "RGBA"):
-        raise Unusable(f"expected 8 bits, or all 16, of {image.mode} samples; this image uses {depth}")
+    layout = rawmode.partition(";")[0]
+    if not layout.startswith("RGB"):
+        raise Unusable(f"expected {layout} samples of 8 bits, or of all 16; those of this image use {depth}")
     low = _opened(plan, plan.files[0])
     other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
     [tile] = low.tile

@@ -66,9 +66,11 @@ def scan(data: bytes) -> Plan:
     if len(frames) > 2 * len(coded):
         raise Unusable(f"expected an AVIF of one frame; this one has {len(frames)}: save it as another")
     width, height = max(boxes.sizes, key=lambda size: size[0] * size[1])
-    largest = max([width * height, *(wide * high for wide, high in frames)])
+    if any(wide > width + 64 or high > height + 64 for wide, high in frames):
+        raise Unusable(f"the AVIF image is damaged: a frame is larger than {width} x {height}")
     total = sum(wide * high for wide, high in frames)
-    return Plan("AVIF", (_without_exif(data),), width, height, work=4 * total + 10_000, memory=10 * largest)
+    work, memory = 4 * total + 10_000, 10 * width * height
+    return Plan("AVIF", (_without_exif(data),), width, height, work, memory)
 
 
 def _without_exif(data: bytes) -> bytes:

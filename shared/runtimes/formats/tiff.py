@@ -191,7 +191,7 @@ def _kind(tags: Tags, samples: int, compression: int, photometric: int) -> tuple
         raise Unusable(f"expected 8 or 16 bits per channel; this TIFF of kind {photometric} has {bits}")
     if samples < colours or samples > 6 or (bits < 8 and samples > 1):
         raise Unusable(f"expected {colours} samples a pixel, and alpha; this TIFF has {samples}")
-    if samples > 1 and photometric in (0, 1) and (bits == 16 or photometric == 0):
+    if samples > 1 and photometric in (0, 1) and (photometric, bits, samples, len(extra)) != (1, 8, 2, 1):
         raise Unusable(f"expected one grey sample a pixel; this TIFF has {samples} of {bits} bits")
     if bits == 16 and 1 in extra:
         raise Unusable("expected 16-bit samples that are not multiplied by alpha; those of this TIFF are")
