@@ -1,8 +1,10 @@
 """From the bytes of an image file to pixels, within limits."""
 
 import contextlib
+import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,27 @@ MIN_CONTRAST = 8
 _one_large = threading.Lock()
 
 Pixels = NDArray[np.uint8]
+
+
+class Format(Protocol):
+    """A module that knows a format."""
+
+    __name__: str
+
+    def scan(self, data: bytes) -> Plan:
+        """Read the structure of a file, and decode nothing."""
+
+
+SIGNATURES: tuple[tuple[bytes, Format], ...] = (
+    (png.SIGNATURE, png),
+    (b"\xff\xd8\xff", jpeg),
+    (b"BM", bmp),
+    (b"GIF87a", gif),
+    (b"GIF89a", gif),
+    *((order + number, tiff) for order in (b"II", b"MM") for number in (b"*\0", b"\0*", b"+\0", b"\0+")),
+    (jpeg2000.CODESTREAM, jpeg2000),
+    (jpeg2000.BOX, jpeg2000),
+)
 
 
 class Picture(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
@@ -82,20 +105,30 @@ def _uniform(pixels: Pixels) -> bool:
 
 
 def _scan(data: bytes) -> Plan:
-    for start, scan in SCANS:
+    kind = _kind(data)
+    if kind is None:
+        raise UnsupportedType(
+            f"expected a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; "
+            f"these {len(data)} bytes are none of them"
+        )
+    try:
+        return kind.scan(data)
+    except (IndexError, KeyError, ValueError, OverflowError, struct.error):
+        name = kind.__name__.rpartition(".")[2].upper()
+        raise Unusable(f"the {name} image is truncated or damaged: its structure cannot be read") from None
+
+
+def _kind(data: bytes) -> Format | None:
+    """The module that knows the format of these bytes."""
+    for start, kind in SIGNATURES:
         if data.startswith(start):
-            return scan(data)
+            return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return webp.scan(data)
+        return webp
     brands = avif.brands(data)
     if brands & {b"avif", b"avis"}:
-        return avif.scan(data)
-    if brands & heic.BRANDS:
-        return heic.scan(data)
-    raise UnsupportedType(
-        f"expected a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image; "
-        f"these {len(data)} bytes are none of them"
-    )
+        return avif
+    return heic if brands & heic.BRANDS else None
 
 
 def _check(plan: Plan, least: tuple[int, int]) -> int:
@@ -118,18 +151,3 @@ def _check(plan: Plan, least: tuple[int, int]) -> int:
         )
     budget.spend(plan.work + (2 * pixels if plan.shrinks else 0), f"{plan.format} image")
     return memory
-
-
-SCANS: tuple[tuple[bytes, Callable[[bytes], Plan]], ...] = (
-    (png.SIGNATURE, png.scan),
-    (b"\xff\xd8\xff", jpeg.scan),
-    (b"BM", bmp.scan),
-    (b"GIF87a", gif.scan),
-    (b"GIF89a", gif.scan),
-    (b"II*\0", tiff.scan),
-    (b"MM\0*", tiff.scan),
-    (b"II+\0", tiff.scan),
-    (b"MM\0+", tiff.scan),
-    (jpeg2000.CODESTREAM, jpeg2000.scan),
-    (jpeg2000.BOX, jpeg2000.scan),
-)

@@ -1,11 +1,14 @@
 """From a file's samples, whatever they are, to 8-bit RGB as the camera saw it."""
 
+import ctypes
 import io
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
@@ -25,6 +28,17 @@ MAX_BACKGROUND = 32
 Image.MAX_IMAGE_PIXELS = None
 # Pillow's own reader of uncompressed TIFF knows no planes of 16 bits, and takes a step in Python for a strip.
 TiffImagePlugin.READ_LIBTIFF = True
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff's messages, plain text for each damaged file, out of the log: there are exceptions too."""
+    for library in Path(PIL.__file__).parents[1].glob("pillow.libs/libtiff-*"):
+        set_handler = ctypes.CDLL(str(library)).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
+
+
+_silence_libtiff()
 
 
 class Warned(NamedTuple):
@@ -68,6 +82,9 @@ def rgb(plan: Plan, least: tuple[int, int]) -> tuple[Image.Image, list[Warned]]:
 
 def _opened(plan: Plan, file: bytes) -> ImageFile.ImageFile:
     image: ImageFile.ImageFile = Image.open(io.BytesIO(file), formats=(plan.format,))
+    # A file may say its size twice, and Pillow may read the other one.
+    if image.width * image.height > plan.width * plan.height:
+        raise Unusable(f"the {plan.format} image is damaged: it says two different sizes")
     return image
 
 

@@ -22,14 +22,11 @@ def brands(data: bytes) -> set[bytes]:
 
 
 def sizes(data: bytes) -> list[tuple[int, int]]:
-    """The width and height of every picture in the file, by its boxes; none if they are damaged."""
+    """The width and height of every picture in the file, by its boxes."""
     boxes = Boxes()
-    try:
-        for name, body in _boxes(data):
-            if name == b"ispe":
-                _read(boxes, name, body)
-    except (struct.error, IndexError, ValueError):
-        return []
+    for name, body in _boxes(data):
+        if name == b"ispe":
+            _read(boxes, name, body)
     return boxes.sizes
 
 
@@ -47,22 +44,20 @@ def scan(data: bytes) -> Plan:
     """Find the coded data, and count its frames.
 
     Raises:
-        Unusable: damaged, or of a rare kind; the message names it.
+        Unusable: of a rare kind; the message names it.
+        IndexError, ValueError, struct.error: there is no picture, or a box cannot be read.
         UnsupportedType: a sequence.
         TooMuchWork: too many boxes or items.
     """
     boxes = Boxes()
-    try:
-        for name, body in _boxes(data):
-            if name == b"moov":
-                raise several_frames("AVIF")
-            _read(boxes, name, body)
-        coded = _items(boxes, data)
-        frames = [size for item in coded for size in _frames(item)]
-    except (struct.error, IndexError, ValueError):
-        raise Unusable("the AVIF image is truncated or damaged") from None
+    for name, body in _boxes(data):
+        if name == b"moov":
+            raise several_frames("AVIF")
+        _read(boxes, name, body)
+    coded = _items(boxes, data)
+    frames = [size for item in coded for size in _frames(item)]
     if not boxes.sizes or not frames:
-        raise Unusable("the AVIF image is truncated or damaged: it has no picture")
+        raise IndexError
     if len(frames) > 2 * len(coded):
         raise Unusable(f"expected an AVIF of one frame; this one has {len(frames)}: save it as another")
     width, height = max(boxes.sizes, key=lambda size: size[0] * size[1])

@@ -2,7 +2,6 @@
 
 import struct
 
-from ...errors import Unusable
 from .plan import Plan
 
 RUN = 30
@@ -10,16 +9,13 @@ RUN = 30
 
 
 def scan(data: bytes) -> Plan:
-    """Read the header; raises `Unusable` if it is damaged."""
-    try:
-        [header] = struct.unpack_from("<I", data, 14)
-        if header == 12:
-            width, height = struct.unpack_from("<HH", data, 18)
-            compression = 0
-        else:
-            width, height, _, _, compression = struct.unpack_from("<iiHHI", data, 18)
-    except struct.error:
-        raise Unusable("the BMP image is truncated: it ends within its header") from None
+    """Read the header; raises `struct.error` if the file ends within it."""
+    [header] = struct.unpack_from("<I", data, 14)
+    compression = 0
+    if header == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+    else:
+        width, height, _, _, compression = struct.unpack_from("<iiHHI", data, 18)
     width, height = abs(width), abs(height)
     pixels = width * height
     runs = compression in (1, 2)

@@ -2,7 +2,6 @@
 
 import struct
 
-from ...errors import Unusable
 from .plan import Plan, limit_parts, several_frames
 
 MAX_BLOCKS = 100_000
@@ -13,17 +12,10 @@ def scan(data: bytes) -> Plan:
     """Find the one image; leave comments and applications' data out.
 
     Raises:
-        Unusable: it ends before an image begins.
+        IndexError, struct.error: it ends before its image does.
         UnsupportedType: several images.
         TooMuchWork: too many blocks.
     """
-    try:
-        return _scan(data)
-    except (IndexError, struct.error):
-        raise Unusable("the GIF image is truncated: it ends before its image begins") from None
-
-
-def _scan(data: bytes) -> Plan:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + _palette(flags)
     kept, control, image, count = [data[:at]], b"", False, 0

@@ -2,7 +2,7 @@
 
 import importlib
 
-from ...errors import UnsupportedType, Unusable
+from ...errors import UnsupportedType
 from .avif import sizes
 from .plan import Plan
 
@@ -15,7 +15,7 @@ def scan(data: bytes) -> Plan:
 
     Raises:
         UnsupportedType: the package is not installed.
-        Unusable: there is no picture in it.
+        ValueError: there is no picture in it, or a box cannot be read.
     """
     try:
         package = importlib.import_module(PACKAGE.replace("-", "_"))
@@ -25,10 +25,7 @@ def scan(data: bytes) -> Plan:
             "Settings, Camera, Formats, Most Compatible), or add the package "
             f"{PACKAGE} to the function's requirements"
         ) from None
-    found = sizes(data)
-    if not found:
-        raise Unusable("the HEIC image is truncated or damaged: it has no picture")
     package.register_heif_opener(thumbnails=False)
-    width, height = max(found, key=lambda size: size[0] * size[1])
+    width, height = max(sizes(data), key=lambda size: size[0] * size[1])
     pixels = width * height
     return Plan("HEIF", (data,), width, height, work=5 * pixels, memory=10 * pixels)

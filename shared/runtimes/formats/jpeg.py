@@ -48,6 +48,7 @@ def scan(data: bytes) -> Plan:
 
     Raises:
         Unusable: there is no picture, or it is of a rare kind; the message names it.
+        IndexError, struct.error: a segment is too short.
         TooMuchWork: too many segments.
     """
     frame, kept = read(data)
@@ -116,22 +117,19 @@ def read(data: bytes) -> tuple[Frame, bytes]:
 
 
 def _segment(frame: Frame, marker: int, body: bytes) -> None:
-    try:
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xDE:
-            _start_of_frame(frame, marker, body)
-        elif marker == SOS:
-            frame.scans += 1
-            frame.scanned += body[0]
-        elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
-            frame.orientation = exif_orientation(body)
-        elif marker == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0") and frame.orientation == 1:
-            frame.orientation = xmp_orientation(body)
-        elif marker == 0xEE:
-            frame.adobe = frame.adobe or body.startswith(b"Adobe")
-        elif marker == DNL:
-            raise Unusable("expected a JPEG that says its height at its start; this one says it at its end")
-    except (IndexError, struct.error):
-        raise Unusable("the JPEG image is damaged: a segment is too short") from None
+    if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xDE:
+        _start_of_frame(frame, marker, body)
+    elif marker == SOS:
+        frame.scans += 1
+        frame.scanned += body[0]
+    elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
+        frame.orientation = exif_orientation(body)
+    elif marker == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0") and frame.orientation == 1:
+        frame.orientation = xmp_orientation(body)
+    elif marker == 0xEE:
+        frame.adobe = frame.adobe or body.startswith(b"Adobe")
+    elif marker == DNL:
+        raise Unusable("expected a JPEG that says its height at its start; this one says it at its end")
 
 
 def _start_of_frame(frame: Frame, marker: int, body: bytes) -> None:

@@ -28,13 +28,11 @@ def scan(data: bytes) -> Plan:
     """Read the headers.
 
     Raises:
-        Unusable: damaged, or of a rare kind; the message names it.
+        Unusable: of a rare kind; the message names it.
+        IndexError, struct.error: it ends within a header, or there is none.
         TooMuchWork: too many tiles, layers or precincts.
     """
-    try:
-        return _scan(data, _codestream(data))
-    except (struct.error, IndexError):
-        raise Unusable("the JPEG 2000 image is truncated or damaged") from None
+    return _scan(data, _codestream(data))
 
 
 def _codestream(data: bytes) -> int:
@@ -52,6 +50,8 @@ def _codestream(data: bytes) -> int:
             return at + head
         if size < head:
             raise IndexError
+        if name == b"jp2h" and b"pclr" in data[at : at + size]:
+            raise Unusable("expected a JPEG 2000 image without a palette; this one has one: save it as PNG")
         count += 1
         limit_parts(count, "boxes of a JPEG 2000 image", 100)
         at += size

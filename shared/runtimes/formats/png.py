@@ -2,7 +2,6 @@
 
 import struct
 
-from ...errors import Unusable
 from .plan import Plan, exif_orientation, limit_parts, several_frames, xmp_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -14,12 +13,10 @@ def scan(data: bytes) -> Plan:
     """Read the chunks; keep those that the pixels are made of.
 
     Raises:
-        Unusable: there is no header.
+        struct.error: there is no header.
         UnsupportedType: an APNG of several frames.
         TooMuchWork: too many chunks.
     """
-    if data[12:16] != b"IHDR" or len(data) < 33:
-        raise Unusable("the PNG image has no header: it is truncated or damaged")
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     kept, orientation, depth, at, count = [SIGNATURE], 1, None, 8, 0
     while at + 8 <= len(data):

@@ -81,15 +81,13 @@ def scan(data: bytes) -> Plan:
     """Find the one full-size page, and say what decoding it costs.
 
     Raises:
-        Unusable: damaged, or of a rare kind; the message names it.
+        Unusable: of a rare kind; the message names it.
+        KeyError, IndexError, struct.error: a tag is missing, or cannot be read.
         UnsupportedType: several pages.
         TooMuchWork: too many strips, tiles or tags.
     """
-    try:
-        layout = Layout.of(data)
-        return _plan(layout, _page(layout))
-    except (struct.error, IndexError, KeyError, OverflowError):
-        raise Unusable("the TIFF image is truncated or damaged: a tag is missing or cannot be read") from None
+    layout = Layout.of(data)
+    return _plan(layout, _page(layout))
 
 
 def _page(layout: Layout) -> Tags:

@@ -2,7 +2,7 @@
 
 import struct
 
-from ...errors import TooMuchWork, Unusable
+from ...errors import TooMuchWork
 from .plan import Plan, exif_orientation, limit_parts, several_frames, xmp_orientation
 
 MAX_TABLES = 30_000
@@ -13,7 +13,7 @@ def scan(data: bytes) -> Plan:
     """Read the chunks.
 
     Raises:
-        Unusable: there is no image in it.
+        IndexError: there is no image in it.
         UnsupportedType: an animation.
         TooMuchWork: too many chunks, or lossless data that may need too many tables.
     """
@@ -37,7 +37,7 @@ def scan(data: bytes) -> Plan:
             orientation = xmp_orientation(body)
         at += 8 + length + length % 2
     if not width:
-        raise Unusable("the WebP image is truncated or damaged: it has no image")
+        raise IndexError
     pixels = width * height
     # How many sets there are is said within coded data: there may be one for 16 pixels, and for 20 bits.
     tables = min(65_536, pixels // 16, 8 * lossless // 20)
