@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import random
 import struct
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from conftest import ROOT
 from PIL import Image
 
 from shared import budget
-from shared.errors import TooLarge, TooMuchWork, UniformImage, UnsupportedType, Unusable
+from shared.errors import ServiceError, TooLarge, TooMuchWork, UniformImage, UnsupportedType, Unusable
 from shared.runtimes.pixels import FORMATS, decode
 
 INFECTED = ROOT / "models" / "malaria" / "examples" / "infected.png"
@@ -374,6 +375,60 @@ def test_a_truncated_image_is_refused_wherever_it_was_cut(kind):
     for share in (0.02, 0.1, 0.3, 0.5, 0.8, 0.9):
         with pytest.raises((UnsupportedType, Unusable)):
             decode(data[: int(len(data) * share)], SMALL)
+
+
+def mutated(data, rng):
+    """The bytes with a few of them changed, left out or repeated."""
+    data = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        at = rng.randrange(min(len(data), rng.choice((60, 300, 100_000))))
+        kind = rng.randrange(5)
+        if kind == 0:
+            data[at] = rng.randrange(256)
+        elif kind == 1:
+            data[at : at + 4] = rng.choice((b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", b"\0\0\xff\xff"))
+        elif kind == 2:
+            del data[at + 1 : at + rng.randrange(2, 9)]
+        elif kind == 3:
+            data[at:at] = data[max(0, at - rng.randrange(1, 40)) : at] * rng.choice((1, 2, 50))
+        else:
+            del data[at + 1 :]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, "MPO"])
+def test_whatever_is_done_to_a_file_it_is_decoded_or_refused(kind, capfd):
+    rng = random.Random(kind)
+    small = CELL.resize((48, 40))
+    options = {"compression": "tiff_lzw"} if kind == "TIFF" else {}
+    data = encode(small, kind, **options)
+    statuses = []
+    for _ in range(150):
+        try:
+            decode(mutated(data, rng), SMALL)
+        except ServiceError as refusal:
+            statuses.append(refusal.status)
+    assert set(statuses) <= {413, 415, 422}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_refusal_keeps_the_image_in_memory():
+    for data in (encode(Image.new("RGB", (900, 900))), encode(framed(), "TIFF")[:-9000], jpeg_cut_within()):
+        with pytest.raises(ServiceError) as refusal:
+            decode(data, SMALL)
+        error, seen = refusal.value, []
+        while error is not None:
+            step = error.__traceback__
+            while step is not None:
+                seen += [value for value in step.tb_frame.f_locals.values() if isinstance(value, Image.Image)]
+                step = step.tb_next
+            error = error.__context__
+        assert seen == []
+
+
+def jpeg_cut_within():
+    data = encode(CELL, "JPEG", quality=95)
+    return data[: int(len(data) * 0.9)]
 
 
 def framed():

@@ -253,6 +253,12 @@ def bigtiff_of_one_huge_tile() -> bytes:
 
 
 @bomb
+def tiff_of_damaged_strips() -> bytes:
+    tags = grey(64, 64, t259=(8,), t278=(1,), t273=(16,) * 64, t279=(64,) * 64)
+    return tiff(tags, bytes(range(64)) * 64)
+
+
+@bomb
 def gif_of_tiny_blocks() -> bytes:
     data = encode(gradient((64, 64), "P"), "GIF")
     return data[:-1] + b"!\xfe" + b"\x01a" * 4_500_000 + b"\0;"
@@ -422,6 +428,13 @@ def _sized(data: bytes, at: int, value: int) -> bytes:
 @bomb
 def jpeg2000_of_huge_size() -> bytes:
     return _sized(_sized(_jpeg2000(no_jp2=True), 6, 60_000), 10, 60_000)
+
+
+@bomb
+def jpeg2000_that_says_two_sizes() -> bytes:
+    data = _jpeg2000()
+    at = data.index(b"ihdr") + 4
+    return data[:at] + struct.pack(">II", 50_000, 20_000) + data[at + 8 :]
 
 
 @bomb

@@ -68,7 +68,7 @@ def scan(data: bytes) -> Plan:
     return Plan("AVIF", (_without_exif(data),), width, height, work, memory)
 
 
-def _without_exif(data: bytes) -> bytes:
+def _without_exif(data: bytes) -> list[bytes | memoryview]:
     """The file with its EXIF item hidden: Pillow would read all of its tags, however many and long they are.
 
     An AVIF says in boxes how it is to be turned.
@@ -77,7 +77,7 @@ def _without_exif(data: bytes) -> bytes:
     while data[at + 4 : at + 8] != b"meta":
         at += int.from_bytes(data[at : at + 4], "big")
     end = at + int.from_bytes(data[at : at + 4], "big")
-    return data[:at] + data[at:end].replace(b"Exif", b"skip") + data[end:]
+    return [memoryview(data)[:at], data[at:end].replace(b"Exif", b"skip"), memoryview(data)[end:]]
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

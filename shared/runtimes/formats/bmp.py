@@ -21,7 +21,7 @@ def scan(data: bytes) -> Plan:
     runs = compression in (1, 2)
     return Plan(
         "BMP",
-        (data,),
+        ((data,),),
         width,
         height,
         work=2 * pixels + (RUN * len(data) if runs else 0),

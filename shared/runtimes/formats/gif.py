@@ -18,13 +18,15 @@ def scan(data: bytes) -> Plan:
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + _palette(flags)
-    kept, control, image, count = [data[:at]], b"", False, 0
+    view = memoryview(data)
+    kept = [view[:at]]
+    control, image, count = view[:0], False, 0
     while at < len(data):
         start, kind = at, data[at]
         if kind == 0x21:
             at, count = _blocks(data, at + 2, count)
             if data[start + 1 : start + 2] == b"\xf9":
-                control = data[start:at]
+                control = view[start:at]
         elif kind == 0x2C and image:
             raise several_frames("GIF")
         elif kind == 0x2C:
@@ -32,13 +34,13 @@ def scan(data: bytes) -> Plan:
             left, top, wide, high, local = struct.unpack_from("<HHHHB", data, at + 1)
             width, height = max(width, left + wide), max(height, top + high)
             at, count = _blocks(data, at + 11 + _palette(local), count)
-            kept += [control, data[start:at]]
+            kept += [control, view[start:at]]
         else:
             break
     if not image:
         raise IndexError
     pixels = width * height
-    return Plan("GIF", (b"".join(kept) + b";",), width, height, work=2 * pixels, memory=8 * pixels)
+    return Plan("GIF", ([*kept, b";"],), width, height, work=2 * pixels, memory=8 * pixels)
 
 
 def _palette(flags: int) -> int:

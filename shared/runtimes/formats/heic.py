@@ -28,4 +28,4 @@ def scan(data: bytes) -> Plan:
     package.register_heif_opener(thumbnails=False)
     width, height = max(sizes(data), key=lambda size: size[0] * size[1])
     pixels = width * height
-    return Plan("HEIF", (data,), width, height, work=5 * pixels, memory=10 * pixels)
+    return Plan("HEIF", ((data,),), width, height, work=5 * pixels, memory=10 * pixels)

@@ -65,7 +65,7 @@ def scan(data: bytes) -> Plan:
     pixels = wide * high
     buffered = frame.progressive or frame.scans > 1
     # Coded data is read bit by bit; a scan visits each of its blocks, whatever data there is.
-    work = frame.scanned * pixels // 8 + frame.scans * PER_SCAN + 2 * len(kept)
+    work = frame.scanned * pixels // 8 + frame.scans * PER_SCAN + 2 * len(data)
     memory = 2 * len(frame.components) * pixels if buffered else 0
     return Plan(
         "JPEG",
@@ -81,10 +81,10 @@ def scan(data: bytes) -> Plan:
     )
 
 
-def read(data: bytes) -> tuple[Frame, bytes]:
-    """Walk from marker to marker as far as the end of the first picture: what is said, and the file of it."""
-    frame = Frame()
-    kept = [b"\xff\xd8"]
+def read(data: bytes) -> tuple[Frame, list[bytes | memoryview]]:
+    """Walk from marker to marker to the end of the first picture: what they say, and the file of it."""
+    frame, view = Frame(), memoryview(data)
+    kept: list[bytes | memoryview] = [b"\xff\xd8"]
     at, count = 2, 0
     while found := _MARKER.search(data, at):
         marker, at = found[1][0], found.end()
@@ -99,21 +99,29 @@ def read(data: bytes) -> tuple[Frame, bytes]:
         body = data[at + 2 : at + length]
         if len(body) < length - 2 or length < 2:
             break
-        at += length
         _segment(frame, marker, body)
         if marker in (0xE0, 0xEE) or not 0xE0 <= marker <= 0xFE:
-            kept.append(b"\xff" + bytes([marker]) + data[at - length : at])
+            kept += [bytes([0xFF, marker]), view[at : at + length]]
+        at += length
         if marker == SOS:
-            after = _MARKER.search(data, at)
-            coded = data[at : after.start() if after else len(data)]
-            if FILL in coded:
-                raise Unusable("the JPEG image is damaged: FF fills its coded data")
-            # A marker may stand behind any number of FF; a file that was not written to its end has zeros.
-            kept.append((coded if after else coded.rstrip(b"\0")).rstrip(b"\xff"))
-            if after and frame.scans:
+            start, at, whole = at, *_coded(data, at)
+            kept.append(view[start:at])
+            if whole:
                 frame.complete.update(_coefficients(body))
-            at = after.start() if after else len(data)
-    return frame, b"".join([*kept, b"\xff\xd9"])
+    return frame, [*kept, b"\xff\xd9"]
+
+
+def _coded(data: bytes, start: int) -> tuple[int, bool]:
+    """Where the coded data that begin at `start` end, and whether something follows them."""
+    after = _MARKER.search(data, start)
+    end = after.start() if after else len(data)
+    if data.find(FILL, start, end) >= 0:
+        raise Unusable("the JPEG image is damaged: FF fills its coded data")
+    if not after:  # A file that was not written to its end has zeros there.
+        end = start + len(data[start:].rstrip(b"\0"))
+    while end > start and data[end - 1] == 0xFF:  # Any number of them, less than `FILL`, before a marker.
+        end -= 1
+    return end, bool(after)
 
 
 def _segment(frame: Frame, marker: int, body: bytes) -> None:

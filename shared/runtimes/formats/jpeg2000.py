@@ -82,7 +82,7 @@ def _scan(data: bytes, start: int) -> Plan:
     blocks = samples // coding.block + components * tiles * (coding.levels + 1) * 4
     return Plan(
         "JPEG2000",
-        (data,),
+        ((data,),),
         width,
         height,
         work=8 * samples + 40 * len(data) + 100 * blocks,

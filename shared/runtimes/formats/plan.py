@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import TooMuchWork, UnsupportedType
@@ -16,7 +17,8 @@ class Plan:
 
     Attributes:
         format: what the file is, as Pillow names it.
-        files: what Pillow is given: the file without what it need not see; for colour planes, one for each.
+        files: what Pillow is given: the pieces of the file that it needs to see; for colour planes, one file
+            for each. They are joined only when it is their turn, so that none that waits takes memory twice.
         width: pixels, before the image is turned upright.
         height: as `width`.
         work: what decoding costs, in the unit of `budget.MAX_WORK`.
@@ -32,7 +34,7 @@ class Plan:
     """
 
     format: str
-    files: tuple[bytes, ...]
+    files: tuple[Sequence[bytes | memoryview], ...]
     width: int
     height: int
     work: int

@@ -18,14 +18,16 @@ def scan(data: bytes) -> Plan:
         TooMuchWork: too many chunks.
     """
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
-    kept, orientation, depth, at, count = [SIGNATURE], 1, None, 8, 0
+    view = memoryview(data)
+    kept: list[bytes | memoryview] = [SIGNATURE]
+    orientation, depth, at, count = 1, None, 8, 0
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         count += 1
         limit_parts(count, "chunks of a PNG")
         if name in KEPT:
-            kept.append(data[at:end])
+            kept.append(view[at:end])
         elif name == b"fdAT" or (name == b"acTL" and data[at + 8 : at + 12] != b"\0\0\0\1"):
             raise several_frames("PNG")
         elif name == b"eXIf":
@@ -43,7 +45,7 @@ def scan(data: bytes) -> Plan:
     passes = 2 if bits == 16 and colour != 0 else 1
     return Plan(
         "PNG",
-        (b"".join(kept),),
+        (kept,),
         width,
         height,
         work=int(pixels * (0.5 + 0.9 * sample_bytes)) * passes,

@@ -243,7 +243,7 @@ def _colours(colours: Sequence[int]) -> Sequence[int]:
     return colours if max(colours, default=0) > 255 else [257 * value for value in colours]
 
 
-def _file(layout: Layout, tags: Tags, order: str) -> bytes:
+def _file(layout: Layout, tags: Tags, order: str) -> list[bytes | memoryview]:
     """The file's bytes behind a new header, with these tags at the end."""
     end = len(layout.data) + len(layout.data) % 2
     entries, values = [], bytearray()
@@ -263,6 +263,6 @@ def _file(layout: Layout, tags: Tags, order: str) -> bytes:
             place = packed.ljust(4, b"\0")
         entries.append(struct.pack(order + "HHI", tag, kind, len(numbers)) + place)
     header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", end)
-    body = layout.data[8:] + b"\0" * (len(layout.data) % 2)
+    body, even = memoryview(layout.data)[8:], b"\0" * (len(layout.data) % 2)
     count = struct.pack(order + "H", len(entries))
-    return b"".join([header, body, count, *entries, bytes(4), values])
+    return [header, body, even, count, *entries, bytes(4), bytes(values)]

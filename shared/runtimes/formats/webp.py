@@ -48,7 +48,7 @@ def scan(data: bytes) -> Plan:
         )
     return Plan(
         "WEBP",
-        (data,),
+        ((data,),),
         width,
         height,
         work=3 * pixels + 1500 * tables,
