@@ -8,6 +8,7 @@ import random
 import struct
 import subprocess
 import sys
+import threading
 import warnings
 import zlib
 
@@ -22,7 +23,7 @@ from PIL import Image
 
 from shared import budget
 from shared.errors import ServiceError, TooLarge, TooMuchWork, UniformImage, UnsupportedType, Unusable
-from shared.runtimes.pixels import FORMATS, decode
+from shared.runtimes.pixels import FORMATS, FairLock, decode
 
 INFECTED = ROOT / "models" / "malaria" / "examples" / "infected.png"
 NORMAL = ROOT / "models" / "malaria" / "examples" / "normal.png"
@@ -304,6 +305,13 @@ def test_a_tiff_of_several_pages_is_refused():
     for kind in (0, 2):
         with pytest.raises(UnsupportedType, match="several frames"):
             decode(two_pages(kind), SIZE)
+
+
+def test_a_stack_that_only_imagej_knows_of_is_refused():
+    with pytest.raises(UnsupportedType, match="several frames"):
+        decode(tiffs.page(COLOURS, 2, description="ImageJ=1.54f\nimages=30\nslices=30\n"), SIZE)
+    for described in ("ImageJ=1.54f\nimages=1\n", "ImageJ=1.54f\nunit=micron\n"):
+        assert differ(tiffs.page(COLOURS, 2, description=described), COLOURS) == 0
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "TIFF"])
@@ -590,6 +598,24 @@ def test_the_images_of_one_request_may_cost_so_much_together(load):
     assert [answer.get("code") for answer in answers[:4]] == ["uniform_image"] * 3 + ["too_much_work"]
     assert "send it in another request" in answers[4]["message"]
     assert answers[-1]["classification"] == "Infected"
+
+
+def test_large_images_are_decoded_in_the_order_in_which_they_came():
+    lock, order = FairLock(), []
+
+    def take(index):
+        with lock:
+            order.append(index)
+
+    threads = [threading.Thread(target=take, args=(index,)) for index in range(8)]
+    with lock:
+        for index, thread in enumerate(threads, start=2):
+            thread.start()
+            while lock._asked < index:
+                pass
+    for thread in threads:
+        thread.join()
+    assert order == list(range(8))
 
 
 def test_each_request_has_a_budget_of_its_own():

@@ -28,7 +28,30 @@ LARGE = 12_000_000
 MIN_CONTRAST = 8
 """Levels of 256 between the darkest and the lightest of an image in which there is anything to see."""
 
-_one_large = threading.Lock()
+
+class FairLock:
+    """A lock that is had in the order in which it was asked for.
+
+    That of the standard library may be had again and again by a thread that has just released it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._asked = self._served = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            turn = self._asked
+            self._asked += 1
+            self._changed.wait_for(lambda: self._served == turn)
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._served += 1
+            self._changed.notify_all()
+
+
+_one_large = FairLock()
 
 Pixels = NDArray[np.uint8]
 

@@ -51,7 +51,8 @@ def page(
     tile: int = 0,
     deflated: bool = False,
     extra: Sequence[int] = (),
-    **more: object,
+    description: str = "",
+    big: bool = False,
 ) -> bytes:
     """A TIFF of samples, shape (height, width, channels); `extra` says what those beyond the colours are."""
     height, width, channels = samples.shape
@@ -85,9 +86,10 @@ def page(
         339: ({"f": 3, "i": 2}.get(samples.dtype.kind, 1),) * channels,
     }
     tags |= {338: extra} if extra else {}
+    tags |= {270: tuple(description.encode())} if description else {}
     tags |= (
         {322: (side,), 323: (side,), 324: starts, 325: sizes}
         if tile
         else {278: (17,), 273: starts, 279: sizes}
     )
-    return tiff(tags, b"".join(pieces), order, **more)  # type: ignore[arg-type]
+    return tiff(tags, b"".join(pieces), order, big)

@@ -1,5 +1,6 @@
 """TIFF and BigTIFF: one page, written anew with the tags that its pixels depend on, and no other."""
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from .plan import Plan, limit_parts, several_frames
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIPS, ORIENTATION, SAMPLES, ROWS, STRIP_BYTES, LARGEST, PLANAR = 273, 274, 277, 278, 279, 281, 284
 PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 317, 320, 322, 323, 324, 325
-EXTRA, FORMAT, JPEG_TABLES, SUBSAMPLING, SUBFILE = 338, 339, 347, 530, 254
+EXTRA, FORMAT, JPEG_TABLES, SUBSAMPLING, SUBFILE, DESCRIPTION = 338, 339, 347, 530, 254, 270
 
 COMPRESSIONS = {1: 0.2, 5: 0.8, 7: 0.8, 8: 0.8, 32773: 0.5, 32946: 0.8}
 """Those taken (none, LZW, JPEG, deflate, PackBits), and what a byte of theirs costs to expand."""
@@ -23,7 +24,7 @@ PLANES = {1: {1: "L", 2: "LA"}, 2: {3: "RGB", 4: "RGBA"}, 5: {4: "CMYK"}}
 """What separate planes are together, in Pillow's words."""
 
 MAX_PAGES = 16
-SIZES = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
 
 Tags = Mapping[int, Sequence[int]]
 
@@ -56,6 +57,7 @@ class Layout:
         for index in range(entries):
             tag, kind, length, value = struct.unpack_from(self.order + entry, self.data, start + index * size)
             if tag in READ and kind in SIZES:
+                length = min(length, 200) if tag == DESCRIPTION else length
                 limit_parts(length, "strips, tiles or colours of a TIFF")
                 tags[tag] = self._values(SIZES[kind], length, value)
         [after] = struct.unpack_from(
@@ -73,7 +75,7 @@ class Layout:
 READ = {
     *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIPS, ORIENTATION, SAMPLES, ROWS),
     *(STRIP_BYTES, LARGEST, PLANAR, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES),
-    *(EXTRA, FORMAT, JPEG_TABLES, SUBSAMPLING, SUBFILE),
+    *(EXTRA, FORMAT, JPEG_TABLES, SUBSAMPLING, SUBFILE, DESCRIPTION),
 }
 
 
@@ -99,6 +101,9 @@ def _page(layout: Layout) -> Tags:
         if not tags.get(SUBFILE, (0,))[0] & 0b101:
             pages.append(tags)
     if len(pages) > 1 or at:
+        raise several_frames("TIFF")
+    # ImageJ may leave the pages of a stack out, and say in words how many images there are.
+    if pages and re.match(rb"ImageJ=[^\0]*\nimages=(?!1\n)", bytes(pages[0].get(DESCRIPTION, ()))):
         raise several_frames("TIFF")
     if not pages:
         raise UnsupportedType("expected a TIFF with a full-size page; this one has thumbnails only")
