@@ -434,7 +434,7 @@ def jpeg2000_of_huge_size() -> bytes:
 def jpeg2000_that_says_two_sizes() -> bytes:
     data = _jpeg2000()
     at = data.index(b"ihdr") + 4
-    return data[:at] + struct.pack(">II", 50_000, 20_000) + data[at + 8 :]
+    return data[:at] + struct.pack(">I", 30_000_000) + data[at + 4 :]
 
 
 @bomb
