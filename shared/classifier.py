@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from . import logs
+from . import budget, logs
 from .errors import ServiceError, Unexpected
 from .pin import Pin
 from .timing import span
@@ -70,7 +70,7 @@ def classify(
     the answer any more.
     """
     inputs: list[Input | ServiceError] = []
-    with span("decode"):
+    with span("decode"), budget.one_request():
         for raw in raws:
             check()
             inputs.append(_attempt(classifier.decode, raw))

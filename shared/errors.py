@@ -102,6 +102,13 @@ class HeadersTooLarge(ServiceError):
     title = "Request header fields too large"
 
 
+class TooMuchWork(TooLarge):
+    """Small as bytes, but more work or memory to decode than one request may cost."""
+
+    code = "too_much_work"
+    title = "Too much work"
+
+
 class UnsupportedType(ServiceError):
     """The content is of a type we do not read."""
 
@@ -124,6 +131,13 @@ class Unusable(ServiceError):
     status = 422
     code = "unusable_input"
     title = "Unusable input"
+
+
+class UniformImage(Unusable):
+    """The image is one colour all over: there is nothing in it to classify."""
+
+    code = "uniform_image"
+    title = "Uniform image"
 
 
 class ModelUnavailable(ServiceError):

@@ -14,7 +14,8 @@ from ..pin import Pin
 from . import keras, litert
 from .networks import Floats, Network
 from .outputs import probabilities
-from .pixels import Pixels, decode
+from .pixels import Picture, Pixels, decode
+from .samples import Warned
 
 PACKAGES = {"tflite": litert.PACKAGE, "keras": keras.PACKAGE, "h5": keras.PACKAGE}
 
@@ -26,10 +27,12 @@ class Prediction:
     Attributes:
         probabilities: one for each label, shape (labels,), float64.
         map: its class-activation map, shape (rows, columns), float32; None without such an output.
+        warnings: what the caller should know of the image.
     """
 
     probabilities: Floats
     map: Floats | None = None
+    warnings: Sequence[Warned] = ()
 
 
 Explain = Callable[[Prediction, tuple[int, int]], dict[str, Any] | None]
@@ -81,7 +84,7 @@ class Classifier:
         except Exception as error:
             raise ModelUnavailable(f"{pin.file}: cannot be loaded as {pin.format}: {error}") from error
 
-    def decode(self, raw: bytes) -> Pixels:
+    def decode(self, raw: bytes) -> Picture:
         """Turn an encoded image into the pixels this network takes; see `pixels.decode`."""
         return decode(raw, self.size)
 
@@ -100,13 +103,16 @@ class Classifier:
         found = self._network.run(pixels)
         rows = probabilities(found.scores, len(self.labels), self._pin.output)
         maps = found.maps if found.maps is not None else [None] * len(batch)
-        return [Prediction(row, map_) for row, map_ in zip(rows, maps, strict=True)]
+        warnings = [getattr(image, "warnings", ()) for image in batch]
+        return [Prediction(*each) for each in zip(rows, maps, warnings, strict=True)]
 
     def encode(self, output: Prediction, explain: bool) -> Answer:
         """Say the label and the probabilities, and why, if the function can tell."""
         answer = verdict(self.labels, output.probabilities.tolist(), self._pin.decision_threshold)
         if explain:
             answer["explanation"] = self._explain(output, self.size) if self._explain else None
+        if output.warnings:
+            answer["warnings"] = [warned._asdict() for warned in output.warnings]
         return answer
 
 
