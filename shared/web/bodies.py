@@ -10,7 +10,7 @@ from .readers.forms import MULTIPART, URLENCODED
 from .readers.reader import BESIDE, NO, YES
 
 if TYPE_CHECKING:
-    from .endpoint import Service
+    from .service import Service
 
 EXPLAIN = [*sorted(NO), *sorted(YES)]
 """The words for yes and no; the empty one is a bare `?explain`."""
