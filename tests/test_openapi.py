@@ -15,8 +15,8 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from shared.pin import Pin
 from shared.settings import Settings
 from shared.web import openapi
-from shared.web.endpoint import Service
 from shared.web.readers import Images, Rows, Texts
+from shared.web.service import Service
 
 BOUNDED = settings(
     max_examples=15,
