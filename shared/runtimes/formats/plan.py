@@ -26,7 +26,6 @@ class Plan:
         orientation: the EXIF orientation, 1 to 8.
         depth: how many bits of a 16-bit sample the file says are used; None if it does not say.
         inverted: whether white is zero in 16-bit samples.
-        opaque: whether a fourth sample has no meaning.
         mode: what the planes are together, in Pillow's words; empty if there is one file.
         damaged: whether the file ends before its image does.
         rows: pixels in a row of a JPEG's blocks, the least that can be lost at the end.

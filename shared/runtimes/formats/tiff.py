@@ -112,57 +112,53 @@ def _page(layout: Layout) -> Tags:
 
 def _plan(layout: Layout, tags: Tags) -> Plan:
     width, height = tags[WIDTH][0], tags[HEIGHT][0]
-    samples = tags.get(SAMPLES, (1,))[0]
-    compression, photometric = tags.get(COMPRESSION, (1,))[0], tags.get(PHOTOMETRIC, (1,))[0]
+    samples, compression = tags.get(SAMPLES, (1,))[0], tags.get(COMPRESSION, (1,))[0]
+    photometric = tags.get(PHOTOMETRIC, (1,))[0]
     bits, extra = _kind(tags, samples, compression, photometric)
     planar = tags.get(PLANAR, (1,))[0] == 2 and samples > 1
     if planar and photometric not in (0, 1, 2, 5):
         raise Unusable("expected a TIFF whose samples are not in separate planes; those of this one are")
-    count = -(-width // _cell(tags, width, height)[0]) * -(-height // _cell(tags, width, height)[1])
+    wide, high = _cell(tags, width, height)
+    count = -(-width // wide) * -(-height // high)
     offsets, sizes = _parts(tags, layout, count * (samples if planar else 1))
     if compression == 7:
         _check_jpeg(layout.data, tags, offsets, sizes)
-    wide, high = _cell(tags, width, height)
-    coded = count * wide * high
-    sample_bytes = samples * bits / 8
-    plan = {
+    # Pillow knows white-is-zero of 8 bits alone.
+    inverted = photometric == 0 and (bits > 8 or planar)
+    photometric = 1 if inverted else photometric
+    common: dict[int, Sequence[int]] = {
         WIDTH: (width,),
         HEIGHT: (height,),
         COMPRESSION: (compression,),
         FILL_ORDER: tags.get(FILL_ORDER, (1,)),
         **{tag: tags[tag] for tag in (PREDICTOR, JPEG_TABLES, SUBSAMPLING) if tag in tags},
     }
-    inverted = photometric == 0 and (bits > 8 or planar)
-    if inverted:
-        photometric = 1
+    own: dict[int, Sequence[int]]
     if planar:
-        colours = PHOTOMETRICS[photometric]
-        used = colours + (1 if extra[:1] in ((1,), (2,)) else 0)
-        planes = [
-            {**plan, BITS: (bits,), SAMPLES: (1,), PHOTOMETRIC: (1,)}
-            | _placed(tags, wide, high, offsets[index * count :][:count], sizes[index * count :][:count])
-            for index in range(used)
-        ]
+        used = PHOTOMETRICS[photometric] + (extra[:1] in ((1,), (2,)))
+        own = {BITS: (bits,), SAMPLES: (1,), PHOTOMETRIC: (1,)}
+        parts = [slice(index * count, (index + 1) * count) for index in range(used)]
     else:
-        planes = [
-            {**plan, BITS: (bits,) * samples, SAMPLES: (samples,), PHOTOMETRIC: (photometric,)}
-            | ({EXTRA: extra} if extra else {})
-            | ({COLOURS: _colours(tags[COLOURS])} if photometric == 3 else {})
-            | _placed(tags, wide, high, offsets, sizes)
-        ]
-    largest = tags.get(LARGEST, (0,))
+        own = {BITS: (bits,) * samples, SAMPLES: (samples,), PHOTOMETRIC: (photometric,)}
+        own |= {EXTRA: extra} if extra else {}
+        own |= {COLOURS: _colours(tags[COLOURS])} if photometric == 3 else {}
+        parts = [slice(count)]
+    pages = [common | own | _placed(tags, wide, high, offsets[part], sizes[part]) for part in parts]
+    sample_bytes, coded = samples * bits / 8, count * wide * high
+    # 16-bit samples that are not in planes are decoded twice, for their high and their low bytes.
     passes = 2 if bits == 16 and samples > 1 and not planar else 1
+    orientation = tags.get(ORIENTATION, (1,))[0]
     return Plan(
         "TIFF",
-        tuple(_file(layout, each, ">" if bits == 16 and layout.order == ">" else "<") for each in planes),
+        tuple(_file(layout, page, ">" if bits == 16 and layout.order == ">" else "<") for page in pages),
         width,
         height,
         work=int(coded * (1 + sample_bytes * COMPRESSIONS[compression]) * passes) + 1000 * len(offsets),
         memory=int(width * height * 8 + wide * high * sample_bytes),
-        orientation=orientation if 1 <= (orientation := tags.get(ORIENTATION, (1,))[0]) <= 8 else 1,
-        depth=12 if bits == 12 else max(largest).bit_length() or None,
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+        depth=12 if bits == 12 else max(tags.get(LARGEST, (0,))).bit_length() or None,
         inverted=inverted,
-        mode=PLANES[photometric][len(planes)] if planar else "",
+        mode=PLANES[photometric][len(pages)] if planar else "",
     )
 
 
