@@ -264,7 +264,7 @@ def test_a_model_that_wakes_up_meanwhile_answers_by_itself(visit):
 
 def test_a_failure_before_the_service_is_told_too(visit):
     page = visit("review").page
-    page.route("**/predict", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    page.route("**/predict**", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     page.fill("#text", "A film")
     page.click("form button")
     assert done(page).startswith("The server answered 502, and not why.")
@@ -280,7 +280,7 @@ def test_a_model_that_cannot_explain_itself_is_said_to_be_one(visit):
     assert page.query_selector(".heat") is None
     page = visit("review").page
     answer = {"review_sentiment": "Positive", "probabilities": {"Positive": 0.9, "Negative": 0.1}}
-    page.route("**/predict", lambda route: route.fulfill(json={**answer, "explanation": None}))
+    page.route("**/predict**", lambda route: route.fulfill(json={**answer, "explanation": None}))
     page.fill("#text", "A wonderful film")
     page.click("form button")
     done(page)
@@ -505,7 +505,7 @@ def test_the_python_call_that_is_copied_works_when_run(asked, tmp_path, name):
 def test_the_javascript_call_that_is_copied_works_when_run(asked, name):
     visited = asked(name)
     call = copied(visited, "javascript").replace("console.log(", "return (")
-    chosen = "{files: cells.map((cell) => cell.file)}" if name == "malaria" else "null"
+    chosen = "{files: items.map((item) => item.file)}" if name == "malaria" else "null"
     answer = visited.page.evaluate(f"(async () => {{ const input = {chosen}; {call} }})()")
     assert labels(answer) == shown(visited)
 
@@ -526,7 +526,7 @@ def test_below_a_prefix_the_page_asks_below_the_prefix(visit):
         page.goto(visited.server.url + prefix)
         choose(page, NORMAL)
         assert done(page).startswith("normal.png: Normal")
-        assert asked == [prefix, "/malaria/", "/malaria/classify?explain=1"]
+        assert asked == [prefix, "/malaria/classify?explain=1"]
         assert f"{visited.server.url}/malaria/classify" in page.inner_text("#call")
 
 
