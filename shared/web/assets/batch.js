@@ -33,9 +33,9 @@ let underway = new AbortController();
 let sorting = {};
 
 /** Classify inputs, each an object of its own, in place of those before. */
-export function start(given, given_kind) {
+export function start(given, kindOfThese) {
   items = given;
-  kind = given_kind;
+  kind = kindOfThese;
   sorting = {};
   classify();
 }
@@ -139,7 +139,8 @@ function finish(timing) {
 function tally() {
   const counts = new Map(two ? service.labels.toReversed().map((label) => [label, 0]) : []);
   for (const { answer } of items) if (answer) counts.set(labelOf(answer), (counts.get(labelOf(answer)) ?? 0) + 1);
-  const labels = [...counts].map(([label, count]) => [count, word(label)]);
+  const named = (label) => (Object.hasOwn(service.words, label) ? word(label) : `\u00d7 ${short(label)}`); // not "2 7"
+  const labels = [...counts].map(([label, count]) => [count, named(label)]);
   if (!two) labels.sort(([a], [b]) => b - a);
   const others = labels.splice(8).reduce((sum, [count]) => sum + count, 0);
   const doubtful = items.filter(({ answer }) => warningsOf(answer).length).length;
@@ -147,6 +148,8 @@ function tally() {
   if (others) labels.push([others, "others"]);
   return [...labels, ...(doubtful ? [[doubtful, "in doubt"]] : []), [failed, "failed"]];
 }
+
+const short = (label) => (label.length > 40 ? `${label.slice(0, 39)}\u2026` : label);
 
 function show(...children) {
   $("#result").replaceChildren(...children);
@@ -191,7 +194,7 @@ function showTable() {
   const body = sorted().map((item) => (item.row ??= row(item)));
   show(
     element("div", { className: "head" }, element("p", { id: "counts" }, ...counts), csv),
-    element("table", {}, caption, element("thead", {}, head), element("tbody", {}, ...body)),
+    element("table", { className: `${kind.noun}s ${two ? "" : "several"}` }, caption, element("thead", {}, head), element("tbody", {}, ...body)),
   );
 }
 

@@ -193,7 +193,7 @@ export function bars(answer) {
   const rows = labels.map((label, index) => {
     const value = answer.probabilities[label];
     const answered = label === labelOf(answer);
-    const name = element("span", { className: "name", textContent: label });
+    const name = element("span", { className: "name", title: label, textContent: label });
     const number = element("span", { className: "number", textContent: percent(value) });
     const className = answered ? tone(answer) : "rest";
     return element("li", { className: answered ? "answered" : "", hidden: index >= few }, name, track(value, className), number);

@@ -5,19 +5,20 @@ import { $, curlCall, javascriptCall, pythonCall, element, service, shellQuoted,
 
 const fields = Array.from(document.querySelectorAll("[data-column]"));
 
-/** A number if it is one: any other text is for the service to take or to refuse. */
+/** A number or null, as the service reads CSV; any other text is for the service to refuse. */
 function valueOf(text) {
-  const number = Number(text);
-  return text.trim() === "" ? null : Number.isFinite(number) ? number : text;
+  const cell = text.trim();
+  if (/^(?:null|nan|na)?$/i.test(cell)) return null;
+  return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(cell) ? Number(cell) : text;
 }
 
 const one = {
   noun: "row",
   table: false,
   overhead: 0,
-  size: ({ row_given: row }) => JSON.stringify(row).length,
-  request: ([{ row_given: row }]) => json({ [service.json_field]: row }),
-  written: ([{ row_given: row }]) => writtenRow(row),
+  size: ({ given }) => JSON.stringify(given).length,
+  request: ([{ given }]) => json({ [service.json_field]: given }),
+  written: ([{ given }]) => writtenRow(given),
   lead: () => null,
   name: () => "",
   hints: () => [],
@@ -27,15 +28,16 @@ const json = (content) => ({ body: JSON.stringify(content), headers: { "Content-
 
 function classifyForm() {
   const row = Object.fromEntries(fields.map((field) => [field.dataset.column, valueOf(field.value)]));
-  start([{ row_given: row }], one);
+  start([{ given: row }], one);
 }
 
 /**
- * The records of CSV (RFC 4180), each a list of its fields; blank lines are none. What a spreadsheet puts on
- * the clipboard has tabs in place of commas.
+ * The records of CSV (RFC 4180), each a list of its fields; blank lines are none. Some spreadsheets have
+ * semicolons in place of commas, and all put tabs on the clipboard.
  */
 function records(text) {
-  const separator = /^[^\n",]*\t/.test(text) ? "\t" : ",";
+  const [first] = text.trimStart().split("\n", 1);
+  const separator = [",", ";", "\t"].find((each) => first.includes(each)) ?? ",";
   const field = new RegExp(`(?:"((?:[^"]|"")*)"|([^${separator}\\r\\n]*))(${separator}|\\r?\\n|\\r|$)`, "y");
   const found = [[]];
   while (field.lastIndex < text.length) {
@@ -47,37 +49,41 @@ function records(text) {
     if (end !== separator) found.push([]);
     else if (field.lastIndex === text.length) found.at(-1).push("");
   }
-  return found.filter((record) => record.some((value) => value.trim()));
+  return found.filter((record) => record.length > 1 || record[0]?.trim());
 }
 
-const csvValue = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+const csvValue = (text) => (/[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 const csvLine = (record) => `${record.map(csvValue).join(",")}\n`;
 
-/** The rows of a table as one kind, which knows its header. */
-function table(header) {
-  const csv = (portion) => [header, ...portion.map(({ record }) => record)].map(csvLine).join("");
+/** The rows of a table as one kind, which knows their header; null if it has none. */
+function table(header, width) {
+  const type = `text/csv; header=${header ? "present" : "absent"}`;
+  const opening = header ? csvLine(header) : "";
+  const csv = (portion) => opening + portion.map(({ record }) => csvLine(record)).join("");
+  const names = header ?? Array.from({ length: width }, (_, index) => `column ${index + 1}`);
   return {
     noun: "row",
     table: true,
-    overhead: new Blob([csvLine(header)]).size,
+    overhead: new Blob([opening]).size,
     size: ({ record }) => new Blob([csvLine(record)]).size,
-    request: (portion) => ({ body: csv(portion), headers: { "Content-Type": "text/csv" } }),
-    written: (portion) => writtenTable(csv(portion)),
+    request: (portion) => ({ body: csv(portion), headers: { "Content-Type": type } }),
+    written: (portion) => writtenTable(csv(portion), type),
     headings: ["Row", "Values"],
     lead: ({ number }) => element("span", { className: "small number", textContent: number }),
-    name: ({ record }) => record.join(", "),
+    name: ({ record }) => record.map((text) => text.trim() || "\u2013").join(", "),
     hints: () => [],
-    fields: header,
-    values: ({ record }) => header.map((_, index) => valueOf(record[index] ?? "")),
+    fields: names,
+    values: ({ record }) => names.map((_, index) => valueOf(record[index] ?? "")),
     file: "rows.csv",
   };
 }
 
 function classifyTable() {
   try {
-    const [header, ...rows] = records($("#table").value.replace(/^\ufeff/, ""));
+    const rows = records($("#table").value.replace(/^\ufeff/, ""));
+    const header = rows[0]?.some((text) => typeof valueOf(text) === "string") ? rows.shift() : null;
     if (!rows.length) throw new SyntaxError("expected a line with the columns' names, and a line for each row");
-    start(rows.map((record, index) => ({ record, number: index + 1 })), table(header));
+    start(rows.map((record, index) => ({ record, number: index + 1 })), table(header, rows[0].length));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     tellError(error.message);
@@ -106,18 +112,13 @@ function writtenRow(row) {
   };
 }
 
-function writtenTable(csv) {
+function writtenTable(csv, type) {
   const quoted = JSON.stringify(csv);
+  const headers = JSON.stringify({ "Content-Type": type });
   return {
-    curl: curlCall("-H 'Content-Type: text/csv'", `--data-binary ${shellQuoted(csv)}`),
-    python: pythonCall(
-      `rows = ${quoted}`,
-      'data=rows.encode(), headers={"Content-Type": "text/csv"}',
-    ),
-    javascript: javascriptCall(
-      `const body = ${quoted};`,
-      '{ method: "POST", headers: { "Content-Type": "text/csv" }, body }',
-    ),
+    curl: curlCall(`-H 'Content-Type: ${type}'`, `--data-binary ${shellQuoted(csv)}`),
+    python: pythonCall(`rows = ${quoted}`, `data=rows.encode(), headers=${headers}`),
+    javascript: javascriptCall(`const body = ${quoted};`, `{ method: "POST", headers: ${headers}, body }`),
   };
 }
 
@@ -145,4 +146,4 @@ for (const example of document.querySelectorAll("[data-row]")) {
   });
 }
 const names = fields.map((field) => field.dataset.column);
-showCalls(names.length ? writtenRow(Object.fromEntries(names.map((name) => [name, 0]))) : writtenTable("first,second\n0,0\n"));
+showCalls(names.length ? writtenRow(Object.fromEntries(names.map((name) => [name, 0]))) : writtenTable("first,second\n0,0\n", "text/csv"));
