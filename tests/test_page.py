@@ -410,6 +410,10 @@ def test_a_function_without_a_page_of_its_own_gets_one_from_its_pin(toy):
     values = [float(value.split("\u00a0")[0].strip("<> ")) for _, value in shown]
     assert values == sorted(values, reverse=True)
     assert not page.query_selector("main b")
+    assert "see where the model looked" in page.inner_text(".card")
+    page.focus("button.cell")
+    page.keyboard.press("Enter")
+    assert heat(page) == 1
 
 
 def test_a_batch_of_many_labels_is_counted_and_downloaded_and_doubts_are_seen(toy):
@@ -461,7 +465,11 @@ def test_a_text_of_three_labels_gets_their_bars(toy):
     assert done(page).startswith(HOSTILE)
     assert page.inner_text("#verdict") == HOSTILE
     assert [label for label, _ in bars(page)] == [HOSTILE, "sports", "culture & arts"]
-    assert not page.query_selector("#words")
+    assert page.inner_text("#words") == "Two words"
+    assert page.inner_text("#words .word") == "T"
+    assert page.inner_text("#strongest") == f"Most for {HOSTILE}: \u201cT\u201d +0.50."
+    assert page.inner_text("#subject") == HOSTILE
+    assert page.inner_text("#sum") == ""
 
 
 def test_a_row_is_filled_in_and_answered(toy):

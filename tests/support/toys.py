@@ -14,6 +14,7 @@ from shared.start import fetch, start
 
 fetch(__file__)
 
+import base64
 import io
 
 from PIL import Image
@@ -24,6 +25,11 @@ PLACES = {
     "Images": lambda raw: Image.open(io.BytesIO(raw)).convert("RGB").getpixel((0, 0))[0],
     "Texts": lambda raw: len(raw.split()) - 1,
     "Rows": lambda raw: int(next(iter(raw.values())) if isinstance(raw, dict) else raw[0]),
+}
+EXPLANATIONS = {
+    "Images": lambda raw: {"heatmap": "data:image/png;base64," + base64.b64encode(raw).decode()},
+    "Texts": lambda raw: {"tokens": [{"text": raw[:1], "start": 0, "end": 1, "log_odds": 0.5}]},
+    "Rows": lambda raw: None,
 }
 
 
@@ -40,26 +46,34 @@ class Classifier:
         return cls(pin)
 
     def decode(self, raw):
-        return min(PLACES["READER"](raw), len(self.labels) - 1)
+        return min(PLACES["READER"](raw), len(self.labels) - 1), raw
 
     def sample(self):
-        return 0
+        return 0, None
 
     def predict(self, batch):
         return batch
 
     def encode(self, output, explain):
-        weights = [1 / (1 + abs(place - output)) ** 3 for place in range(len(self.labels))]
+        found, raw = output
+        weights = [1 / (1 + abs(place - found)) ** 3 for place in range(len(self.labels))]
         shares = [weight / sum(weights) for weight in weights]
-        answer = {"label": self.labels[output], "probabilities": dict(zip(self.labels, shares))}
-        if output == len(self.labels) - 1:
+        answer = {"label": self.labels[found], "probabilities": dict(zip(self.labels, shares))}
+        if explain:
+            answer["explanation"] = EXPLANATIONS["READER"](raw)
+        if found == len(self.labels) - 1:
             message = "it is <i>unlike</i> the training data"
             answer["warnings"] = [{"code": "unlike_training", "message": message}]
         return answer
 
 
 predict = start(
-    __file__, name="NAME", reads=readers.READER("an input"), model=Classifier, key="the label"
+    __file__,
+    name="NAME",
+    reads=readers.READER("an input"),
+    model=Classifier,
+    key="the label",
+    explanation={"type": ["object", "null"]} if "READER" != "Rows" else None,
 )
 '''
 
