@@ -298,6 +298,11 @@ def test_a_failure_before_the_service_is_told_too(visit):
     page.fill("#text", "A film")
     page.click("form button")
     assert done(page).startswith("The server answered 502, and not why.")
+    problem = {"detail": "Something went wrong; it has been logged.", "id": "1f2e3d"}
+    page.route("**/predict**", lambda route: route.fulfill(status=500, json=problem))
+    page.evaluate("tell('')")
+    page.click("form button")
+    assert done(page).startswith(f"{problem['detail']} The log knows more under 1f2e3d.")
 
 
 def test_a_model_that_cannot_explain_itself_is_said_to_be_one(visit):

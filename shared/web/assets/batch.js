@@ -2,7 +2,7 @@
 
 import {
   $, Failure, ask, bar, bars, chance, counted, element, hidden, labelOf, likely, percent, service, showCalls,
-  spoken, tell, tellBusy, tellDone, tellError, timingText, two, verdict, warnings, warningsOf, word,
+  spoken, tell, tellBusy, tellDone, tellError, timingText, two, verdict, warnings, warningsOf, withId, word,
 } from "./page.js";
 
 /**
@@ -98,7 +98,7 @@ async function classifyPortion(portion, timing, signal) {
     portion.forEach((item, index) => {
       item.row = undefined;
       if (answers[index].error === "0") item.answer = answers[index];
-      else item.error = answers[index].message;
+      else item.error = withId(answers[index].message, answers[index]);
       item.transient = false;
     });
   } catch (error) {

@@ -39,10 +39,14 @@ export async function ask(options, signal) {
     if (response.ok && content) return { content, timing: timingOf(response, performance.now() - started) };
     const { status } = response;
     const reason = content?.detail ?? content?.message ?? `the server answered ${status}, and not why`;
-    if (status !== 503 || attempt > 1) throw new Failure(reason, status >= 500 || status === 429);
+    if (status !== 503 || attempt > 1) throw new Failure(withId(reason, content), status >= 500 || status === 429);
     await countdown(Number(response.headers.get("Retry-After")) || 2, reason, signal);
   }
 }
+
+/** A reason, and if there is an id by which the server's log tells more, that. */
+export const withId = (reason, content) =>
+  content?.id ? `${sentence(reason)} The log knows more under ${content.id}` : reason;
 
 /** The address that is asked, with an explanation if the function gives any. */
 export const address = base + service.path + (service.explains ? "?explain=1" : "");
