@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from .endpoint import Service
 
 ASSETS = Path(__file__).parent / "assets"
+SHARED = ("page", "answers", "calls")
 SCRIPTS = {
-    "images": ("page.js", "batch.js", "images.js"),
-    "texts": ("page.js", "texts.js"),
-    "rows": ("page.js", "batch.js", "rows.js"),
+    "images": (*SHARED, "csv", "batch", "images"),
+    "texts": (*SHARED, "texts"),
+    "rows": (*SHARED, "csv", "batch", "rows"),
 }
 """The modules of a page by what its function reads, each after those that it imports."""
 MAX_EXAMPLE = 1_000_000
@@ -35,40 +36,46 @@ def page(service: "Service") -> tuple[str, str]:
 
     It is `assets/page.html`, or the function's own `page.html`, which extends it.
     """
-    pin, settings = service.pin, service.settings
     reader = _reader(service)
-    example = _example(service.folder)
     script, style = _script(reader), Markup((ASSETS / "page.css").read_text())  # noqa: S704 (our own file)
-    text = _template(service.folder).render(
-        title=_title(service.name),
-        reader=reader,
-        labels=pin.labels,
-        columns=_columns(pin, example),
-        example=example,
-        explains=service.explanation is not None,
-        figures={
-            name: _figure(name, value) for name, value in pin.metrics.items() if not isinstance(value, str)
-        },
-        remarks=_remarks(service),
-        service={
-            "path": service.path.lstrip("/"),
-            "key": service.key,
-            "field": service.reader.fields[0],
-            "json_field": service.reader.fields[-1],
-            "labels": pin.labels,
-            "explains": service.explanation is not None,
-            "max_instances": settings.max_instances,
-            "max_body_bytes": settings.max_body,
-        },
-        style=style,
-        script=script,
-    )
+    text = _template(service.folder).render(_words(service, reader), script=script, style=style)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
     return text, policy
+
+
+def _words(service: "Service", reader: str) -> dict[str, Any]:
+    """What the template is filled in with."""
+    pin, example = service.pin, _example(service.folder)
+    numbers = {name: value for name, value in pin.metrics.items() if not isinstance(value, str)}
+    return {
+        "title": _title(service.name),
+        "reader": reader,
+        "labels": pin.labels,
+        "columns": _columns(pin, example),
+        "example": example,
+        "explains": service.explanation is not None,
+        "figures": {name: _figure(name, value) for name, value in numbers.items()},
+        "remarks": _remarks(service),
+        "service": _facts(service),
+    }
+
+
+def _facts(service: "Service") -> dict[str, Any]:
+    """What the script has to know of the function."""
+    return {
+        "path": service.path.lstrip("/"),
+        "key": service.key,
+        "field": service.reader.fields[0],
+        "json_field": service.reader.fields[-1],
+        "labels": service.pin.labels,
+        "explains": service.explanation is not None,
+        "max_instances": service.settings.max_instances,
+        "max_body_bytes": service.settings.max_body,
+    }
 
 
 def _reader(service: "Service") -> str:
@@ -96,7 +103,7 @@ def _script(reader: str) -> Markup:
 
     They are written as modules for the linter's sake; one script needs neither their imports nor exports.
     """
-    modules = "\n".join((ASSETS / name).read_text() for name in SCRIPTS[reader])
+    modules = "\n".join((ASSETS / f"{name}.js").read_text() for name in SCRIPTS[reader])
     joined = re.sub(r"^import [^;]*;\n|^export ", "", modules, flags=re.MULTILINE)
     return Markup(f'"use strict";\n{joined}')  # noqa: S704 (our own files)
 

@@ -1,8 +1,13 @@
 // Any number of inputs, in as many requests as their limits ask for: their table, and its download.
 
 import {
-  $, Failure, ask, bar, bars, chance, counted, element, hidden, labelOf, likely, percent, service, showCalls,
-  spoken, tell, tellBusy, tellDone, tellError, timingText, two, verdict, warnings, warningsOf, withId, word,
+  bar, bars, chance, labelOf, likely, spoken, two, verdict, warnings, warningsOf, word,
+} from "./answers.js";
+import { showCalls } from "./calls.js";
+import { csvText } from "./csv.js";
+import {
+  $, Failure, ask, counted, element, hidden, percent, service, tell, tellBusy, tellDone, tellError,
+  timingText, withId,
 } from "./page.js";
 
 /**
@@ -237,34 +242,9 @@ function row(item) {
   return made;
 }
 
-/** A field that no spreadsheet takes for a formula, whatever a file or a label is called. */
-function csvField(value) {
-  const text = String(value ?? "");
-  const harmless = typeof value === "string" && /^[\s]*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return `"${harmless.replaceAll('"', '""')}"`;
-}
-
-function csvText() {
-  const one = two && service.shown;
-  const probabilities = one ? [service.shown] : service.labels;
-  const header = [
-    ...kind.fields, "result", ...(one ? [] : ["probability"]),
-    ...probabilities.map((label) => `probability_${word(label)}`), "warnings", "error",
-  ];
-  const rows = items.map((item) => {
-    const { answer, error } = item;
-    return [
-      ...kind.values(item), answer ? word(labelOf(answer)) : "failed", ...(one ? [] : [answer && chance(answer)]),
-      ...probabilities.map((label) => answer?.probabilities[label]),
-      warningsOf(answer).map(({ code }) => code).join("; "), error,
-    ];
-  });
-  return [header, ...rows].map((fields) => fields.map(csvField).join(",") + "\r\n").join("");
-}
-
 function download() {
   // A spreadsheet takes the file for UTF-8 only with the mark in front.
-  const url = URL.createObjectURL(new Blob(["\ufeff", csvText()], { type: "text/csv;charset=utf-8" }));
+  const url = URL.createObjectURL(new Blob(["\ufeff", csvText(items, kind)], { type: "text/csv;charset=utf-8" }));
   element("a", { href: url, download: kind.file }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -1,9 +1,9 @@
 // Images: chosen, photographed, dropped or pasted.
 
+import { subjectOf, two } from "./answers.js";
 import { items, start } from "./batch.js";
-import {
-  $, curlCall, element, javascriptCall, pythonCall, service, shellQuoted, showCalls, subjectOf, two,
-} from "./page.js";
+import { curlCall, javascriptCall, pythonCall, shellQuoted, showCalls } from "./calls.js";
+import { $, element, service } from "./page.js";
 
 const images = {
   noun: "image",

@@ -1,7 +1,8 @@
 // Rows: one from a form, or a table as CSV.
 
 import { start } from "./batch.js";
-import { $, curlCall, javascriptCall, pythonCall, element, service, shellQuoted, showCalls, tellError } from "./page.js";
+import { curlCall, javascriptCall, pythonCall, shellQuoted, showCalls } from "./calls.js";
+import { $, element, service, tellError } from "./page.js";
 
 const fields = Array.from(document.querySelectorAll("[data-column]"));
 

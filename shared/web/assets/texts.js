@@ -1,9 +1,8 @@
 // Texts: one at a time, tinted by what each word did if the function can tell.
 
-import {
-  $, Failure, ask, bar, bars, curlCall, element, javascriptCall, likely, percent, pythonCall, service,
-  shellQuoted, showCalls, spoken, subjectOf, tellBusy, tellDone, tellError, timingText, two, verdict, warnings,
-} from "./page.js";
+import { bar, bars, likely, spoken, subjectOf, two, verdict, warnings } from "./answers.js";
+import { curlCall, javascriptCall, pythonCall, shellQuoted, showCalls } from "./calls.js";
+import { $, Failure, ask, element, percent, service, tellBusy, tellDone, tellError, timingText } from "./page.js";
 
 const FULL_TINT = 1; // log-odds: one word of this weight has the full tint, even if it is the strongest
 
