@@ -7,17 +7,15 @@ import re
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ..example import Example
 from ..pin import Pin
-from .readers import Images, Texts
-
-if TYPE_CHECKING:
-    from .endpoint import Service
+from .readers import Images, Rows, Texts
+from .service import Service
 
 ASSETS = Path(__file__).parent / "assets"
 SHARED = ("page", "answers", "calls")
@@ -31,7 +29,7 @@ MAX_EXAMPLE = 1_000_000
 """Characters of base64: each visitor would download a larger example, whether or not it is tried."""
 
 
-def page(service: "Service") -> tuple[str, str]:
+def page(service: Service) -> tuple[str, str]:
     """The page of a function, and its Content-Security-Policy.
 
     It is `assets/page.html`, or the function's own `page.html`, which extends it.
@@ -47,7 +45,7 @@ def page(service: "Service") -> tuple[str, str]:
     return text, policy
 
 
-def _words(service: "Service", reader: str) -> dict[str, Any]:
+def _words(service: Service, reader: str) -> dict[str, Any]:
     """What the template is filled in with."""
     pin, example = service.pin, _example(service.folder)
     numbers = {name: value for name, value in pin.metrics.items() if not isinstance(value, str)}
@@ -64,7 +62,7 @@ def _words(service: "Service", reader: str) -> dict[str, Any]:
     }
 
 
-def _facts(service: "Service") -> dict[str, Any]:
+def _facts(service: Service) -> dict[str, Any]:
     """What the script has to know of the function."""
     return {
         "path": service.path.lstrip("/"),
@@ -78,9 +76,9 @@ def _facts(service: "Service") -> dict[str, Any]:
     }
 
 
-def _reader(service: "Service") -> str:
-    kinds = {Images: "images", Texts: "texts"}
-    return next((name for kind, name in kinds.items() if isinstance(service.reader, kind)), "rows")
+def _reader(service: Service) -> str:
+    kinds = {Images: "images", Texts: "texts", Rows: "rows"}
+    return next(name for kind, name in kinds.items() if isinstance(service.reader, kind))
 
 
 def _title(name: str) -> str:
@@ -138,7 +136,7 @@ def _figure(name: str, value: float) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"
 
 
-def _remarks(service: "Service") -> list[str]:
+def _remarks(service: Service) -> list[str]:
     """Where the model comes from, in a few words each."""
     pin = service.pin
     remarks = [f"{service.name} {pin.version}"]
