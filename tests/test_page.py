@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cells
 import pytest
+import toys
 from conftest import ROOT
 
 EXAMPLES = ROOT / "models" / "malaria" / "examples"
@@ -70,8 +71,9 @@ def visit(browser, start):
     """Start a function and open its page, which may not break its policy, raise, or ask another origin."""
     visits = []
 
-    def visit(name, environment=None, path="/", **options):
-        server = start(ROOT / "functions" / name / "main.py", **(environment or {}))
+    def visit(function, environment=None, path="/", **options):
+        source = function if isinstance(function, Path) else ROOT / "functions" / function / "main.py"
+        server = start(source, **(environment or {}))
         visits.append(Visit(browser, server, options))
         visits[-1].page.goto(server.url + path)
         return visits[-1]
@@ -79,6 +81,34 @@ def visit(browser, start):
     yield visit
     for opened in visits:
         opened.close()
+
+
+# What a label, a column or a file may be called, and no page may take for markup.
+HOSTILE = '</script><script>document.title = "taken over"</script><b>&amp; "\'{{ 1 }}'
+MANY = [HOSTILE, "=1+1", *(f"label {place}" + " and so on" * place for place in range(2, 25))]
+COLUMNS = ["length (cm)", "constructor", 'a "<b>width</b>"', "petal, µ"]
+TOYS = {
+    "many-images": ("Images", MANY, toys.image(3)),
+    "some_texts": ("Texts", ["sports", HOSTILE, "culture & arts"], "Two words"),
+    "flowers": (
+        "Rows",
+        ["setosa", "versicolor", "virginica"],
+        dict(zip(COLUMNS, (1, 2.5, -3, 0), strict=True)),
+        COLUMNS,
+    ),
+    "spam": ("Texts", ["ham", "spam"], "One"),
+}
+
+
+@pytest.fixture
+def toy(visit, tmp_path):
+    """Open the page of a function that has none of its own."""
+
+    def toy(name, **options):
+        folder = tmp_path / name
+        return visit(toys.make(folder, *TOYS[name]), {"MODEL_STORE": str(folder)}, **options)
+
+    return toy
 
 
 def upload(name, data, kind="image/png"):
@@ -178,7 +208,7 @@ def test_a_batch_is_counted_sorted_and_downloaded_and_a_broken_file_harms_no_oth
     assert page.inner_text("#counts") == "2 infected \u00b7 1 normal \u00b7 1 failed"
     assert [row[0] for row in rows(page)] == names
     assert [row[1].split(":")[0] for row in rows(page)] == ["Infected", "Normal", "Infected", "Failed"]
-    assert "expected a PNG, JPEG, WEBP, BMP, GIF or TIFF image" in rows(page)[3][1]
+    assert "expected a PNG, JPEG, WEBP, BMP, GIF, TIFF" in rows(page)[3][1]
 
     page.click("th button:text('File')")
     assert page.get_attribute("th:nth-child(2)", "aria-sort") == "ascending"
@@ -231,7 +261,7 @@ def test_a_file_over_the_limit_of_a_request_fails_alone(visit):
 def test_an_svg_is_refused_in_the_words_of_the_service(visit):
     page = visit("malaria").page
     choose(page, upload("drawing.svg", SVG, "image/svg+xml"))
-    assert "drawing.svg\u201d: expected a PNG, JPEG, WEBP, BMP, GIF or TIFF image" in done(page)
+    assert "drawing.svg\u201d: expected a PNG, JPEG, WEBP, BMP, GIF, TIFF" in done(page)
     assert page.is_hidden("#result")
 
 
@@ -264,10 +294,15 @@ def test_a_model_that_wakes_up_meanwhile_answers_by_itself(visit):
 
 def test_a_failure_before_the_service_is_told_too(visit):
     page = visit("review").page
-    page.route("**/predict", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    page.route("**/predict**", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     page.fill("#text", "A film")
     page.click("form button")
     assert done(page).startswith("The server answered 502, and not why.")
+    problem = {"detail": "Something went wrong; it has been logged.", "id": "1f2e3d"}
+    page.route("**/predict**", lambda route: route.fulfill(status=500, json=problem))
+    page.evaluate("tell('')")
+    page.click("form button")
+    assert done(page).startswith(f"{problem['detail']} The log knows more under 1f2e3d.")
 
 
 def test_a_model_that_cannot_explain_itself_is_said_to_be_one(visit):
@@ -280,7 +315,7 @@ def test_a_model_that_cannot_explain_itself_is_said_to_be_one(visit):
     assert page.query_selector(".heat") is None
     page = visit("review").page
     answer = {"review_sentiment": "Positive", "probabilities": {"Positive": 0.9, "Negative": 0.1}}
-    page.route("**/predict", lambda route: route.fulfill(json={**answer, "explanation": None}))
+    page.route("**/predict**", lambda route: route.fulfill(json={**answer, "explanation": None}))
     page.fill("#text", "A wonderful film")
     page.click("form button")
     done(page)
@@ -353,6 +388,202 @@ def test_a_blank_review_is_refused_in_the_words_of_the_service(visit):
     page.click("form button")
     assert "blank" in done(page)
     assert page.get_attribute("#news", "data-kind") == "error"
+
+
+def bars(page):
+    """The bars in sight: each label with its per cent."""
+    script = """rows => rows.filter(row => row.offsetParent).map(row =>
+        [row.querySelector(".name").textContent, row.querySelector(".number").textContent])"""
+    return page.eval_on_selector_all(".bars li", script)
+
+
+def test_a_function_without_a_page_of_its_own_gets_one_from_its_pin(toy):
+    page = toy("many-images").page
+    assert page.title() == page.inner_text("h1") == "Many images"
+    assert page.inner_text(".labels li:first-child") == HOSTILE
+    assert page.inner_text(".labels li:last-child") == "and 13 more"
+    assert "many-images 1" in page.inner_text("#version")
+    page.click("text=Try the example")
+    assert done(page).startswith("example.png: label 3")
+    assert page.inner_text(".verdict") == MANY[3]
+    shown = bars(page)
+    assert len(shown) == 10
+    assert shown[0] == [MANY[3], "72.5\u00a0%"]
+    page.click("text=Show 15 more labels")
+    shown = bars(page)
+    assert sorted(label for label, _ in shown) == sorted(MANY)
+    values = [float(value.split("\u00a0")[0].strip("<> ")) for _, value in shown]
+    assert values == sorted(values, reverse=True)
+    assert not page.query_selector("main b")
+    assert "see where the model looked" in page.inner_text(".card")
+    page.focus("button.cell")
+    page.keyboard.press("Enter")
+    assert heat(page) == 1
+
+
+def test_a_batch_of_many_labels_is_counted_and_downloaded_and_doubts_are_seen(toy):
+    page = toy("many-images").page
+    files = [("a.png", 1), ("b.png", 24), ("c.png", 1), (f"{HOSTILE}.png", 0)]
+    choose(page, *(upload(name, toys.image(place)) for name, place in files))
+    said = done(page)
+    assert said.startswith("2 \u00d7 =1+1, ")
+    assert said.endswith("1 in doubt, 0 failed")
+    assert [row[0] for row in rows(page)] == [name for name, _ in files]
+    assert rows(page)[1][1] == f"{MANY[24]} in doubtIt is <i>unlike</i> the training data."
+    tones = "bars => bars.map(bar => bar.className.split(' ')[1])"
+    assert page.eval_on_selector_all("tbody .bar", tones) == ["", "unsure", "", ""]
+    with page.expect_download() as download:
+        page.click("#csv")
+    text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [line["result"] for line in table] == ["'=1+1", MANY[24], "'=1+1", HOSTILE]
+    assert [line["warnings"] for line in table] == ["", "unlike_training", "", ""]
+    for line in table:
+        probabilities = {
+            name: float(value) for name, value in line.items() if name.startswith("probability_")
+        }
+        assert len(probabilities) == 25
+        assert max(probabilities.values()) == float(line["probability"])
+        assert sum(probabilities.values()) == pytest.approx(1)
+
+
+def test_an_answer_in_doubt_says_why_and_is_not_tinted_as_if_it_were_sure(toy):
+    page = toy("spam").page
+    page.fill("#text", "Two words")
+    page.click("form button")
+    assert done(page).endswith("In doubt: it is <i>unlike</i> the training data")
+    assert page.inner_text(".warnings") == "It is <i>unlike</i> the training data."
+    assert "in doubt" in page.inner_text("#verdict")
+    drawn = "bar => getComputedStyle(bar).backgroundImage"
+    assert page.eval_on_selector(".bar i", drawn).startswith("repeating-linear-gradient")
+    page.evaluate("tell('')")
+    page.click("text=Try the example")
+    assert done(page) == "ham, 88.9\u00a0% likely"
+    assert not page.query_selector(".warnings")
+    assert page.eval_on_selector(".bar i", drawn) == "none"
+
+
+def test_a_text_of_three_labels_gets_their_bars(toy):
+    page = toy("some_texts").page
+    assert page.inner_text("h1") == "Some texts"
+    page.click("text=Try the example")
+    assert done(page).startswith(HOSTILE)
+    assert page.inner_text("#verdict") == HOSTILE
+    assert [label for label, _ in bars(page)] == [HOSTILE, "sports", "culture & arts"]
+    assert page.inner_text("#words") == "Two words"
+    assert page.inner_text("#words .word") == "T"
+    assert page.inner_text("#strongest") == f"Most for {HOSTILE}: \u201cT\u201d +0.50."
+    assert page.inner_text("#subject") == HOSTILE
+    assert page.inner_text("#sum") == ""
+
+
+def test_a_row_is_filled_in_and_answered(toy):
+    visited = toy("flowers")
+    page = visited.page
+    assert page.eval_on_selector_all(".fields span", "all => all.map(one => one.textContent)") == COLUMNS
+    page.click("text=Try the example")
+    assert done(page).startswith("versicolor, 80.0")
+    fields = page.query_selector_all("[data-column]")
+    assert [field.input_value() for field in fields] == ["1", "2.5", "-3", "0"]
+    assert visited.posts()[-1].post_data_json == {"an input": TOYS["flowers"][2]}
+    page.evaluate("tell('')")
+    fields[0].fill("2")
+    page.keyboard.press("Enter")
+    assert done(page).startswith("virginica")
+    assert "in doubt" in page.inner_text(".verdict")
+
+
+CSV = '''length (cm),constructor,"a ""<b>width</b>""","petal, µ"
+1,2,3,4
+
+0,,3,"5"
+x,1,2,3
+1,2
+'''
+
+
+def test_a_pasted_table_is_answered_row_by_row(toy):
+    page = toy("flowers").page
+    page.fill("#table", CSV)
+    page.click("text=Classify the table")
+    assert done(page) == "1 \u00d7 versicolor, 1 \u00d7 setosa, 2 failed"
+    shown = rows(page)
+    assert [row[0] for row in shown] == ["1, 2, 3, 4", "0, \u2013, 3, 5", "x, 1, 2, 3", "1, 2"]
+    assert [row[1].split(":")[0] for row in shown] == ["versicolor", "setosa", "Failed", "Failed"]
+    with page.expect_download() as download:
+        page.click("#csv")
+    text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [[line[name] for name in COLUMNS] for line in table] == [
+        ["1", "2", "3", "4"],
+        ["0", "", "3", "5"],
+        ["x", "1", "2", "3"],
+        ["1", "2", "", ""],
+    ]
+    assert [line["result"] for line in table] == ["versicolor", "setosa", "failed", "failed"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_long_table_goes_in_several_requests_with_its_header_if_it_has_one(toy, separator):
+    visited = toy("flowers")
+    page = visited.page
+    lines = [[str(place % 3), "1", "2", "3"] for place in range(40)]
+    names = ["a", "b", "c", "d"]
+    for header in ([names], []):
+        before = len(visited.posts())
+        page.evaluate("tell('')")
+        text = "\r\n".join(separator.join(line) for line in [*header, *lines])
+        page.set_input_files("#choose", [upload("table.csv", b"\xef\xbb\xbf" + text.encode(), "text/csv")])
+        assert done(page) == (
+            "14 \u00d7 setosa, 13 \u00d7 versicolor, 13 \u00d7 virginica, 13 in doubt, 0 failed"
+        )
+        assert len(visited.posts()) - before == 2
+        assert [row[1][:6] for row in rows(page)][:3] == ["setosa", "versic", "virgin"]
+
+
+def test_a_table_without_rows_is_refused(toy):
+    page = toy("flowers").page
+    for text in ("", "\n \n", "a,b\n"):
+        page.fill("#table", text)
+        page.click("text=Classify the table")
+        assert "expected a line" in done(page).lower()
+        page.evaluate("tell('')")
+
+
+def run(page, kind, folder):
+    """What the call that the page shows answers when it is run in `folder`."""
+    page.check(f"input[value={kind}]", force=True)
+    call = page.eval_on_selector("#call", "call => call.textContent")
+    if kind == "javascript":
+        call = call.replace("console.log(", "return (")
+        files = "typeof items === 'undefined' ? [] : items.map((item) => item.file)"
+        return page.evaluate(f"(async () => {{ const input = {{files: {files}}}; {call} }})()")
+    python = [sys.executable, "-c", call.replace("print(answer.json())", "print(answer.text)")]
+    command = python if kind == "python" else ["sh", "-c", call]
+    return json.loads(
+        subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120).stdout
+    )
+
+
+@pytest.mark.parametrize("name", ["many-images", "some_texts", "flowers"])
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
+@pytest.mark.skipif(not importlib.util.find_spec("requests"), reason="requests is not installed")
+def test_the_calls_on_a_page_from_the_pin_work_when_run(toy, tmp_path, name):
+    (tmp_path / "example.png").write_bytes(toys.image(3))
+    page = toy(name).page
+    page.click("text=Try the example")
+    done(page)
+    expected = [page.inner_text(".verdict")]
+    for table in [None, *([CSV, "1,2,3,4\n"] if name == "flowers" else [])]:
+        if table:
+            page.evaluate("tell('')")
+            page.fill("#table", table)
+            page.click("text=Classify the table")
+            done(page)
+            expected = [row[1] if "Failed" not in row[1] else None for row in rows(page)]
+        for kind in ("curl", "python", "javascript"):
+            answer = run(page, kind, tmp_path)
+            assert [one.get("the label") for one in answer.get("predictions", [answer])] == expected
 
 
 def tab_to(page, selector, limit=40):
@@ -505,7 +736,7 @@ def test_the_python_call_that_is_copied_works_when_run(asked, tmp_path, name):
 def test_the_javascript_call_that_is_copied_works_when_run(asked, name):
     visited = asked(name)
     call = copied(visited, "javascript").replace("console.log(", "return (")
-    chosen = "{files: cells.map((cell) => cell.file)}" if name == "malaria" else "null"
+    chosen = "{files: items.map((item) => item.file)}" if name == "malaria" else "null"
     answer = visited.page.evaluate(f"(async () => {{ const input = {chosen}; {call} }})()")
     assert labels(answer) == shown(visited)
 
@@ -526,7 +757,7 @@ def test_below_a_prefix_the_page_asks_below_the_prefix(visit):
         page.goto(visited.server.url + prefix)
         choose(page, NORMAL)
         assert done(page).startswith("normal.png: Normal")
-        assert asked == [prefix, "/malaria/", "/malaria/classify?explain=1"]
+        assert asked == [prefix, "/malaria/classify?explain=1"]
         assert f"{visited.server.url}/malaria/classify" in page.inner_text("#call")
 
 
@@ -562,6 +793,30 @@ def test_axe_finds_no_barrier_on_the_malaria_page(visit, axe, scheme):
         choose(page, *files)
         done(page)
         assert barriers(page, axe) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("many-images", "dark"), ("spam", "light"), ("flowers", "dark")]
+)
+def test_axe_finds_no_barrier_on_a_page_from_the_pin(toy, axe, name, scheme):
+    page = toy(
+        name, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 320, "height": 640}
+    ).page
+    page.click("text=Try the example")
+    done(page)
+    assert barriers(page, axe) == []
+    page.evaluate("tell('')")
+    if name == "many-images":
+        choose(page, *(upload(f"{place}.png", toys.image(place)) for place in (0, 24)))
+    elif name == "spam":
+        page.fill("#text", "Two words")
+        page.click("form button")
+    else:
+        page.fill("#table", CSV)
+        page.click("text=Classify the table")
+    done(page)
+    assert barriers(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

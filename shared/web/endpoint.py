@@ -213,7 +213,7 @@ def _translated(error: HTTPException) -> ServiceError:
 def _page(service: Service) -> Response:
     from .page import page
 
-    text, policy = page(service.folder / "page.html")
+    text, policy = page(service)
     headers = {
         "Content-Security-Policy": policy,
         "Referrer-Policy": "no-referrer",

@@ -1,30 +1,151 @@
-"""The page a person's browser gets, in one piece, and the policy that keeps anything else out of it."""
+"""The page that a person's browser gets, in one piece, and the policy that keeps anything else out of it."""
 
 import base64
 import hashlib
+import mimetypes
 import re
+from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from ..example import Example
+from ..pin import Pin
+from .readers import Images, Rows, Texts
+from .service import Service
 
 ASSETS = Path(__file__).parent / "assets"
+SHARED = ("page", "answers", "calls")
+SCRIPTS = {
+    "images": (*SHARED, "csv", "batch", "images"),
+    "texts": (*SHARED, "texts"),
+    "rows": (*SHARED, "csv", "batch", "rows"),
+}
+"""The modules of a page by what its function reads, each after those that it imports."""
+MAX_EXAMPLE = 1_000_000
+"""Characters of base64: each visitor would download a larger example, whether or not it is tried."""
+
+
+def page(service: Service) -> tuple[str, str]:
+    """The page of a function, and its Content-Security-Policy.
+
+    It is `assets/page.html`, or the function's own `page.html`, which extends it.
+    """
+    reader = _reader(service)
+    script, style = _script(reader), Markup((ASSETS / "page.css").read_text())  # noqa: S704 (our own file)
+    text = _template(service.folder).render(_words(service, reader), script=script, style=style)
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return text, policy
+
+
+def _words(service: Service, reader: str) -> dict[str, Any]:
+    """What the template is filled in with."""
+    pin, example = service.pin, _example(service.folder)
+    numbers = {name: value for name, value in pin.metrics.items() if not isinstance(value, str)}
+    return {
+        "title": _title(service.name),
+        "reader": reader,
+        "labels": pin.labels,
+        "columns": _columns(pin, example),
+        "example": example,
+        "explains": service.explanation is not None,
+        "figures": {name: _figure(name, value) for name, value in numbers.items()},
+        "remarks": _remarks(service),
+        "service": _facts(service),
+    }
+
+
+def _facts(service: Service) -> dict[str, Any]:
+    """What the script has to know of the function."""
+    return {
+        "path": service.path.lstrip("/"),
+        "key": service.key,
+        "field": service.reader.fields[0],
+        "json_field": service.reader.fields[-1],
+        "labels": service.pin.labels,
+        "explains": service.explanation is not None,
+        "max_instances": service.settings.max_instances,
+        "max_body_bytes": service.settings.max_body,
+    }
+
+
+def _reader(service: Service) -> str:
+    kinds = {Images: "images", Texts: "texts", Rows: "rows"}
+    return next(name for kind, name in kinds.items() if isinstance(service.reader, kind))
+
+
+def _title(name: str) -> str:
+    words = re.sub(r"[-_]+", " ", name).strip()
+    return words[:1].upper() + words[1:]
 
 
 @cache
-def page(path: Path) -> tuple[str, str]:
-    """The function's page with the shared style, script and calls put in, and its Content-Security-Policy."""
-    text = path.read_text()
-    shared = {"{{style}}": "page.css", "{{script}}": "page.js", "{{calls}}": "page_calls.html"}
-    for placeholder, name in shared.items():
-        text = text.replace(placeholder, (ASSETS / name).read_text())
-    scripts = " ".join(_hash(found) for found in re.findall(r"<script>(.*?)</script>", text, re.DOTALL))
-    styles = " ".join(_hash(found) for found in re.findall(r"<style>(.*?)</style>", text, re.DOTALL))
-    policy = (
-        f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src 'self' data: blob:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+def _template(folder: Path) -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return text, policy
+    own = folder / "page.html"
+    return environment.from_string(own.read_text()) if own.is_file() else environment.get_template(own.name)
+
+
+@cache
+def _script(reader: str) -> Markup:
+    """The modules as one classic script, which can be allowed by its hash.
+
+    They are written as modules for the linter's sake; one script needs neither their imports nor exports.
+    """
+    modules = "\n".join((ASSETS / f"{name}.js").read_text() for name in SCRIPTS[reader])
+    joined = re.sub(r"^import [^;]*;\n|^export ", "", modules, flags=re.MULTILINE)
+    return Markup(f'"use strict";\n{joined}')  # noqa: S704 (our own files)
 
 
 def _hash(content: str) -> str:
     digest = hashlib.sha256(content.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _example(folder: Path) -> dict[str, Any] | None:
+    """The example that the page offers: `input`, and an image's `name` and media `type`; None without one."""
+    try:
+        example = Example.read(folder)
+    except ValueError:
+        return None
+    if not example.input or len(example.input) > MAX_EXAMPLE:
+        return None
+    name = example.file.name if example.file else "example.png"
+    kind, _ = mimetypes.guess_type(name, strict=False)
+    return {"input": example.input, "name": name, "type": kind or "image/png"}
+
+
+def _columns(pin: Pin, example: dict[str, Any] | None) -> tuple[str, ...]:
+    """The columns of a table; if the pin leaves them to the model, those of the example."""
+    row = example["input"] if example else None
+    return pin.input.columns or (tuple(row) if isinstance(row, dict) else ())
+
+
+def _figure(name: str, value: float) -> str:
+    if re.search("accuracy|sensitivity|specificity|precision|recall", name) and 0 <= value <= 1:
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"
+
+
+def _remarks(service: Service) -> list[str]:
+    """Where the model comes from, in a few words each."""
+    pin = service.pin
+    remarks = [f"{service.name} {pin.version}"]
+    if pin.trained:
+        day = date.fromisoformat(pin.trained)
+        remarks.append(f"trained on {day.day} {day:%B %Y}")
+    if pin.decision_threshold != 0.5:
+        remarks.append(f"{pin.labels[1]} from a probability of {pin.decision_threshold:g} on")
+    if "method" in pin.metrics:
+        remarks.append(f"figures by {pin.metrics['method']}")
+    remarks.append("in memory" if service.classifier.ready else "asleep when this page was opened")
+    return remarks

@@ -1,0 +1,84 @@
+// An answer, as every page shows it.
+
+import { counted, element, percent, sentence, service } from "./page.js";
+
+export const two = service.labels.length === 2;
+export const labelOf = (answer) => answer[service.key];
+export const warningsOf = (answer) => answer?.warnings ?? [];
+
+/** A label within a sentence. */
+export const word = (label) => (Object.hasOwn(service.words, label) ? service.words[label] : label);
+
+/** The label whose probability is shown: of two, the one that is looked for, if there is such a one. */
+const shownOf = (answer) => (two && service.shown) || labelOf(answer);
+export const chance = (answer) => answer.probabilities[shownOf(answer)];
+
+/** The label that the numbers of an explanation speak for. */
+export const subjectOf = (answer) => (two ? service.labels[1] : labelOf(answer));
+
+export const likely = (answer) =>
+  `${percent(chance(answer))} likely${two && service.shown ? ` ${word(service.shown)}` : ""}`;
+
+/** How an answer is tinted: none that is in doubt looks like one that is sure. */
+function tone(answer) {
+  if (warningsOf(answer).length) return "unsure";
+  return labelOf(answer) === service.warm ? "warm" : "";
+}
+
+/** The label, with a mark that is filled if it is the one that is looked for. */
+export function verdict(answer) {
+  const mark = element("span", { className: "mark", ariaHidden: "true" });
+  const parts = two && service.shown ? [mark, labelOf(answer)] : [labelOf(answer)];
+  if (warningsOf(answer).length) parts.push(" ", element("span", { className: "badge", textContent: "in doubt" }));
+  return element("span", { className: tone(answer) }, ...parts);
+}
+
+/** What speaks against relying on an answer; nothing if nothing does. */
+export function warnings(answer) {
+  const list = warningsOf(answer).map(({ message }) => element("li", { textContent: sentence(message) }));
+  return list.length ? [element("ul", { className: "warnings" }, ...list)] : [];
+}
+
+/** An answer as it is read out. */
+export function spoken(answer) {
+  const doubts = warningsOf(answer).map(({ message }) => `. In doubt: ${message}`);
+  return `${labelOf(answer)}, ${likely(answer)}${doubts.join("")}`;
+}
+
+function track(value, className) {
+  const fill = element("i");
+  fill.style.width = `${100 * value}%`;
+  return element("div", { className: `bar ${className}` }, fill);
+}
+
+export const bar = (answer) => track(chance(answer), tone(answer));
+
+const FEW = 10; // of more than FEW + 2 labels these are shown first: to hide one or two saves no room
+
+/** The probabilities of all labels, the likeliest first. */
+export function bars(answer) {
+  const labels = Object.keys(answer.probabilities);
+  labels.sort((a, b) => answer.probabilities[b] - answer.probabilities[a]);
+  const few = labels.length > FEW + 2 ? FEW : labels.length;
+  const rows = labels.map((label, index) => {
+    const value = answer.probabilities[label];
+    const answered = label === labelOf(answer);
+    const name = element("span", { className: "name", title: label, textContent: label });
+    const number = element("span", { className: "number", textContent: percent(value) });
+    const className = answered ? tone(answer) : "rest";
+    return element("li", { className: answered ? "answered" : "", hidden: index >= few }, name, track(value, className), number);
+  });
+  const list = element("ol", { className: "bars", ariaLabel: "Probabilities" }, ...rows);
+  return few < rows.length ? [list, showAll(rows.slice(few))] : [list];
+}
+
+function showAll(rest) {
+  const button = element("button", { type: "button", className: "all", textContent: `Show ${counted(rest.length, "more label")}` });
+  button.onclick = () => {
+    for (const row of rest) row.hidden = false;
+    rest[0].tabIndex = -1;
+    rest[0].focus();
+    button.remove();
+  };
+  return button;
+}
