@@ -34,7 +34,7 @@ def check(folder: Path, form: str) -> None:
         own = folder.relative_to(ROOT)
         raise NotInstalled(
             f"{own}/model.json pins the format {form!r}, which needs {packages[0]}: add it to "
-            f"{own}/requirements.in, and run 'python -m dev.lock {folder.name}'"
+            f"{own}/requirements.in, and run 'make lock ONLY={folder.name}'"
         )
 
 
@@ -46,7 +46,7 @@ def required(folder: Path) -> set[str]:
     """
     path = folder / "requirements.txt"
     if not path.is_file():
-        raise NotInstalled(f"{path} is missing: run 'python -m dev.lock {folder.name}'")
+        raise NotInstalled(f"{path} is missing: run 'make lock ONLY={folder.name}'")
     names = re.findall(r"^[A-Za-z0-9][A-Za-z0-9._-]*", path.read_text(), re.MULTILINE)
     return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 

@@ -60,6 +60,15 @@ class Function:
         return f"http://127.0.0.1:{self.port}"
 
 
+@dataclass(frozen=True)
+class Running:
+    """A function that has been started, and the thread that prints its lines."""
+
+    function: Function
+    process: subprocess.Popen[bytes]
+    printer: threading.Thread
+
+
 def main() -> None:
     """Serve until interrupted, or until a function stops by itself."""
     parser = argparse.ArgumentParser(prog="python -m dev.serve", description=__doc__.partition("\n")[0])
@@ -75,7 +84,7 @@ def main() -> None:
             check(function.folder, Pin.read(function.folder / "model.json").format)
         pythons = [arguments.python or environment(function.folder) for function in functions]
         serve(functions, pythons)
-    except (ServeError, NotInstalled, ValueError) as error:
+    except (ServeError, NotInstalled, ValueError, OSError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         print("\nstopped")
@@ -143,23 +152,23 @@ def taken(port: int) -> bool:
 
 def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
     """Run them until one stops; raises `ServeError` then."""
-    processes: dict[str, subprocess.Popen[bytes]] = {}
+    running: list[Running] = []
     try:
         for function, python in zip(functions, pythons, strict=True):
-            processes[function.name] = start(function, python)
-        for function in functions:
-            document = describe(function, processes[function.name])
-            print(f"\n{function.name}: {function.url}\n  {call(function, document)}", flush=True)
+            running.append(start(function, python))
+        for each in running:
+            command = call(each.function, describe(each))
+            print(f"\n{each.function.name}: {each.function.url}\n  {command}", flush=True)
         print("\nCtrl-C stops them.", flush=True)
-        while all(process.poll() is None for process in processes.values()):
+        while all(each.process.poll() is None for each in running):
             time.sleep(0.2)
-        stopped = [name for name, process in processes.items() if process.poll() is not None]
+        stopped = [each.function.name for each in running if each.process.poll() is not None]
         raise ServeError(f"{', '.join(stopped)} stopped by itself; its last lines above say why")
     finally:
-        stop(processes)
+        stop(running)
 
 
-def start(function: Function, python: Path) -> subprocess.Popen[bytes]:
+def start(function: Function, python: Path) -> Running:
     """Start one function.
 
     It gets a process group of its own, so that Ctrl-C reaches it through `stop` alone. In a terminal, it
@@ -178,15 +187,16 @@ def start(function: Function, python: Path) -> subprocess.Popen[bytes]:
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     os.close(writing)
-    threading.Thread(target=pass_on, args=(function.name, reading), daemon=True).start()
-    return process
+    printer = threading.Thread(target=pass_on, args=(function.name, reading), daemon=True)
+    printer.start()
+    return Running(function, process, printer)
 
 
 def pass_on(name: str, reading: int) -> None:
     """Print a function's lines under its name, without that of the one request which `describe` makes."""
     own = True
     # A terminal has no end of file: reading fails once nobody writes.
-    with open(reading, errors="replace") as stream, contextlib.suppress(OSError):
+    with os.fdopen(reading, errors="replace") as stream, contextlib.suppress(OSError):
         for line in stream:
             if own and f"GET {OPENAPI} 200" in line:
                 own = False
@@ -195,15 +205,16 @@ def pass_on(name: str, reading: int) -> None:
                 sys.stdout.flush()
 
 
-def describe(function: Function, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def describe(running: Running) -> dict[str, Any]:
     """Return the function's OpenAPI document, once it answers.
 
     Raises:
         ServeError: it stopped, or did not answer within `PATIENCE` seconds.
     """
+    function = running.function
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if process.poll() is not None:
+        if running.process.poll() is not None:
             raise ServeError(f"{function.name} did not start; its last lines above say why")
         connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=PATIENCE)
         with contextlib.suppress(ConnectionError), contextlib.closing(connection):
@@ -233,16 +244,17 @@ def call(function: Function, document: dict[str, Any]) -> str:
     return shlex.join(["curl", *words, function.url + path])
 
 
-def stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
+def stop(running: Sequence[Running]) -> None:
     """Let each finish what it has in work, and end it if it takes longer than the platform would wait."""
-    for process in processes.values():
-        process.terminate()
-    for process in processes.values():
+    for each in running:
+        each.process.terminate()
+    for each in running:
         try:
-            process.wait(10)
+            each.process.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            os.killpg(each.process.pid, signal.SIGKILL)
+            each.process.wait()
+        each.printer.join(5)  # a worker notices within seconds that its server has gone
 
 
 if __name__ == "__main__":
