@@ -16,7 +16,8 @@ from shared.example import Example
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_PORT = 8083
 """The ports below it belong to the functions that came first."""
-SERVER = ("functions-framework", "google-cloud-storage", "numpy")
+SERVER = ("functions-framework", "google-cloud-storage", "multipart", "numpy")
+"""What every function is served with, whatever it classifies."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def words(function: Function) -> dict[str, object]:
 
 def requirements(kind: Kind) -> str:
     """Return the direct packages, at the versions with which models are trained and published here."""
-    locked = (ROOT / "tests" / "requirements.txt").read_text()
+    locked = (ROOT / "dev" / "requirements.txt").read_text()
     versions = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", locked, re.MULTILINE))
     names = sorted((*SERVER, *kind.packages))
     return "".join(f"{name}=={versions[name]}\n" if name in versions else f"{name}\n" for name in names)

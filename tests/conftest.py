@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,17 @@ def _environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+def first_port(ports: Iterable[int]) -> int:
+    """A --port for `dev.serve` with which all of these ports of examples are free ones."""
+    while True:
+        first = free_port()
+        moved = [port - 8081 + first for port in ports]
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            for port in moved:
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 @pytest.fixture

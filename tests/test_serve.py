@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import FUNCTIONS, ROOT, free_port
+from conftest import FUNCTIONS, ROOT, first_port
 
 from dev import environments, serve
 from shared.example import Example
@@ -46,23 +46,6 @@ def refusal(*arguments, **options):
     return text
 
 
-def free(port):
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_ports():
-    """A --port with which every function's port is free."""
-    while True:
-        first = free_port()
-        if all(free(port + first - FIRST) for port in PORTS.values() if port + first - FIRST < 65536):
-            return first
-
-
 def rewrite(folder, **values):
     """Change a JSON file; a value of None removes the field."""
     path = folder / ("example.json" if "port" in values else "model.json")
@@ -75,7 +58,7 @@ def rewrite(folder, **values):
 def test_it_prints_calls_that_work_and_stops_all_of_it_when_told(end):
     terminal = end == signal.SIGINT
     reading, writing = pty.openpty() if terminal else os.pipe()
-    port = free_ports()
+    port = first_port(PORTS.values())
     process = start("--port", port, output=writing)
     os.close(writing)
     guard = threading.Timer(120, process.kill)
@@ -121,7 +104,7 @@ def test_a_port_that_is_taken_is_named_with_a_way_out():
 
 
 def test_a_function_that_does_not_start_ends_all_and_says_so():
-    text = refusal("--port", free_ports(), MODEL_STORE="s3://nowhere")
+    text = refusal("--port", first_port(PORTS.values()), MODEL_STORE="s3://nowhere")
     assert "MODEL_STORE: expected gs://bucket/prefix or a folder, got 's3://nowhere'" in text
     assert f"{FUNCTIONS[0]} did not start" in text
 
@@ -147,7 +130,7 @@ def test_a_function_without_a_model_is_named_and_the_others_are_served(changed, 
 def test_a_pinned_format_whose_package_is_not_required_ends_it_at_once(changed):
     name = FUNCTIONS[0]
     rewrite(changed / "functions" / name, format="keras")
-    text = refusal("--only", name, "--port", free_ports(), cwd=changed)
+    text = refusal("--only", name, "--port", first_port(PORTS.values()), cwd=changed)
     assert text == (
         f"functions/{name}/model.json pins the format 'keras', which needs tensorflow-cpu: "
         f"add it to functions/{name}/requirements.in, and run 'make lock ONLY={name}'\n"
@@ -157,7 +140,7 @@ def test_a_pinned_format_whose_package_is_not_required_ends_it_at_once(changed):
 def test_two_functions_on_one_port_are_told_apart_by_their_owner(changed):
     first, second = FUNCTIONS[:2]
     rewrite(changed / "functions" / second, port=PORTS[first])
-    text = refusal("--port", free_ports(), cwd=changed)
+    text = refusal("--port", first_port(PORTS.values()), cwd=changed)
     assert text == f"{first} and {second} have the same port: change it in functions/{second}/example.json\n"
 
 
