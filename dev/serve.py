@@ -230,17 +230,16 @@ def describe(running: Running) -> dict[str, Any]:
 def call(function: Function, document: dict[str, Any]) -> str:
     """Return a command that sends the function's example, in the way that its document describes."""
     path = [path for path, operations in document["paths"].items() if "post" in operations][-1]
-    bodies = document["paths"][path]["post"]["requestBody"]["content"]
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    one = content["application/json"]["examples"]["one"]["value"]
+    [field] = one
     example = function.example
     if example.file is not None:
-        field = next(iter(bodies["multipart/form-data"]["schema"]["properties"]))
         words = ["-F", f"{field}=@{example.file.relative_to(ROOT)}"]
     elif isinstance(example.input, str):
-        field = next(iter(bodies["application/x-www-form-urlencoded"]["schema"]["properties"]))
         words = ["--data-urlencode", f"{field}={example.input}"]
     else:
-        body = next(iter(bodies["application/json"]["examples"].values()))["value"]
-        words = ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+        words = ["-H", "Content-Type: application/json", "-d", json.dumps(one)]
     return shlex.join(["curl", *words, function.url + path])
 
 

