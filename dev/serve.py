@@ -76,7 +76,8 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="NAME[,NAME]", help="these functions; default: all")
     parser.add_argument("--python", type=Path, help="a Python that has all packages: build no environments")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal is no reason to leave them running
+        signal.signal(number, interrupt)
     try:
         functions = published(chosen(arguments.only), arguments.port - PORT)
         check_ports(functions, arguments.port + 100)
@@ -98,7 +99,7 @@ def interrupt(_: int, __: FrameType | None) -> None:
 def chosen(only: str) -> list[Path]:
     """Return the folders of the functions that are named, or of all; raises `ServeError`."""
     folders = {path.parent.name: path.parent for path in sorted(ROOT.glob("functions/*/main.py"))}
-    names = [name for name in only.split(",") if name] or list(folders)
+    names = [name.strip() for name in only.split(",") if name.strip()] or list(folders)
     if unknown := [name for name in names if name not in folders]:
         raise ServeError(f"there is no function {unknown[0]!r}; expected one of {', '.join(folders)}")
     return [folders[name] for name in dict.fromkeys(names)]

@@ -247,7 +247,10 @@ def google(tmp_path: Path, quick_gcloud: Path, answering: dict[str, str]) -> Ite
     """A project with billing; whatever is deployed there, the functions of the checkout answer."""
     with cloud.cloud() as google:
         google.builders_may_build = True
-        google.on_deploy = lambda name, *_: answering["review" if name == "default" else name]
+        # App Engine's first service is `default`; the version's name begins with the function's.
+        google.on_deploy = lambda name, resource, _: answering[
+            resource["id"].partition("-")[0] if name == "default" else name
+        ]
         google.settings = google.environment(tmp_path) | {
             "PATH": f"{quick_gcloud}:/usr/bin:/bin",
             "PROJECT_ID": google.project,

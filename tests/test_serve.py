@@ -54,7 +54,7 @@ def rewrite(folder, **values):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_prints_calls_that_work_and_stops_all_of_it_when_told(end):
     terminal = end == signal.SIGINT
     reading, writing = pty.openpty() if terminal else os.pipe()
@@ -110,7 +110,7 @@ def test_a_function_that_does_not_start_ends_all_and_says_so():
 
 
 def test_a_name_that_is_no_function_is_refused_with_those_that_are():
-    text = refusal("--only", f"{FUNCTIONS[0]},nothing")
+    text = refusal("--only", f"{FUNCTIONS[0]}, nothing")
     assert text == f"there is no function 'nothing'; expected one of {', '.join(FUNCTIONS)}\n"
 
 
