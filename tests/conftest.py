@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def _environment() -> Iterator[None]:
     os.environ.update(before)
 
 
-def first_port(ports: Iterable[int]) -> int:
+def first_port(ports: Collection[int]) -> int:
     """A --port for `dev.serve` with which all of these ports of examples are free ones."""
     while True:
         first = free_port()

@@ -188,7 +188,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture(scope="module")
 def served(made: Made):
     """What `make serve` of the three prints, and each one's address."""
-    port = first_port(Example.read(made.tree / "functions" / case.name).port for case in CASES)
+    port = first_port([Example.read(made.tree / "functions" / case.name).port for case in CASES])
     only = ",".join(case.name for case in CASES)
     process = subprocess.Popen(
         [sys.executable, "-m", "dev.serve", "--python", sys.executable, "--port", str(port), "--only", only],
@@ -203,6 +203,7 @@ def served(made: Made):
     text = ""
     while "Ctrl-C stops them" not in text and (line := process.stdout.readline()):
         text += line
+    guard.cancel()
     assert "Ctrl-C stops them" in text, text
     # It reads on, so that the functions can write their logs.
     reader = threading.Thread(target=process.stdout.read)
@@ -212,7 +213,6 @@ def served(made: Made):
     assert process.wait(60) == 0
     reader.join()
     process.stdout.close()
-    guard.cancel()
 
 
 def address(text: str, name: str) -> str:
@@ -227,7 +227,7 @@ def post(url: str, content: Any) -> dict[str, Any]:
 
 
 def check(url: str, case: Case) -> None:
-    """The example, and inputs that the model has not seen, get their labels."""
+    """Inputs that the model has not seen get their labels, and their probabilities in order."""
     answer = post(url + case.path, {"instances": [*case.unseen.values()]})
     assert [each[case.key] for each in answer["predictions"]] == list(case.unseen)
     for each in answer["predictions"]:
