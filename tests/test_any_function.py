@@ -4,6 +4,7 @@ Nothing but their own two folders is touched, and all that serves, checks and de
 """
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -15,20 +16,19 @@ import sys
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, commit, first_port
+from conftest import FUNCTIONS, ROOT, commit, first_port
 from PIL import Image
 from processes import running
 
 from shared.example import Example
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Case:
     """One of the functions: how it is made, and inputs that its model has not seen, by label."""
 
@@ -38,20 +38,22 @@ class Case:
     options: tuple[str, ...] = ()
     key: str = "label"
     path: str = "/predict"
-    unseen: dict[str, Any] = field(default_factory=dict)
+    field: str = ""
+    unseen: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 COLUMNS = ("sepal length", "sepal width", "petal length", "petal width")
-DIGITS = Case("digits", "image", tuple("0123456789"), ("--key", "digit"), key="digit")
+DIGITS = Case("digits", "image", tuple("0123456789"), ("--key", "digit"), key="digit", field="image")
 TOPIC = Case(
     "topic",
     "text",
     ("animals", "money", "sport"),
     ("--path", "/topic", "--field", "words"),
     path="/topic",
+    field="words",
     unseen={"animals": "the dog barks", "money": "a loan of a bank", "sport": "they won the match"},
 )
-FLOWERS = Case("flowers", "rows", ("setosa", "versicolor", "virginica"))
+FLOWERS = Case("flowers", "rows", ("setosa", "versicolor", "virginica"), field="row")
 CASES = [DIGITS, TOPIC, FLOWERS]
 NAMES = " or ".join(case.name for case in CASES)
 TEXTS = {
@@ -148,7 +150,7 @@ def train_flowers(folder: Path) -> Path:
 TRAIN = {DIGITS.name: train_digits, TOPIC.name: train_topic, FLOWERS.name: train_flowers}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Made:
     """A copy of the project with the three functions, and what the commands said."""
 
@@ -246,6 +248,17 @@ def test_a_function_is_two_folders_and_twenty_lines(made, case):
         assert (made.tree / path).is_file()
 
 
+def test_no_code_that_functions_share_names_one():
+    listed = command(ROOT, "git", "ls-files", "deploy.sh", "deploy", "dev", "models", "shared").stdout.split()
+    shared = [
+        path for path in listed if not path.endswith(".md") and not set(path.split("/")[1:2]) & set(FUNCTIONS)
+    ]
+    assert len(shared) > 30
+    for path in shared:
+        words = set(re.findall(r"[a-z0-9]+", (ROOT / path).read_bytes().decode(errors="replace")))
+        assert not words & set(FUNCTIONS), path
+
+
 def test_what_is_written_passes_the_checks(made):
     for tool in (["ruff", "check"], ["ruff", "format", "--check"]):
         python(made.tree, *tool, *(f"functions/{case.name}/main.py" for case in CASES))
@@ -268,6 +281,7 @@ def test_the_ports_are_the_next_ones(made):
 def test_the_call_that_serve_prints_gives_the_right_answer(made, served, case):
     url = address(served, case.name)
     [call] = [line for line in served.splitlines() if line.startswith("  curl ") and f"{url}/" in line]
+    assert re.search(rf"""[ "']{case.field}["=]""", call)
     run = command(made.tree, *shlex.split(call))
     answer = json.loads(run.stdout)
     assert answer["message"] == "Successful", answer
