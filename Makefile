@@ -4,7 +4,6 @@ SHELL := bash
 PYTHON ?= python3
 PORT ?= 8081
 
-SERVE := .venv/serve
 DEV := .venv/dev
 AUDIT := .venv/audit
 
@@ -13,8 +12,8 @@ AUDIT := .venv/audit
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
-serve: $(SERVE)/installed ## Run both functions on this machine (PORT=8081)
-	@$(SERVE)/bin/python -m dev.serve --port $(PORT)
+serve: ## Serve the functions on this machine (ONLY=name,name PORT=8081)
+	@$(PYTHON) -m dev.serve --port $(PORT) --only '$(ONLY)'
 
 test: $(DEV)/installed ## Run the tests
 	@$(DEV)/bin/python -m pytest
@@ -44,9 +43,6 @@ train-review: $(DEV)/installed ## Train the review model (IMDB=aclImdb NOLLYSENT
 clean: ## Remove what the commands above have made
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-
-$(SERVE)/installed: $(wildcard functions/*/requirements.txt)
-	$(call install,$(SERVE),$(foreach file,$^,-r $(file)))
 
 $(DEV)/installed: dev/requirements.txt
 	$(call install,$(DEV),-r dev/requirements.txt)

@@ -1,6 +1,6 @@
-"""Run every function on this machine, each on a port of its own, as the cloud runs it.
+"""Serve the functions on this machine as the cloud does: each in a process and an environment of its own.
 
-    python -m dev.serve [--port 8081]
+    python -m dev.serve [--port 8081] [--only NAME[,NAME]] [--python PYTHON]
 
 Prints the addresses and a call to try once all of them answer. Ctrl-C stops them all.
 """
@@ -8,62 +8,136 @@ Prints the addresses and a call to try once all of them answer. Ctrl-C stops the
 import argparse
 import contextlib
 import http.client
+import json
+import os
+import pty
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+from shared.example import Example
+from shared.pin import Pin, Unpublished
+
+from .environments import NotInstalled, check, environment
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = {
-    "malaria": "-F malaria_cell_image=@models/malaria/examples/infected.png {url}/classify",
-    "review": "--data-urlencode 'movie_review=Dis film sweet well well, I go watch am again.' {url}/predict",
-}
+PORT = 8081
+"""Where --port starts from: the ports that the examples name are moved by the difference."""
 PATIENCE = 60
+"""Seconds that a function may take until it answers; importing TensorFlow alone takes six."""
+OPENAPI = "/openapi.json"
+
+
+class ServeError(Exception):
+    """What keeps the functions from being served; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function that has a model, and the port where it is served."""
+
+    folder: Path
+    example: Example
+    port: int
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.name
+
+    @property
+    def url(self) -> str:
+        """Its address, without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A function that has been started, and the thread that prints its lines."""
+
+    function: Function
+    process: subprocess.Popen[bytes]
+    printer: threading.Thread
 
 
 def main() -> None:
     """Serve until interrupted, or until a function stops by itself."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--port", type=int, default=8081, help="the first function's port; the next take the next"
-    )
-    first = parser.parse_args().port
-    names = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
-    ports = dict(zip(names, range(first, first + len(names)), strict=True))
-    for name, port in ports.items():
-        if taken(port):
-            sys.exit(
-                f"port {port}, for {name}, is taken: stop what listens there, "
-                f"or choose another with `make serve PORT={port + 100}`"
-            )
-
-    signal.signal(signal.SIGTERM, interrupt)
-    processes: dict[str, subprocess.Popen[bytes]] = {}
+    parser = argparse.ArgumentParser(prog="python -m dev.serve", description=__doc__.partition("\n")[0])
+    parser.add_argument("--port", type=int, default=PORT, help="the first port, 8081; moves the others too")
+    parser.add_argument("--only", default="", metavar="NAME[,NAME]", help="these functions; default: all")
+    parser.add_argument("--python", type=Path, help="a Python that has all packages: build no environments")
+    arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal is no reason to leave them running
+        signal.signal(number, interrupt)
     try:
-        for name, port in ports.items():
-            processes[name] = start(name, port)
-        for name, port in ports.items():
-            await_answer(name, port, processes[name])
-        for name, port in ports.items():
-            url = f"http://127.0.0.1:{port}"
-            print(f"\n{name}: {url}\n  curl {EXAMPLES.get(name, '{url}/').format(url=url)}", flush=True)
-        print("\nCtrl-C stops them.", flush=True)
-        while all(process.poll() is None for process in processes.values()):
-            time.sleep(0.2)
-        stopped = [name for name, process in processes.items() if process.poll() is not None]
-        sys.exit(f"{', '.join(stopped)} stopped by itself; its last lines above say why")
+        functions = published(chosen(arguments.only), arguments.port - PORT)
+        check_ports(functions, arguments.port + 100)
+        for function in functions:
+            check(function.folder, Pin.read(function.folder / "model.json").format)
+        pythons = [arguments.python or environment(function.folder) for function in functions]
+        serve(functions, pythons)
+    except (ServeError, NotInstalled, ValueError, OSError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
-        print("\nstopping")
-    finally:
-        stop(processes)
+        print("\nstopped")
 
 
 def interrupt(_: int, __: FrameType | None) -> None:
     """Treat a request to terminate as Ctrl-C."""
     raise KeyboardInterrupt
+
+
+def chosen(only: str) -> list[Path]:
+    """Return the folders of the functions that are named, or of all; raises `ServeError`."""
+    folders = {path.parent.name: path.parent for path in sorted(ROOT.glob("functions/*/main.py"))}
+    names = [name.strip() for name in only.split(",") if name.strip()] or list(folders)
+    if unknown := [name for name in names if name not in folders]:
+        raise ServeError(f"there is no function {unknown[0]!r}; expected one of {', '.join(folders)}")
+    return [folders[name] for name in dict.fromkeys(names)]
+
+
+def published(folders: Sequence[Path], shift: int) -> list[Function]:
+    """Return those that have a model, and name the others; raises `ServeError` if none has one."""
+    functions = []
+    for folder in folders:
+        try:
+            Pin.read(folder / "model.json")
+        except Unpublished as error:
+            print(f"{folder.name} is not served: {error}", flush=True)
+        else:
+            example = Example.read(folder)
+            functions.append(Function(folder, example, example.port + shift))
+    if not functions:
+        raise ServeError("there is no function with a model to serve")
+    return functions
+
+
+def check_ports(functions: Sequence[Function], other: int) -> None:
+    """Check that each function has a free port of its own; raises `ServeError`."""
+    owners: dict[int, str] = {}
+    for function in functions:
+        name, port = function.name, function.port
+        if port in owners:
+            raise ServeError(
+                f"{owners[port]} and {name} have the same port: change it in functions/{name}/example.json"
+            )
+        owners[port] = name
+        if not 1 <= port <= 65535:
+            raise ServeError(f"{name}: expected a port from 1 to 65535, got {port}; choose another --port")
+        if taken(port):
+            raise ServeError(
+                f"port {port}, for {name}, is taken: stop what listens there, or choose others with "
+                f"`make serve PORT={other}`"
+            )
 
 
 def taken(port: int) -> bool:
@@ -77,45 +151,110 @@ def taken(port: int) -> bool:
     return False
 
 
-def start(name: str, port: int) -> subprocess.Popen[bytes]:
-    """Start one function in a process of its own.
+def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
+    """Run them until one stops; raises `ServeError` then."""
+    running: list[Running] = []
+    try:
+        for function, python in zip(functions, pythons, strict=True):
+            running.append(start(function, python))
+        for each in running:
+            command = call(each.function, describe(each))
+            print(f"\n{each.function.name}: {each.function.url}\n  {command}", flush=True)
+        print("\nCtrl-C stops them.", flush=True)
+        while all(each.process.poll() is None for each in running):
+            time.sleep(0.2)
+        stopped = [each.function.name for each in running if each.process.poll() is not None]
+        raise ServeError(f"{', '.join(stopped)} stopped by itself; its last lines above say why")
+    finally:
+        stop(running)
 
-    It gets a process group of its own too, so that Ctrl-C reaches it through `stop` alone.
+
+def start(function: Function, python: Path) -> Running:
+    """Start one function.
+
+    It gets a process group of its own, so that Ctrl-C reaches it through `stop` alone. In a terminal, it
+    writes to a terminal too, so that its log is for people.
     """
-    command = [sys.executable, "-m", "functions_framework", "--target", "predict"]
-    command += ["--source", f"functions/{name}/main.py", "--host", "127.0.0.1", "--port", str(port)]
-    return subprocess.Popen(command, cwd=ROOT, start_new_session=True)  # noqa: S603 (our own command)
+    command = [str(python), "-m", "functions_framework", "--target", "predict"]
+    command += ["--source", f"functions/{function.name}/main.py"]
+    command += ["--host", "127.0.0.1", "--port", str(function.port)]
+    reading, writing = pty.openpty() if sys.stdout.isatty() else os.pipe()
+    process = subprocess.Popen(  # noqa: S603 (our own command)
+        command,
+        cwd=ROOT,
+        stdout=writing,
+        stderr=writing,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    os.close(writing)
+    printer = threading.Thread(target=pass_on, args=(function.name, reading), daemon=True)
+    printer.start()
+    return Running(function, process, printer)
 
 
-def await_answer(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the function answers.
+def pass_on(name: str, reading: int) -> None:
+    """Print a function's lines under its name, without that of the one request which `describe` makes."""
+    own = True
+    # A terminal has no end of file: reading fails once nobody writes.
+    with os.fdopen(reading, errors="replace") as stream, contextlib.suppress(OSError):
+        for line in stream:
+            if own and f"GET {OPENAPI} 200" in line:
+                own = False
+            else:
+                sys.stdout.write(f"{name}: {line}")
+                sys.stdout.flush()
+
+
+def describe(running: Running) -> dict[str, Any]:
+    """Return the function's OpenAPI document, once it answers.
 
     Raises:
-        SystemExit: it stopped, or did not answer within `PATIENCE` seconds.
+        ServeError: it stopped, or did not answer within `PATIENCE` seconds.
     """
+    function = running.function
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            sys.exit(f"{name} did not start; its last lines above say why")
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return
-        time.sleep(0.05)
-    sys.exit(f"{name} did not answer on port {port} within {PATIENCE} seconds")
+        if running.process.poll() is not None:
+            raise ServeError(f"{function.name} did not start; its last lines above say why")
+        connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=PATIENCE)
+        with contextlib.suppress(ConnectionError), contextlib.closing(connection):
+            connection.request("GET", OPENAPI)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise ServeError(f"{function.name}: GET {OPENAPI} is answered with {response.status}")
+            return dict(json.load(response))
+        time.sleep(0.05)  # the port is closed until main.py is imported
+    raise ServeError(f"{function.name} did not answer on port {function.port} within {PATIENCE} seconds")
 
 
-def stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
+def call(function: Function, document: dict[str, Any]) -> str:
+    """Return a command that sends the function's example, in the way that its document describes."""
+    path = [path for path, operations in document["paths"].items() if "post" in operations][-1]
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    one = content["application/json"]["examples"]["one"]["value"]
+    [field] = one
+    example = function.example
+    if example.file is not None:
+        words = ["-F", f"{field}=@{example.file.relative_to(ROOT)}"]
+    elif isinstance(example.input, str):
+        words = ["--data-urlencode", f"{field}={example.input}"]
+    else:
+        words = ["-H", "Content-Type: application/json", "-d", json.dumps(one)]
+    return shlex.join(["curl", *words, function.url + path])
+
+
+def stop(running: Sequence[Running]) -> None:
     """Let each finish what it has in work, and end it if it takes longer than the platform would wait."""
-    for process in processes.values():
-        process.terminate()
-    for process in processes.values():
+    for each in running:
+        each.process.terminate()
+    for each in running:
         try:
-            process.wait(10)
+            each.process.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            os.killpg(each.process.pid, signal.SIGKILL)
+            each.process.wait()
+        each.printer.join(5)  # a worker notices within seconds that its server has gone
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of the figures: a percentile bootstrap over `groups`, which are drawn whole.
 
-    Cells of one patient, or a review and its translations, are no independent samples.
+    Cells of one patient, or a text and its translations, are no independent samples.
     """
     _, group = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(group == index) for index in range(group.max() + 1)]

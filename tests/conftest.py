@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,17 @@ def _environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+def first_port(ports: Collection[int]) -> int:
+    """A --port for `dev.serve` with which all of these ports of examples are free ones."""
+    while True:
+        first = free_port()
+        moved = [port - 8081 + first for port in ports]
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            for port in moved:
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 @pytest.fixture
@@ -236,7 +247,10 @@ def google(tmp_path: Path, quick_gcloud: Path, answering: dict[str, str]) -> Ite
     """A project with billing; whatever is deployed there, the functions of the checkout answer."""
     with cloud.cloud() as google:
         google.builders_may_build = True
-        google.on_deploy = lambda name, *_: answering["review" if name == "default" else name]
+        # App Engine's first service is `default`; the version's name begins with the function's.
+        google.on_deploy = lambda name, resource, _: answering[
+            resource["id"].partition("-")[0] if name == "default" else name
+        ]
         google.settings = google.environment(tmp_path) | {
             "PATH": f"{quick_gcloud}:/usr/bin:/bin",
             "PROJECT_ID": google.project,
