@@ -6,11 +6,13 @@ PORT ?= 8081
 
 DEV := .venv/dev
 AUDIT := .venv/audit
+TRAINED := $(patsubst models/%/train.py,%,$(wildcard models/*/train.py))
 
-.PHONY: help serve test lint lock audit bench train-malaria train-review clean
+.PHONY: help serve test lint lock audit bench clean $(TRAINED:%=train-%)
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@for name in $(TRAINED); do printf '  make train-%-9s  Train this model (see models/%s/README.md)\n' $$name $$name; done
 
 serve: ## Serve the functions on this machine (ONLY=name,name PORT=8081)
 	@$(PYTHON) -m dev.serve --port $(PORT) --only '$(ONLY)'
@@ -18,11 +20,12 @@ serve: ## Serve the functions on this machine (ONLY=name,name PORT=8081)
 test: $(DEV)/installed ## Run the tests
 	@$(DEV)/bin/python -m pytest
 
-lint: $(DEV)/installed ## Check style, types, shell scripts and locks
+lint: $(DEV)/installed ## Check style, types, scripts and locks
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/mypy shared functions models benchmarks dev deploy
 	@$(DEV)/bin/python -m dev.lock --check
+	@$(DEV)/bin/oxlint shared functions
 	@$(DEV)/bin/shellcheck -x .ci/run deploy.sh deploy/*.sh
 
 lock: $(DEV)/installed ## Lock what the requirements.in files ask for (ONLY=name: one function)
@@ -34,11 +37,9 @@ audit: $(DEV)/installed $(AUDIT)/installed ## Look for known vulnerabilities in 
 bench: $(DEV)/installed ## Measure this and other ways to serve the models (wrk is needed, and 7 GB of disk)
 	@$(DEV)/bin/python -m benchmarks
 
-train-malaria: $(DEV)/installed ## Train the malaria network (DATA=cell_images.zip)
-	@$(DEV)/bin/python -m models.malaria.train $(if $(DATA),--data $(DATA))
-
-train-review: $(DEV)/installed ## Train the review model (IMDB=aclImdb NOLLYSENTI=data)
-	@$(DEV)/bin/python -m models.review.train $(if $(IMDB),--imdb $(IMDB)) $(if $(NOLLYSENTI),--nollysenti $(NOLLYSENTI))
+# `make train-NAME DATA=cells.zip` gives the program its option --data.
+$(TRAINED:%=train-%): train-%: $(DEV)/installed
+	@$(DEV)/bin/python -m models.$*.train $(shell printf '%s\n' $(filter-out PYTHON=%,$(MAKEOVERRIDES)) | sed -nE 's/^([A-Z]+)=/--\L\1=/p')
 
 clean: ## Remove what the commands above have made
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache
