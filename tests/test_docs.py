@@ -59,6 +59,7 @@ def test_every_call_gives_the_answer_the_readme_shows(start):
 
 def test_every_make_target_that_is_named_is_there():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets |= {f"train-{path.parent.name}" for path in ROOT.glob("models/*/train.py")}
     named = set(re.findall(r"\bmake ([a-z][a-z-]+)", README))
     assert {"serve", "test"} <= named <= targets
 
