@@ -124,16 +124,16 @@ def draft(wish: Wish, content: bytes) -> dict[str, Any]:
     return {**pin, **settings}
 
 
-def check_modules(wish: Wish, pin: Mapping[str, Any]) -> None:
+def check_modules(wish: Wish) -> None:
     """Check that the modules can lie beside `main.py`, and are found there.
 
     Raises:
         Refused: a name is taken, or it is no module.
     """
-    pinned = present(wish.folder).get("modules", {})
+    pinned, form = present(wish.folder).get("modules", {}), files.form(wish.file)
     for path in wish.modules:
-        if pin["format"] != "joblib":
-            raise Refused(f"--with {path}: only a pickled model needs modules; this is {pin['format']}")
+        if form != "joblib":
+            raise Refused(f"--with {path}: only a pickled model needs modules; this is {form}")
         if path.suffix != ".py" or not path.stem.isidentifier() or not path.is_file():
             raise Refused(f"--with {path}: expected a file of Python code, such as helper.py")
         if path.stem in sys.stdlib_module_names or path.stem == "shared":

@@ -51,7 +51,7 @@ def form(file: Path) -> str:
 
 
 def labels(form: str, content: bytes) -> tuple[str, ...]:
-    """Return the labels in the metadata of a LiteRT file, in the order of its outputs; none if there are none.
+    """Return the labels in a LiteRT file's metadata, in the order of its outputs; none if there are none.
 
     They are the lines of the text file that the metadata packs along (TensorFlow Lite Metadata).
     """
@@ -85,8 +85,13 @@ def versions(form: str, content: bytes) -> dict[str, str]:
         except (zipfile.BadZipFile, KeyError, ValueError):
             return {}
     if form == "h5":
-        found = re.search(rb"keras_version.{1,80}?(\d+\.\d+\.\d+)", content, re.DOTALL)
-        return {"keras": found[1].decode()} if found else {}
+        import h5py
+
+        try:
+            with h5py.File(io.BytesIO(content)) as file:
+                return {"keras": str(file.attrs["keras_version"])}
+        except (OSError, KeyError):
+            return {}
     return {}
 
 

@@ -29,7 +29,8 @@ def report(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Examine the function in `folder`.
 
     The job says `classes`, a file whose classes alone are wanted; or `examples` (a path, or None), `example`
-    (an instance as in `example.json`, or None) and `file` (its image, or None). The report says `error` if the file cannot be served, in words for the user.
+    (an instance as in `example.json`, or None) and `file` (its image, or None). The report says `error` if
+    the file cannot be served, in words for the user.
     """
     try:
         if "classes" in job:

@@ -19,7 +19,7 @@ def decide(
         given: what the user gave, in the order of the outputs.
         pinned: the labels that stand in the pin.
         named: the names in the file, in the order of its outputs; empty if it has none.
-        counts: whether those of the pin are this model's: they stand there without a file, or beside this one.
+        counts: whether those of the pin are this model's: they stand there without a file, or beside it.
 
     Raises:
         Refused: nobody says the labels, or two say different ones.
@@ -43,13 +43,20 @@ def same(name: str) -> str:
     return VARIANTS.get(folded, folded)
 
 
+def spelled(name: str, labels: Sequence[str]) -> str | None:
+    """Return the one label that the name is a spelling of; None if there is none, or several."""
+    if name in labels:
+        return name
+    found = [label for label in labels if same(label) == same(name)]
+    return found[0] if len(found) == 1 else None
+
+
 def matched(names: Sequence[str], labels: Sequence[str]) -> dict[str, str] | None:
     """Map each of the names to the label that is spelled the same; None if that is not one to one."""
-    known = {same(label): label for label in labels}
-    folded = [same(name) for name in names]
-    if len(known) != len(labels) or len(set(folded)) != len(folded) or not set(folded) <= set(known):
+    found = {name: spelled(name, labels) for name in names}
+    if None in found.values() or len(set(found.values())) != len(names):
         return None
-    return {name: known[same(name)] for name in names}
+    return {name: str(label) for name, label in found.items()}
 
 
 def mapping(labels: Sequence[str], named: Sequence[str], units: int | None) -> str:

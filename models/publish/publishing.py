@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.pin import Pin
 
-from . import Refused, files, labels, staging, stored, verdicts
+from . import Refused, accuracy, files, labels, probes, staging, stored
 from .candidate import Wish, check_modules, draft, present
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,8 +47,8 @@ def examined(wish: Wish) -> Iterator[Result]:
         content = wish.file.read_bytes()
     except OSError as error:
         raise Refused(f"{wish.file}: cannot be read: {error.strerror}") from None
+    check_modules(wish)
     pin = draft(wish, content)
-    check_modules(wish, pin)
     with staging.staged(wish, pin) as folder:
         added = staging.complete_requirements(folder, pin["format"], content)
         python: list[Path] = []
@@ -130,7 +130,7 @@ def _remarks(
     """Judge the report; returns what the user is told.
 
     Raises:
-        Refused: see `verdicts`.
+        Refused: see `probes` and `accuracy`.
     """
     units = len(report["scores"][0]) if report["scores"] else None
     remarks = [labels.mapping(report["labels"], named, units)]
@@ -141,9 +141,9 @@ def _remarks(
     if "threshold" in old and "threshold" not in pin and old["threshold"] != 0.5:
         remarks.append(f"threshold 0.5; {old['threshold']} was chosen for another model")
     try:
-        remarks += verdicts.on_probes(report, pin)
+        remarks += probes.judge(report, pin)
         if wish.examples:
-            remarks += verdicts.on_examples(report, pin)
+            remarks += accuracy.judge(report, pin)
     except Refused as error:
         raise Refused(f"{error}\n({remarks[0]})") from None
     return remarks

@@ -1,4 +1,4 @@
-"""A file is examined as it will run: the function's folder as it is deployed, in an environment of its own."""
+"""Examine a file as it will run: the function's folder as it is deployed, in an environment of its own."""
 
 import importlib.metadata
 import json
@@ -95,7 +95,7 @@ def _version(package: str) -> str:
 
 
 def _keras(written: str) -> str:
-    """The Keras that wrote the file, unless it is older than this TensorFlow takes: Keras reads older files."""
+    """The Keras that wrote the file, unless this TensorFlow wants a newer one: Keras reads older files."""
 
     def parts(version: str) -> tuple[int, ...]:
         return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

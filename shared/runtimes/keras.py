@@ -17,8 +17,9 @@ from .networks import SMALL_FACTOR, About, Floats, Outputs, input_shape, outputs
 PACKAGE = "keras"
 CONVERT = (
     "convert it to LiteRT where it was made, and publish model.tflite:\n"
-    "  import tensorflow as tf\n"
-    '  open("model.tflite", "wb").write(tf.lite.TFLiteConverter.from_keras_model(model).convert())'
+    "  import pathlib, tensorflow as tf\n"
+    "  lite = tf.lite.TFLiteConverter.from_keras_model(model).convert()\n"
+    '  pathlib.Path("model.tflite").write_bytes(lite)'
 )
 HALVES = 5e-3
 """How far the sum of probabilities in 16 bits may be from 1."""

@@ -59,6 +59,7 @@ class LiteRT:
                 )
         self.range = _range(self._input)
         self._build = build
+        self._content = content
         # Last in, first out: a single caller always meets the interpreter that is warm.
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range((os.cpu_count() or 1) - 1):
@@ -77,10 +78,14 @@ class LiteRT:
 
     def about(self) -> About:
         """Say what can be read of the operators behind the input and before the scores."""
-        with self._interpreter() as interpreter:
-            operators = interpreter._get_ops_details()
-            scores = [each["index"] for each in self._outputs if len(each["shape"]) == 2]
-            return About(_ending(operators, scores), _scaling(operators, self._input["index"], interpreter))
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate hides the operators
+        interpreter = Interpreter(model_content=self._content, experimental_op_resolver_type=plain)
+        interpreter.allocate_tensors()
+        operators = interpreter._get_ops_details()
+        scores = [each["index"] for each in self._outputs if len(each["shape"]) == 2]
+        return About(_ending(operators, scores), _scaling(operators, self._input["index"], interpreter))
 
     def run(self, batch: Floats) -> Outputs:
         """Run on images, shape (n, height, width, channels), float32, one by one."""

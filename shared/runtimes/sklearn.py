@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import io
 import re
+import traceback
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -185,9 +186,21 @@ def _unpickle(content: bytes, file: str) -> Any:
             warnings.simplefilter("error", InconsistentVersionWarning)
             return joblib.load(io.BytesIO(content))
     except ModuleNotFoundError as error:
-        raise ModelUnavailable(_why_missing(file, str(error.name))) from error
+        module, _ = _wanted(error)
+        raise ModelUnavailable(
+            _why_missing(file, module if module.startswith(f"{error.name}.") else str(error.name))
+        ) from error
     except Exception as error:
         raise ModelUnavailable(_why_unreadable(file, error)) from error
+
+
+def _wanted(error: Exception) -> tuple[str, str]:
+    """The module and the name that the unpickler was looking up when it failed; empty if it was not."""
+    module, name = "", ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "find_class":
+            module, name = str(frame.f_locals.get("module", "")), str(frame.f_locals.get("name", ""))
+    return module, name
 
 
 def _why_missing(file: str, module: str) -> str:
@@ -207,14 +220,16 @@ def _why_missing(file: str, module: str) -> str:
 
 
 def _why_another_sklearn(file: str, module: str) -> str:
+    """Tell a scikit-learn whose modules had public names yet, before 0.24, from any other."""
     here = importlib.metadata.version("scikit-learn")
     missing = module
     while missing.count(".") > 1 and not _exists(missing.rpartition(".")[0]):
         missing = missing.rpartition(".")[0]
-    if missing.rpartition(".")[2].startswith("_"):
+    last = missing.rpartition(".")[2]
+    if last.startswith("_") or last[0].isupper():
         return (
-            f"{file} needs {module}, a private module of another scikit-learn than {here}: pin the version "
-            "that wrote it in the function's requirements.in, or dump the model again with "
+            f"{file} needs {module}, which is not in scikit-learn {here}: it was written with another, whose "
+            "version to pin in the function's requirements.in; or dump the model again with "
             f"scikit-learn {here}"
         )
     return (
@@ -253,18 +268,23 @@ def _why_unreadable(file: str, error: Exception) -> str:
             f"{file} was written with scikit-learn {written}, here is {here}: pin scikit-learn=={written} "
             "in the function's requirements.in, or dump the model again"
         )
-    lost = re.match(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'", cause)
-    if lost and lost[2] in ("__main__", "__mp_main__", "builtins"):
+    module, name = _wanted(error) if isinstance(error, AttributeError) else ("", "")
+    if module in ("__main__", "__mp_main__"):
         return (
-            f"{file} needs {lost[1]!r}, which lives in the script or notebook that trained the model, and is "
-            f"not in the file: move it into a module, helper.py, write 'from helper import {lost[1]}' in the "
+            f"{file} needs {name!r}, which lives in the script or notebook that trained the model, and is "
+            f"not in the file: move it into a module, helper.py, write 'from helper import {name}' in the "
             "script, dump the model again, and publish it with --with helper.py"
         )
-    if lost and lost[2].startswith("sklearn."):
-        return _why_another_sklearn(file, f"{lost[2]}.{lost[1]}")
-    if lost:
+    if module.startswith("sklearn."):
+        return _why_another_sklearn(file, f"{module}.{name}")
+    if module.partition(".")[0] in PACKAGES:
         return (
-            f"{file} needs {lost[1]!r} from the module {lost[2]}, and the one here has no such name: "
-            f"publish the file it was trained with, --with {lost[2]}.py"
+            f"{file} needs {name!r} from {module}, which the version here does not have: pin the version of "
+            f"{PACKAGES[module.partition('.')[0]]} that it was written with in the function's requirements.in"
+        )
+    if module:
+        return (
+            f"{file} needs {name!r} from the module {module}, and the one here has no such name: "
+            f"publish the file it was trained with, --with {module}.py"
         )
     return f"{file} is not a model that joblib.dump or pickle.dump wrote ({type(error).__name__}: {cause})"
