@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 
+import functions_framework
 import joblib
 import numpy as np
 import pytest
@@ -274,6 +275,19 @@ def test_a_probability_that_is_none_is_an_error_of_ours_and_never_an_answer(kera
     assert isinstance(answer, Unexpected)
 
 
+def test_such_an_answer_is_a_500_with_a_log_line(keras, tmp_path, variant, capsys):
+    path = saved(colours(keras, 2, None), tmp_path / "own.keras")
+    os.environ["MODEL_STORE"] = str(tmp_path)
+    sys.modules.pop("main", None)
+    client = functions_framework.create_app("predict", str(variant("malaria", pinned(path).content())))
+    answer = client.test_client().post("/classify", data=CELL.read_bytes(), content_type="image/png")
+    assert answer.status_code == 500
+    assert "probab" not in answer.get_data(as_text=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    [error] = [line for line in lines if line["severity"] == "ERROR"]
+    assert "the model's output is no probability" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("suffix", "module", "package"),
     [("h5", "keras", "tensorflow-cpu"), ("tflite", "ai_edge_litert.interpreter", "ai-edge-litert")],
@@ -393,7 +407,8 @@ def lost(monkeypatch, module, name="tokenize"):
     else:
         for part in range(module.count(".") + 1):
             parent = ".".join(module.split(".")[: part + 1])
-            monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+            if parent not in sys.modules:
+                monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
         monkeypatch.setattr(sys.modules[module], name, function, raising=False)
     vectoriser = TfidfVectorizer(tokenizer=function, token_pattern=None)
     content = pickle.dumps(make_pipeline(vectoriser, LogisticRegression()).fit([GOOD, BAD] * 3, [1, 0] * 3))
@@ -408,6 +423,10 @@ def lost(monkeypatch, module, name="tokenize"):
         ("utils_of_mine", ["utils_of_mine, a file of your own", "--with utils_of_mine.py"]),
         ("mine.text", ["mine.text", "a package of your own", "--with helper.py"]),
         ("xgboost", ["needs the package xgboost", "requirements.in"]),
+        (
+            "scipy.of_another_version",
+            ["scipy here does not have", "pin the version of scipy", "requirements.in"],
+        ),
         ("imblearn", ["needs the package imbalanced-learn", "requirements.in"]),
     ],
 )

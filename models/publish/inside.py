@@ -206,9 +206,10 @@ def _settings(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _spread(examples: list[tuple[str, Any]], most: int) -> list[tuple[str, Any]]:
-    """At most so many, of all parts of the list."""
+    """About so many at most, in the proportions of their labels, and one of each label at least."""
     step = max(1, -(-len(examples) // most))
-    return examples[::step]
+    names = sorted({label for label, _ in examples})
+    return [each for name in names for each in [one for one in examples if one[0] == name][::step]]
 
 
 def _answers(classifier: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]:

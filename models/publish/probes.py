@@ -12,7 +12,7 @@ TOLERANCE = 1e-4
 """How far probabilities in float32 may be off; `shared.classifier.checked` has the same."""
 STILL = 1e-6
 """A change of the probabilities that is none."""
-NARROW = 0.5
+NARROW = 0.15
 """Log-odds over which a network that sees black, white, colours and noise moves at least."""
 WIDER = 10
 """How many times as far it moves with another range, if that is the one it was trained with."""

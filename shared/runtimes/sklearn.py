@@ -208,6 +208,11 @@ def _why_missing(file: str, module: str) -> str:
     top = module.partition(".")[0]
     if top == "sklearn" and module != top:
         return _why_another_sklearn(file, module)
+    if module != top and _exists(top):
+        return (
+            f"{file} needs the module {module}, which the {top} here does not have: pin the version of "
+            f"{PACKAGES.get(top, top)} that it was written with in the function's requirements.in"
+        )
     if top in PACKAGES:
         return f"{file} needs the package {PACKAGES[top]}: add it to the function's requirements.in"
     if module != top:
@@ -268,7 +273,18 @@ def _why_unreadable(file: str, error: Exception) -> str:
             f"{file} was written with scikit-learn {written}, here is {here}: pin scikit-learn=={written} "
             "in the function's requirements.in, or dump the model again"
         )
-    module, name = _wanted(error) if isinstance(error, AttributeError) else ("", "")
+    if isinstance(error, UnicodeDecodeError):
+        return (
+            f"{file} was written by Python 2, and cannot be read: train it again with Python 3, and dump that"
+        )
+    module, name = _wanted(error)
+    if module and isinstance(error, AttributeError):
+        return _why_not_found(file, module, name)
+    return f"{file} is not a model that joblib.dump or pickle.dump wrote ({type(error).__name__}: {cause})"
+
+
+def _why_not_found(file: str, module: str, name: str) -> str:
+    """Say what to do about a name that its module does not have."""
     if module in ("__main__", "__mp_main__"):
         return (
             f"{file} needs {name!r}, which lives in the script or notebook that trained the model, and is "
@@ -277,14 +293,13 @@ def _why_unreadable(file: str, error: Exception) -> str:
         )
     if module.startswith("sklearn."):
         return _why_another_sklearn(file, f"{module}.{name}")
-    if module.partition(".")[0] in PACKAGES:
+    top = module.partition(".")[0]
+    if top in PACKAGES:
         return (
             f"{file} needs {name!r} from {module}, which the version here does not have: pin the version of "
-            f"{PACKAGES[module.partition('.')[0]]} that it was written with in the function's requirements.in"
+            f"{PACKAGES[top]} that it was written with in the function's requirements.in"
         )
-    if module:
-        return (
-            f"{file} needs {name!r} from the module {module}, and the one here has no such name: "
-            f"publish the file it was trained with, --with {module}.py"
-        )
-    return f"{file} is not a model that joblib.dump or pickle.dump wrote ({type(error).__name__}: {cause})"
+    return (
+        f"{file} needs {name!r} from the module {module}, and the one here has no such name: "
+        f"publish the file it was trained with, --with {module}.py"
+    )
