@@ -176,14 +176,15 @@ def _names(parts: list[Any]) -> str:
 def _unpickle(content: bytes, file: str) -> Any:
     try:
         import joblib
-        from sklearn.exceptions import InconsistentVersionWarning
+        import sklearn.base  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModelUnavailable(_why_missing(file, str(error.name))) from error
     except Exception as error:
         raise ModelUnavailable(_why_not_imported(file, error)) from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", InconsistentVersionWarning)
+            # Before 1.3 it has no category of its own.
+            warnings.filterwarnings("error", "Trying to unpickle estimator", UserWarning)
             return joblib.load(io.BytesIO(content))
     except ModuleNotFoundError as error:
         module, _ = _wanted(error)
@@ -258,17 +259,19 @@ def _why_not_imported(file: str, error: Exception) -> str:
     if version < (1, 4, 2) and int(numpy.partition(".")[0]) >= 2:
         return (
             f"{file}: scikit-learn {sklearn} cannot be imported with numpy {numpy}, it was made for numpy 1: "
-            f"put numpy==1.26.4 beside scikit-learn=={sklearn} in the function's requirements.in, or dump "
-            "the model again with a current scikit-learn"
+            f"pin numpy==1.26.4 instead of numpy=={numpy} in the function's requirements.in, which works with "
+            f"scikit-learn=={sklearn}; or train it again with a current scikit-learn, and dump that"
         )
     return f"{file}: scikit-learn {sklearn} cannot be imported with numpy {numpy}: {cause[0][:200]}"
 
 
 def _why_unreadable(file: str, error: Exception) -> str:
     cause = (str(error).strip().splitlines() or ["no reason given"])[0][:300]
-    written = getattr(error, "original_sklearn_version", None)
-    if written:
-        here = getattr(error, "current_sklearn_version", "another")
+    versions = re.match(
+        r"Trying to unpickle estimator \S+ from version (\S+) when using version (\S+?)\.? ", cause
+    )
+    if versions:
+        written, here = versions.groups()
         return (
             f"{file} was written with scikit-learn {written}, here is {here}: pin scikit-learn=={written} "
             "in the function's requirements.in, or dump the model again"
