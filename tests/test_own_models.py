@@ -17,9 +17,12 @@ from conftest import ROOT
 from own import BLUE, RED, colours, converted, pinned
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVC
 
 from shared.classifier import classify
 from shared.errors import ModelUnavailable, Unexpected, Unusable
@@ -163,6 +166,7 @@ def test_the_size_is_the_models_own_or_the_pins_if_it_takes_any(keras, tmp_path,
         path.write_bytes(converted(model)) if suffix == "tflite" else model.save(path)
     assert load(fixed).size == (24, 32)
     classifier = load(free, input={"size": [40, 48]})
+    assert classifier.network.about().ending == "sigmoid"
     assert classifier.size == (40, 48)
     assert last(classifier, RED) == pytest.approx(sigmoid(8), abs=1e-6)
     with pytest.raises(ModelUnavailable, match=r"images of any size: give input\.size"):
@@ -364,9 +368,24 @@ def test_numbers_as_classes_are_no_names(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "model", [SVC(), LinearSVC(), SGDClassifier(), GridSearchCV(SVC(), {"C": [1]}, cv=2)]
+)
+def test_the_label_is_the_one_that_the_model_predicts(tmp_path, model):
+    """Also of a model without probabilities, whose scores are made into some."""
+    vectors = np.random.default_rng(0).normal(size=(60, 3))
+    model.fit(vectors, np.array(["a", "b", "c"])[vectors.argmax(axis=1)])
+    path = dumped(model, tmp_path / "own.pkl")
+    classifier = rows.Classifier.load(path.read_bytes(), pinned(path, ("a", "b", "c")))
+    answers = classify(classifier, vectors.tolist(), explain=False)
+    assert [answer["label"] for answer in answers] == model.predict(vectors).tolist()
+
+
+@pytest.mark.parametrize(
     ("model", "words"),
     [
         (make_pipeline(CountVectorizer(), MultinomialNB()), "expected a fitted classifier"),
+        (SVC(decision_function_shape="ovo").fit(np.eye(3), list("abc")), "pairs of classes"),
+        (OneVsRestClassifier(SVC()).fit(np.eye(3), np.eye(3, dtype=int)), "several labels at once"),
         (LinearRegression(), "neither predict_proba nor decision_function"),
         (CountVectorizer(), "expected a scikit-learn pipeline"),
         ((MultinomialNB(), MultinomialNB()), "expected a scikit-learn pipeline"),

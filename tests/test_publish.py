@@ -14,6 +14,7 @@ from conftest import ROOT
 from own import BLUE, RED, colours, converted
 from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
@@ -25,6 +26,7 @@ from shared.errors import ModelUnavailable
 from shared.pin import Pin, PinError
 from shared.settings import Settings
 from shared.store import fetch
+from shared.web import readers
 
 OURS = ("malaria", "review")
 MAIN = """
@@ -68,6 +70,8 @@ def own(root):
             "text": ("texts", "Texts", "text"),
             "rows": ("rows", "Rows", "row"),
         }[reads]
+        if not hasattr(readers, reader):
+            pytest.skip(f"there is no reader {reader} yet")
         folder = root / "functions" / "own"
         folder.mkdir(parents=True)
         (folder / "main.py").write_text(MAIN.format(runtime=runtime, reader=reader, field=field))
@@ -610,6 +614,28 @@ def test_classes_of_other_names_are_never_taken_for_ours(root, tmp_path):
     assert "output 0 (good) = Positive, output 1 (poor) = Negative" in told
 
 
+def test_a_table_model_is_published_with_its_columns_and_an_example(own, root, tmp_path):
+    folder = own("rows", "low", "high", input={})
+    values = np.array([[0, 5], [1, 4], [9, 1], [8, 0]] * 4, float)
+    model = LogisticRegression().fit(values, ["low", "low", "high", "high"] * 4)
+    model.feature_names_in_ = np.array(["age", "dose"], object)
+    joblib.dump(model, tmp_path / "own.pkl")
+    pin, told = put(root, "own", tmp_path / "own.pkl")
+    assert pin.labels == ("high", "low")
+    assert pin.input.columns == ("age", "dose")
+    assert "output 0 = high, output 1 = low" in told
+    example = json.loads((folder / "example.json").read_text())
+    assert example["input"] == {"age": 0, "dose": 0}
+    assert example["label"] in pin.labels
+    table = tmp_path / "held_out.csv"
+    table.write_text("age,dose,label,note\n9,0,high,a\n8,1,HIGH,b\n0,9,low,c\n1,8,low,d\n")
+    _, told = put(root, "own", tmp_path / "own.pkl", examples=table)
+    assert "accuracy on 4 examples: 1.000" in told
+    shutil.rmtree(root / "models")
+    table.write_text("age,label\n9,high\n0,low\n")
+    assert "'dose' is missing" in refused(root, "own", tmp_path / "own.pkl", examples=table)
+
+
 def test_examples_of_texts_are_a_csv_or_folders_of_files(own, root, tmp_path):
     own("text", "bad", "good", input="good")
     joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
@@ -716,6 +742,19 @@ def test_the_format_brings_its_packages_at_the_version_that_wrote_the_file(tmp_p
         f"tensorflow-cpu=={version('tensorflow-cpu')}",
         f"keras=={version('keras')}",
     ]
+
+
+def test_a_scikit_learn_that_is_too_old_to_be_installed_is_told(root, tmp_path):
+    file = tmp_path / "old.pkl"
+    joblib.dump(words("neg", "pos"), file)
+    here = version("scikit-learn").encode()
+    old = b"0.24.2"
+    start = b"\x8c" + bytes([len(here)]) + here
+    assert start in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(start, b"\x8c" + bytes([len(old)]) + old))
+    told = refused(root, "review", file)
+    assert "written with scikit-learn 0.24.2; the oldest that can be installed" in told
+    assert "train it again" in told
 
 
 @pytest.mark.parametrize("scores", [[[2.3], [0.1]], [[0.2, 0.2], [0.1, 0.9]], [[np.nan, 1.0]]])

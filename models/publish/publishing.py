@@ -47,6 +47,8 @@ def examined(wish: Wish) -> Iterator[Result]:
         content = wish.file.read_bytes()
     except OSError as error:
         raise Refused(f"{wish.file}: cannot be read: {error.strerror}") from None
+    if not content:
+        raise Refused(f"{wish.file}: the file is empty")
     check_modules(wish)
     pin = draft(wish, content)
     with staging.staged(wish, pin) as folder:

@@ -29,6 +29,8 @@ NEEDED = {
 """The packages that a format needs."""
 ALSO = {"tensorflow-cpu": ("tensorflow-cpu", "tensorflow")}
 """Packages that will do as well."""
+OLDEST = {(3, 14): "1.7.2", (3, 13): "1.5.2", (3, 12): "1.3.1", (3, 11): "1.1.3"}
+"""The first scikit-learn of which PyPI has wheels for a Python, and for those after it."""
 SECONDS = 600
 """How long an examination may take: TensorFlow and a large network, with a thousand examples."""
 SWITCH = "PUBLISH_PYTHON"
@@ -62,10 +64,11 @@ def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
     Raises:
         Refused: the packages do not fit together.
     """
+    written = files.versions(form, content)
+    _check_age(written.get("scikit-learn", ""))
     source = folder / "requirements.in"
     target = source if source.exists() else folder / "requirements.txt"
     text = target.read_text() if target.exists() else ""
-    written = files.versions(form, content)
     added = []
     for package in NEEDED.get(form, ()):
         line = f"{package}=={written.get(package) or _version(package)}"
@@ -90,20 +93,31 @@ def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
     return added
 
 
+def _check_age(sklearn: str) -> None:
+    """Refuse a scikit-learn that was never made for this Python; raises `Refused`."""
+    oldest = next(first for python, first in OLDEST.items() if sys.version_info >= python)
+    if sklearn and _parts(sklearn) < _parts(oldest):
+        raise Refused(
+            f"the file was written with scikit-learn {sklearn}; the oldest that can be installed with Python "
+            f"{sys.version_info[0]}.{sys.version_info[1]} is {oldest}: train it again with a current one, "
+            "and dump that"
+        )
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
 def _version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
 def _keras(written: str) -> str:
     """The Keras that wrote the file, unless this TensorFlow wants a newer one: Keras reads older files."""
-
-    def parts(version: str) -> tuple[int, ...]:
-        return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
     here = _version("keras")
     needs = " ".join(importlib.metadata.requires("tensorflow-cpu") or [])
     oldest = re.search(r"keras>=([\d.]+)", needs)
-    return written if written and oldest and parts(written) >= parts(oldest[1]) else here
+    return written if written and oldest and _parts(written) >= _parts(oldest[1]) else here
 
 
 def _lock(folder: Path) -> None:

@@ -41,8 +41,8 @@ class LiteRT:
         self.size, self.channels = input_shape([int(side) for side in signature], size)
         shape = [1, *self.size, self.channels]
 
-        def build() -> Any:
-            interpreter = Interpreter(model_content=content, num_threads=1)
+        def build(**options: Any) -> Any:
+            interpreter = Interpreter(model_content=content, num_threads=1, **options)
             if image["shape"].tolist() != shape:
                 interpreter.resize_tensor_input(image["index"], shape)
             interpreter.allocate_tensors()
@@ -57,9 +57,12 @@ class LiteRT:
                     f"expected tensors of float32, uint8 or int8; {tensor['name']!r} is of "
                     f"{tensor['dtype'].__name__}"
                 )
+        if self._input["dtype"] == np.int8 and not self._input["quantization"][0]:
+            raise ModelUnavailable(
+                "its int8 input has no scale: convert it again, quantised by the converter"
+            )
         self.range = _range(self._input)
         self._build = build
-        self._content = content
         # Last in, first out: a single caller always meets the interpreter that is warm.
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range((os.cpu_count() or 1) - 1):
@@ -78,11 +81,10 @@ class LiteRT:
 
     def about(self) -> About:
         """Say what can be read of the operators behind the input and before the scores."""
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        from ai_edge_litert.interpreter import OpResolverType
 
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate hides the operators
-        interpreter = Interpreter(model_content=self._content, experimental_op_resolver_type=plain)
-        interpreter.allocate_tensors()
+        interpreter = self._build(experimental_op_resolver_type=plain)
         operators = interpreter._get_ops_details()
         scores = [each["index"] for each in self._outputs if len(each["shape"]) == 2]
         return About(_ending(operators, scores), _scaling(operators, self._input["index"], interpreter))

@@ -72,6 +72,7 @@ class Model:
                 f"{file}: expected a fitted classifier of two classes or more; this "
                 f"{type(self._model).__name__} has {'none' if classes is None else list(classes)}"
             )
+        _check_one_answer(self._model, len(classes), file)
         if encoder is not None:
             classes = encoder.inverse_transform(np.asarray(classes))
         self.classes = tuple(str(each) for each in classes)
@@ -101,9 +102,6 @@ class Model:
         """Probabilities of the classes, shape (n, classes); of a model without any, uncalibrated ones.
 
         `inputs` is whatever the model takes: a sequence of texts, or numbers of shape (n, columns).
-
-        Raises:
-            ModelUnavailable: the model has no score for each class.
         """
         if self._vectoriser is not None:
             inputs = self._vectoriser.transform(inputs)
@@ -113,11 +111,6 @@ class Model:
         if scores.ndim == 1:
             second = logistic(scores)
             return np.stack([1 - second, second], axis=1)
-        if scores.shape[1] != len(self.classes):
-            raise ModelUnavailable(
-                f"expected a score for each of {len(self.classes)} classes; decision_function gives "
-                f"{scores.shape[1]}: train it with decision_function_shape='ovr'"
-            )
         return softmax(scores)
 
 
@@ -167,6 +160,29 @@ def _parts(loaded: Any, file: str) -> tuple[Any, Any, Any]:
             "expected a classifier that can say how sure it is"
         )
     return next(iter(vectorisers), None), model, next(iter(encoders), None)
+
+
+def _check_one_answer(model: Any, classes: int, file: str) -> None:
+    """Refuse a model whose scores are not one for each class; raises `ModelUnavailable`."""
+    last = _last(model)
+    for name in ("label_binarizer_", "_label_binarizer"):
+        if str(getattr(getattr(last, name, None), "y_type_", "")).startswith("multilabel"):
+            raise ModelUnavailable(
+                f"{file} gives several labels at once: expected a classifier that gives one"
+            )
+    # With three classes, there are as many pairs.
+    pairs = getattr(last, "decision_function_shape", "ovr") == "ovo"
+    if pairs and classes > 2 and not hasattr(model, "predict_proba"):
+        raise ModelUnavailable(
+            f"{file} scores pairs of classes: expected a score for each class; train it with "
+            "decision_function_shape='ovr', or probability=True"
+        )
+
+
+def _last(model: Any) -> Any:
+    """The classifier at the end of a pipeline or a search."""
+    model = getattr(model, "best_estimator_", model)
+    return model.steps[-1][1] if hasattr(model, "steps") else model
 
 
 def _names(parts: list[Any]) -> str:
@@ -259,8 +275,8 @@ def _why_not_imported(file: str, error: Exception) -> str:
     if version < (1, 4, 2) and int(numpy.partition(".")[0]) >= 2:
         return (
             f"{file}: scikit-learn {sklearn} cannot be imported with numpy {numpy}, it was made for numpy 1: "
-            f"pin numpy==1.26.4 instead of numpy=={numpy} in the function's requirements.in, which works with "
-            f"scikit-learn=={sklearn}; or train it again with a current scikit-learn, and dump that"
+            f"pin numpy==1.26.4 instead of numpy=={numpy} in the function's requirements.in, which works "
+            f"with scikit-learn=={sklearn}; or train it again with a current scikit-learn, and dump that"
         )
     return f"{file}: scikit-learn {sklearn} cannot be imported with numpy {numpy}: {cause[0][:200]}"
 
