@@ -22,6 +22,8 @@ UNNAMED = {"images": ("image", "file", "path"), "texts": ("text",)}
 def main() -> None:
     """Read the job, examine, write the report."""
     job, answer = map(Path, sys.argv[1:])
+    # As functions-framework does: what is installed comes before the function's own folder.
+    sys.path[:] = [*filter(None, sys.path), str(Path.cwd())]
     Path(answer).write_text(json.dumps(report(Path.cwd(), json.loads(job.read_text()))))
 
 
@@ -34,7 +36,7 @@ def report(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         if "classes" in job:
-            return _classes(folder, job["classes"])
+            return _classes(job["classes"])
         service, classifier = _load(folder)
         found = {"kind": _kind(service), "labels": list(classifier.labels), **_facts(classifier)}
         found["probes"], found["scores"] = _probe(classifier)
@@ -75,8 +77,7 @@ class Unreadable(Exception):
     """The examples cannot be read; the message says what was expected."""
 
 
-def _classes(folder: Path, file: str) -> dict[str, Any]:
-    sys.path.append(str(folder))  # as functions-framework does: the user's modules lie there
+def _classes(file: str) -> dict[str, Any]:
     from shared.runtimes import sklearn
 
     model = sklearn.Model(Path(file).read_bytes(), Path(file).name)

@@ -65,7 +65,8 @@ def examined(wish: Wish) -> Iterator[Result]:
                 raise Refused(own.replace(Path(pin["file"]).name, wish.file.name)) from None
 
         named = files.labels(pin["format"], content)
-        if pin["format"] == "joblib":
+        known = "labels" in pin and not (wish.labels or "labels" in wish.settings)  # this very file is pinned
+        if pin["format"] == "joblib" and not known:
             found = examine({"classes": str(folder.parent / "store" / pin["file"])})
             named = tuple(found["classes"]) if found["named"] else ()
         pin["labels"] = list(_labels(wish, pin, named))
