@@ -272,6 +272,10 @@ def test_a_probability_that_is_none_is_an_error_of_ours_and_never_an_answer(kera
     [answer] = classify(load(path), [CELL.read_bytes()], explain=False)
     assert isinstance(answer, Unexpected)
     assert "no probability" in str(answer)
+    model = colours(keras, 2, None)  # outputs that sum to 1, from below 0 to above 1
+    model.layers[-1].set_weights([np.array([[-9, 9]] * 3, np.float32), np.array([1, 0], np.float32)])
+    [answer] = classify(load(saved(model, path)), [CELL.read_bytes()], explain=False)
+    assert isinstance(answer, Unexpected)
     model = colours(keras, 1, "sigmoid")
     model.layers[-1].set_weights([np.full((3, 1), np.nan, np.float32), np.zeros(1, np.float32)])
     [answer] = classify(load(saved(model, path)), [CELL.read_bytes()], explain=False)

@@ -444,6 +444,25 @@ def test_logits_are_published_only_if_they_are_said_to_be_some(keras, root, tmp_
                 assert result.pin.output == "logits"
 
 
+def test_outputs_that_were_probabilities_by_luck_are_told_by_the_last_layer(keras, root, tmp_path):
+    model = colours(keras, 1, None)
+    model.layers[-1].set_weights([np.full((3, 1), 0.3, np.float32), np.full(1, 0.05, np.float32)])
+    for suffix in ("keras", "tflite"):
+        file = tmp_path / f"own.{suffix}"
+        file.write_bytes(converted(model)) if suffix == "tflite" else model.save(file)
+        assert "give output=logits" in refused(root, "malaria", file, names="A,B")
+
+
+def test_a_rescaling_layer_is_told_though_the_answers_move(keras, root, tmp_path):
+    model = colours(keras, 1, "sigmoid", scale=1 / 255)
+    weights, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([10 * weights, bias])
+    for suffix in ("keras", "tflite"):
+        file = tmp_path / f"own.{suffix}"
+        file.write_bytes(converted(model)) if suffix == "tflite" else model.save(file)
+        assert "it scales its input itself" in refused(root, "malaria", file, names="A,B")
+
+
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
 def test_outputs_that_are_no_probabilities_of_one_answer_are_refused(keras, root, tmp_path):
     file = tmp_path / "own.keras"
