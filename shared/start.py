@@ -7,6 +7,7 @@ A function's `main.py` is two calls:
     predict = start(__file__, name="digits", reads=Images("image"), model=images.Classifier, key="digit")
 """
 
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from flask import Request, Response
 from . import logs, timing
 from .classifier import Classifier, Loader
 from .errors import ModelUnavailable
-from .pin import CODE_FORMATS, Pin
+from .pin import CODE_FORMATS, Pin, PinError
 from .settings import SettingError, Settings
 from .store import fetch as store
 from .store.lazy import Lazy, warm_up
@@ -67,19 +68,19 @@ def start(
     worker.install()
     if settings.warm_up:
         warm_up(classifier)
-    predict = serve(
-        Service(
-            name=name,
-            pin=pin,
-            settings=settings,
-            path=path,
-            reader=reads,
-            classifier=classifier,
-            key=key,
-            folder=folder,
-            explanation=explanation,
-        )
+    service = Service(
+        name=name,
+        pin=pin,
+        settings=settings,
+        path=path,
+        reader=reads,
+        classifier=classifier,
+        key=key,
+        folder=folder,
+        explanation=explanation,
     )
+    predict = serve(service)
+    vars(predict)["service"] = service  # `models.publish` examines a model through it
     store.join(pin, settings)  # no thread lives through the fork that follows
     return predict
 
@@ -117,6 +118,22 @@ def _read(folder: Path) -> tuple[Pin, Settings]:
                 f"ALLOW_CODE_IN_MODELS=0: {folder / 'model.json'} pins the format {pin.format!r}, "
                 "which can run code while it is loaded"
             )
+        _check_modules(folder, pin)
     except ValueError as error:
         sys.exit(str(error))
     return pin, settings
+
+
+def _check_modules(folder: Path, pin: Pin) -> None:
+    """Compare the modules that a pickled model imports with the pin, which vouches for them too.
+
+    Raises:
+        PinError: one is missing, or is another.
+    """
+    for file, digest in pin.modules.items():
+        path = folder / file
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise PinError(
+                f"{path}: {'changed since' if path.is_file() else 'missing, though'} it was pinned with the "
+                f"model: publish the model again, with --with {file}"
+            )

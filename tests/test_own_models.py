@@ -1,20 +1,38 @@
-"""Models that people bring: Keras files, served as the cloud serves them."""
+"""Models that people bring, of every format: loaded from bytes, and some served as the cloud serves them."""
 
 import hashlib
+import importlib.metadata
 import json
 import os
+import pickle
 import subprocess
 import sys
-from pathlib import Path
+import types
 
+import functions_framework
+import joblib
 import numpy as np
 import pytest
 from conftest import ROOT
+from own import BLUE, RED, colours, converted, pinned
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVC
 
-from functions.malaria.classifier import Classifier
-from shared.errors import ModelUnavailable
+from shared.classifier import classify
+from shared.errors import ModelUnavailable, Unexpected, Unusable
+from shared.runtimes import rows, texts
+from shared.runtimes.images import Classifier
+from shared.runtimes.sklearn import Model, _why_not_imported
 
-INFECTED = ROOT / "models" / "malaria" / "examples" / "infected.png"
+CELL = ROOT / "functions" / "malaria" / "example.png"
+DATA = ROOT / "tests" / "data"
+TEN = tuple("0123456789")
 
 
 @pytest.fixture(scope="module")
@@ -22,113 +40,259 @@ def keras():
     return pytest.importorskip("keras")
 
 
-def pinned(path: Path, **settings):
-    content = path.read_bytes()
-    return {
-        "file": path.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-        "format": path.suffix[1:],
-        "version": "own",
-        "labels": ["Normal", "Infected"],
-        **settings,
-    }
+def load(path, labels=("Normal", "Infected"), **settings):
+    return Classifier.load(path.read_bytes(), pinned(path, labels, **settings))
 
 
-def colours(keras, units, activation, size=(8, 8)):
-    """A network that sees only the means of red and blue: more red than blue is `Infected`."""
-    weights = np.zeros((3, units), np.float32)
-    weights[0, -1], weights[2, -1] = 8, -8
-    model = keras.Sequential(
-        [
-            keras.Input((*size, 3)),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(units, activation=activation),
-        ]
-    )
-    model.layers[-1].set_weights([weights, np.zeros(units, np.float32)])
-    return model
+def saved(model, path):
+    model.save(path)
+    return path
 
 
-def infected(classifier, colour):
-    height, width = classifier.size
-    [diagnosis] = classifier.predict([np.full((height, width, 3), colour, np.uint8)])
-    assert sum(diagnosis.probabilities.values()) == pytest.approx(1)
-    assert diagnosis.label == max(diagnosis.probabilities, key=diagnosis.probabilities.get)
-    return diagnosis.probabilities["Infected"]
+def last(classifier, colour):
+    """The probability of the last label for an image of one colour."""
+    image = np.full((*classifier.size, 3), colour, np.uint8)
+    [prediction] = classifier.predict([image])
+    assert prediction.probabilities.shape == (len(classifier.labels),)
+    assert prediction.probabilities.sum() == pytest.approx(1)
+    return prediction.probabilities[-1]
 
 
-RED, BLUE = (255, 0, 0), (0, 0, 255)
+def sigmoid(logit):
+    return 1 / (1 + np.exp(-logit))
 
 
-@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5"])
 @pytest.mark.parametrize(("units", "activation"), [(1, "sigmoid"), (2, "softmax")])
-def test_a_sigmoid_unit_and_two_softmax_units_are_read_from_both_kinds_of_file(
+def test_a_sigmoid_unit_and_two_softmax_units_are_read_from_every_file_of_keras(
     keras, tmp_path, suffix, units, activation
 ):
-    path = tmp_path / f"own.{suffix}"
-    colours(keras, units, activation).save(path)
-    classifier = Classifier.load(path, pinned(path))
-    assert infected(classifier, RED) == pytest.approx(1 / (1 + np.exp(-8)), abs=1e-6)
-    assert infected(classifier, BLUE) == pytest.approx(1 / (1 + np.exp(8)), abs=1e-6)
+    path = tmp_path / "own.h5"
+    colours(keras, units, activation).save(path if suffix != ".keras" else path.with_suffix(suffix))
+    if suffix == ".hdf5":
+        path.rename(path.with_suffix(suffix))
+    classifier = load(path.with_suffix(suffix))
+    assert last(classifier, RED) == pytest.approx(sigmoid(8), abs=1e-6)
+    assert last(classifier, BLUE) == pytest.approx(sigmoid(-8), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8", "int8"])
+@pytest.mark.parametrize(
+    ("units", "activation"), [(1, "sigmoid"), (2, "softmax"), (10, "softmax"), (10, None)]
+)
+def test_litert_files_of_every_dtype_and_any_number_of_labels_are_read(
+    keras, tmp_path, kind, units, activation
+):
+    path = tmp_path / "own.tflite"
+    path.write_bytes(converted(colours(keras, units, activation), kind))
+    labels = TEN[: max(2, units)]
+    settings = {} if activation else {"output": "logits"}
+    classifier = load(path, labels, **settings)
+    assert classifier.range == (0, 1)
+    exact = 1e-6 if kind == "float32" else 0.02
+    expected = sigmoid(8) if units <= 2 else np.exp(8) / (np.exp(8) + units - 1)
+    assert last(classifier, RED) == pytest.approx(expected, abs=exact)
+    answers = classify(classifier, [CELL.read_bytes()], explain=False)
+    assert set(answers[0]["probabilities"]) == set(labels)
+    about = classifier.network.about()
+    assert about.ending == (activation or "none")
+    assert about.scaling == ""
+
+
+@pytest.mark.parametrize(("units", "labels"), [(1, TEN[:2]), (2, TEN[:2]), (3, TEN[:3])])
+def test_logits_are_turned_into_probabilities_if_the_pin_says_so(keras, tmp_path, units, labels):
+    path = saved(colours(keras, units, None), tmp_path / "own.keras")
+    classifier = load(path, labels, output="logits")
+    expected = np.exp(8) / (np.exp(8) + len(labels) - 1)
+    assert last(classifier, RED) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("colour", [RED, BLUE, (0, 0, 0), (255, 255, 255)])
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+def test_a_network_of_one_channel_gets_grey(keras, tmp_path, suffix, colour):
+    model, path = colours(keras, 1, "sigmoid", channels=1), tmp_path / f"own.{suffix}"
+    path.write_bytes(converted(model)) if suffix == "tflite" else model.save(path)
+    classifier = load(path)
+    assert classifier.channels == "grey"
+    grey = np.dot(colour, [0.299, 0.587, 0.114]) / 255
+    assert last(classifier, colour) == pytest.approx(sigmoid(8 * grey), abs=1e-5)
+    with pytest.raises(ModelUnavailable, match=r"channels is RGB; the model takes 1, so expected grey"):
+        load(path, input={"channels": "RGB"})
 
 
 def test_bgr_hands_the_channels_on_in_reverse(keras, tmp_path):
-    path = tmp_path / "own.keras"
-    colours(keras, 1, "sigmoid").save(path)
-    classifier = Classifier.load(path, pinned(path, input={"channels": "BGR"}))
-    assert infected(classifier, RED) < 0.01
-    assert infected(classifier, BLUE) > 0.99
+    path = saved(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
+    classifier = load(path, input={"channels": "BGR"})
+    assert last(classifier, RED) < 0.01
+    assert last(classifier, BLUE) > 0.99
+    with pytest.raises(ModelUnavailable, match=r"input\.channels is grey; the model takes 3"):
+        load(path, input={"channels": "grey"})
 
 
-def test_the_range_says_what_white_is_to_the_model(keras, tmp_path):
-    path = tmp_path / "own.keras"
-    colours(keras, 1, "sigmoid").save(path)
-    classifier = Classifier.load(path, pinned(path, input={"range": [0, 0.5]}))
-    assert infected(classifier, RED) == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-6)
+@pytest.mark.parametrize(("pair", "logit"), [([0, 0.5], 4), ([-1, 1], 16), ([1, 0], -8), ([0, 255], 8 * 255)])
+def test_the_range_says_what_black_and_white_are_to_the_model(keras, tmp_path, pair, logit):
+    path = saved(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
+    assert last(load(path, input={"range": pair}), RED) == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("white", "expected"), [(255.0, (0, 255)), (1.0, (0, 1))])
+def test_the_range_of_a_quantised_network_is_read_from_its_scale(keras, tmp_path, white, expected):
+    path = tmp_path / "own.tflite"
+    model = colours(keras, 1, "sigmoid", scale=1 / 255 if white == 255 else 1.0)
+    path.write_bytes(converted(model, "uint8", white))
+    classifier = load(path)
+    assert classifier.range == expected
+    assert last(classifier, RED) == pytest.approx(1, abs=0.02)
+    assert last(classifier, BLUE) == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+def test_a_first_layer_that_scales_and_a_last_one_without_activation_are_told(keras, tmp_path, suffix):
+    inner = colours(keras, 1, None, scale=1 / 255)
+    nested = keras.Sequential([keras.Input((8, 8, 3)), inner])
+    for model in (inner, nested):
+        path = tmp_path / f"own.{suffix}"
+        path.write_bytes(converted(model)) if suffix == "tflite" else model.save(path)
+        about = load(path, output="logits").network.about()
+        assert about.ending == "none"
+        assert about.scaling
+
+
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+def test_the_size_is_the_models_own_or_the_pins_if_it_takes_any(keras, tmp_path, suffix):
+    fixed, free = tmp_path / f"fixed.{suffix}", tmp_path / f"free.{suffix}"
+    for size, path in (((24, 32), fixed), ((None, None), free)):
+        model = colours(keras, 1, "sigmoid", size)
+        path.write_bytes(converted(model)) if suffix == "tflite" else model.save(path)
+    assert load(fixed).size == (24, 32)
+    classifier = load(free, input={"size": [40, 48]})
+    assert classifier.network.about().ending == "sigmoid"
+    assert classifier.size == (40, 48)
+    assert last(classifier, RED) == pytest.approx(sigmoid(8), abs=1e-6)
+    with pytest.raises(ModelUnavailable, match=r"images of any size: give input\.size"):
+        load(free)
+    with pytest.raises(ModelUnavailable, match=r"input\.size is \[9, 9\]; the model takes \[24, 32\]"):
+        load(fixed, input={"size": [9, 9]})
 
 
 def test_the_threshold_decides_the_label(keras, tmp_path):
-    path = tmp_path / "own.keras"
-    colours(keras, 1, "sigmoid").save(path)
-    classifier = Classifier.load(path, pinned(path, threshold=0.4))
-    grey = np.full((8, 8, 3), (100, 0, 112), np.uint8)
-    [diagnosis] = classifier.predict([grey])
-    assert 0.4 < diagnosis.probabilities["Infected"] < 0.5
-    assert diagnosis.label == "Infected"
+    path = saved(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
+    classifier = load(path, threshold=0.4)
+    [prediction] = classifier.predict([np.full((8, 8, 3), (100, 0, 112), np.uint8)])
+    assert 0.4 < prediction.probabilities[1] < 0.5
+    assert classifier.encode(prediction, explain=False)["label"] == "Infected"
 
 
-def test_the_size_is_the_models_own_or_the_pins_where_it_takes_any(keras, tmp_path):
-    fixed, free = tmp_path / "fixed.keras", tmp_path / "free.keras"
-    colours(keras, 1, "sigmoid", (24, 32)).save(fixed)
-    colours(keras, 1, "sigmoid", (None, None)).save(free)
-    assert Classifier.load(fixed, pinned(fixed)).size == (24, 32)
-    assert Classifier.load(free, pinned(free, input={"size": [40, 48]})).size == (40, 48)
-    with pytest.raises(ModelUnavailable, match=r"give input\.size"):
-        Classifier.load(free, pinned(free))
-    with pytest.raises(ModelUnavailable, match=r"input\.size \[9, 9\]; the model takes \[24, 32\]"):
-        Classifier.load(fixed, pinned(fixed, input={"size": [9, 9]}))
+def test_probabilities_in_sixteen_bits_sum_to_one(keras, tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        path = saved(colours(keras, 10, "softmax"), tmp_path / "own.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    answers = classify(load(path, TEN), [CELL.read_bytes()] * 2, explain=False)
+    assert sum(answers[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_what_cannot_be_served_is_refused_when_it_is_loaded(keras, tmp_path):
-    three = tmp_path / "three.keras"
-    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]).save(three)
-    with pytest.raises(ModelUnavailable, match=r"expected an output of shape \(n, 1\) or \(n, 2\)"):
-        Classifier.load(three, pinned(three))
-    broken = tmp_path / "broken.h5"
-    broken.write_bytes(b"no model")
-    with pytest.raises(ModelUnavailable, match="cannot be loaded as h5"):
-        Classifier.load(broken, pinned(broken))
-    flat = tmp_path / "flat.tflite"
-    flat.write_bytes(b"no model")
-    with pytest.raises(ModelUnavailable, match="cannot be loaded as tflite"):
-        Classifier.load(flat, pinned(flat))
-    with pytest.raises(ModelUnavailable, match="expected a format of tflite, keras, h5; got 'onnx'"):
-        Classifier.load(three, pinned(three, format="onnx"))
-    own = tmp_path / "own.keras"
-    colours(keras, 1, "sigmoid").save(own)
-    with pytest.raises(ModelUnavailable, match=r"expected input\.channels RGB or BGR; got 'HSV'"):
-        Classifier.load(own, pinned(own, input={"channels": "HSV"}))
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+def test_what_is_no_network_for_these_images_and_labels_is_refused(keras, tmp_path, suffix):
+    layers, path = keras.layers, tmp_path / f"own.{suffix}"
+
+    def refused(model, match, labels=("Normal", "Infected")):
+        path.write_bytes(converted(model)) if suffix == "tflite" else model.save(path)
+        with pytest.raises(ModelUnavailable, match=match):
+            load(path, labels)
+
+    first = keras.Sequential([keras.Input((3, 8, 8)), layers.Flatten(), layers.Dense(1)])
+    refused(first, r"channels first \(NCHW\)")
+    refused(keras.Sequential([keras.Input((8, 8, 4)), layers.Flatten(), layers.Dense(1)]), "1 or 3 channels")
+    refused(keras.Sequential([keras.Input((8,)), layers.Dense(1)]), "is it an image network")
+    refused(colours(keras, 3, "softmax"), "one output, or one for each label")
+    refused(colours(keras, 1, "sigmoid"), "one output for each label", TEN)
+    path.write_bytes(b"no model")
+    with pytest.raises(ModelUnavailable, match=rf"own\.{suffix}"):
+        load(path)
+
+
+def one_line(error, *words):
+    """The message says this, in a line and the lines to paste."""
+    message = str(error.value)
+    assert all(word in message for word in words), message
+    assert len(message.splitlines()[0]) < 500
+    assert len(message.splitlines()) <= 4
+    return message
+
+
+def test_what_keras_cannot_load_is_said_in_a_line(keras, tmp_path):
+    class Mine(keras.layers.Layer):
+        def call(self, values):
+            return values
+
+    def around(layer):
+        return keras.Sequential(
+            [keras.Input((8, 8, 3)), layer, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
+        )
+
+    for suffix in ("keras", "h5"):
+        path = tmp_path / f"own.{suffix}"
+        saved(around(keras.layers.Lambda(lambda values: values / 255)), path)
+        with pytest.raises(ModelUnavailable) as error:
+            load(path)
+        message = one_line(error, "own." + suffix, "Lambda layer", "convert it to LiteRT")
+        saved(around(Mine()), path)
+        with pytest.raises(ModelUnavailable) as error:
+            load(path)
+        one_line(error, "a layer of your own, Mine", "convert it to LiteRT")
+        path.write_bytes(b"no model")
+        with pytest.raises(ModelUnavailable) as error:
+            load(path)
+        one_line(error, "not a file that Keras's model.save wrote")
+    weights = tmp_path / "own.weights.h5"
+    colours(keras, 1, "sigmoid").save_weights(weights)
+    with pytest.raises(ModelUnavailable) as error:
+        load(weights)
+    one_line(error, "weights only", "model.save")
+    # The lines to paste do what they say.
+    os.chdir(tmp_path)
+    lines = "\n".join(line.strip() for line in message.splitlines()[1:])
+    exec(lines, {"model": around(keras.layers.Lambda(lambda values: values / 255))})
+    assert load(tmp_path / "model.tflite", output="logits").size == (8, 8)
+
+
+def test_a_file_of_keras_2_is_served_or_told_apart(keras):
+    classifier = load(DATA / "k2_cnn.h5")
+    assert classifier.size == (64, 64)
+    assert 0 <= last(classifier, RED) <= 1
+    with pytest.raises(ModelUnavailable) as error:
+        load(DATA / "k2_lambda.h5")
+    one_line(error, "Lambda layer, written by Keras 2", "convert it to LiteRT")
+
+
+def test_a_probability_that_is_none_is_an_error_of_ours_and_never_an_answer(keras, tmp_path):
+    path = saved(colours(keras, 2, None), tmp_path / "own.keras")
+    [answer] = classify(load(path), [CELL.read_bytes()], explain=False)
+    assert isinstance(answer, Unexpected)
+    assert "no probability" in str(answer)
+    model = colours(keras, 2, None)  # outputs that sum to 1, from below 0 to above 1
+    model.layers[-1].set_weights([np.array([[-9, 9]] * 3, np.float32), np.array([1, 0], np.float32)])
+    [answer] = classify(load(saved(model, path)), [CELL.read_bytes()], explain=False)
+    assert isinstance(answer, Unexpected)
+    model = colours(keras, 1, "sigmoid")
+    model.layers[-1].set_weights([np.full((3, 1), np.nan, np.float32), np.zeros(1, np.float32)])
+    [answer] = classify(load(saved(model, path)), [CELL.read_bytes()], explain=False)
+    assert isinstance(answer, Unexpected)
+
+
+def test_such_an_answer_is_a_500_with_a_log_line(keras, tmp_path, variant, capsys):
+    path = saved(colours(keras, 2, None), tmp_path / "own.keras")
+    os.environ["MODEL_STORE"] = str(tmp_path)
+    sys.modules.pop("main", None)
+    client = functions_framework.create_app("predict", str(variant("malaria", pinned(path).content())))
+    answer = client.test_client().post("/classify", data=CELL.read_bytes(), content_type="image/png")
+    assert answer.status_code == 500
+    assert "probab" not in answer.get_data(as_text=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    [error] = [line for line in lines if line["severity"] == "ERROR"]
+    assert "the model's output is no probability" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -138,32 +302,304 @@ def test_what_cannot_be_served_is_refused_when_it_is_loaded(keras, tmp_path):
 def test_a_missing_package_is_named(tmp_path, monkeypatch, suffix, module, package):
     monkeypatch.setitem(sys.modules, module, None)
     path = tmp_path / f"own.{suffix}"
-    path.write_bytes(b"")
-    with pytest.raises(ModelUnavailable, match=rf"add {package} to requirements\.txt"):
-        Classifier.load(path, pinned(path))
+    path.write_bytes(b"1")
+    with pytest.raises(ModelUnavailable, match=rf"add {package} to the function's requirements\.in"):
+        load(path)
 
 
-@pytest.mark.parametrize("pair", [False, True])
-def test_a_scikit_learn_model_as_the_article_dumps_it_answers_in_a_real_process(
-    tmp_path, variant, start, pair
-):
-    import joblib
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.naive_bayes import MultinomialNB
-    from sklearn.pipeline import make_pipeline
+GOOD, BAD = "good great fine", "bad awful poor"
 
-    reviews = ["good great fine", "bad awful poor"] * 5
-    model = make_pipeline(CountVectorizer(), MultinomialNB()).fit(reviews, [1, 0] * 5)
-    path = tmp_path / "own.joblib"
-    joblib.dump(tuple(step for _, step in model.steps) if pair else model, path)
-    pin = pinned(path, labels=["Negative", "Positive"])
-    server = start(variant("review", pin), MODEL_STORE=str(tmp_path))
-    for review, label in (("a great film", "Positive"), ("an awful film", "Negative")):
+
+def trained(classifier, *names):
+    """A pipeline over words; of two names the first is of bad reviews, a third of what has neither."""
+    reviews = [BAD, GOOD, "so so"][: len(names)] * 5
+    return make_pipeline(CountVectorizer(), classifier).fit(reviews, list(names) * 5)
+
+
+def dumped(model, path):
+    if path.suffix == ".pkl":
+        path.write_bytes(pickle.dumps(model))
+    else:
+        joblib.dump(model, path)
+    return path
+
+
+def ask(path, text, labels):
+    classifier = texts.Classifier.load(path.read_bytes(), pinned(path, labels))
+    [answer] = classify(classifier, [text], explain=False)
+    return answer
+
+
+@pytest.mark.parametrize("suffix", [".joblib", ".pkl"])
+@pytest.mark.parametrize("shape", ["pipeline", "pair", "swapped", "dict", "with a LabelEncoder"])
+def test_a_text_model_is_read_however_it_was_put_together(tmp_path, suffix, shape):
+    names = (0, 1) if shape == "with a LabelEncoder" else ("bad", "good")
+    model = trained(MultinomialNB(), *names)
+    vectoriser, classifier = (step for _, step in model.steps)
+    whole = {
+        "pipeline": model,
+        "pair": (vectoriser, classifier),
+        "swapped": [classifier, vectoriser],
+        "dict": {"model": classifier, "vectorizer": vectoriser},
+        "with a LabelEncoder": (model, LabelEncoder().fit(["bad", "good"])),
+    }[shape]
+    path = dumped(whole, tmp_path / f"own{suffix}")
+    read = Model(path.read_bytes(), path.name)
+    assert read.classes == ("bad", "good")
+    assert read.named
+    answer = ask(path, "a great film", ("bad", "good"))
+    assert answer["label"] == "good"
+    expected = model.predict_proba(["a great film"])[0, 1]
+    assert answer["probabilities"]["good"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "hinge"])
+def test_three_classes_are_served_with_or_without_probabilities(tmp_path, loss):
+    model = trained(SGDClassifier(loss=loss, random_state=0), "neg", "pos", "neu")
+    path = dumped(model, tmp_path / "own.joblib")
+    for text, label in (("an awful film", "neg"), ("great", "pos"), ("so so", "neu")):
+        assert ask(path, text, ("neg", "neu", "pos"))["label"] == label
+    with pytest.raises(ModelUnavailable, match=r"expected 2 classes, as model\.json has labels; it has 3"):
+        ask(path, "great", ("neg", "pos"))
+    with pytest.raises(ModelUnavailable, match="its classes are neg, neu, pos, in this order"):
+        ask(path, "great", ("NEG", "POS", "NEU"))
+
+
+def test_numbers_as_classes_are_no_names(tmp_path):
+    path = dumped(trained(MultinomialNB(), 0, 1), tmp_path / "own.pkl")
+    assert not Model(path.read_bytes(), path.name).named
+    assert ask(path, "awful", ("Negative", "Positive"))["label"] == "Negative"
+
+
+@pytest.mark.parametrize(
+    "model", [SVC(), LinearSVC(), SGDClassifier(), GridSearchCV(SVC(), {"C": [1]}, cv=2)]
+)
+def test_the_label_is_the_one_that_the_model_predicts(tmp_path, model):
+    """Also of a model without probabilities, whose scores are made into some."""
+    vectors = np.random.default_rng(0).normal(size=(60, 3))
+    model.fit(vectors, np.array(["a", "b", "c"])[vectors.argmax(axis=1)])
+    path = dumped(model, tmp_path / "own.pkl")
+    classifier = rows.Classifier.load(path.read_bytes(), pinned(path, ("a", "b", "c")))
+    answers = classify(classifier, vectors.tolist(), explain=False)
+    assert [answer["label"] for answer in answers] == model.predict(vectors).tolist()
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (make_pipeline(CountVectorizer(), MultinomialNB()), "expected a fitted classifier"),
+        (SVC(decision_function_shape="ovo").fit(np.eye(3), list("abc")), "pairs of classes"),
+        (OneVsRestClassifier(SVC()).fit(np.eye(3), np.eye(3, dtype=int)), "several labels at once"),
+        (LinearRegression(), "neither predict_proba nor decision_function"),
+        (CountVectorizer(), "expected a scikit-learn pipeline"),
+        ((MultinomialNB(), MultinomialNB()), "expected a scikit-learn pipeline"),
+        ({"a": 1}, "expected a scikit-learn pipeline"),
+        ("text", "expected a scikit-learn pipeline"),
+    ],
+)
+def test_what_is_no_fitted_classifier_is_refused(tmp_path, model, words):
+    path = dumped(model, tmp_path / "own.joblib")
+    with pytest.raises(ModelUnavailable, match=words):
+        ask(path, "good", ("bad", "good"))
+
+
+def test_a_lone_classifier_is_told_how_to_join_its_vectoriser_and_the_lines_work(tmp_path):
+    model = trained(SGDClassifier(loss="log_loss", random_state=0), "bad", "good")
+    vectoriser, classifier = (step for _, step in model.steps)
+    path = dumped(classifier, tmp_path / "own.pkl")
+    with pytest.raises(ModelUnavailable, match="a classifier without its vectoriser") as error:
+        ask(path, "good", ("bad", "good"))
+    os.chdir(tmp_path)
+    lines = "\n".join(line.strip() for line in str(error.value).splitlines()[1:])
+    assert len(lines.splitlines()) == 2
+    exec(lines, {"joblib": joblib, "vectoriser": vectoriser, "classifier": classifier})
+    assert ask(tmp_path / "model.joblib", "great", ("bad", "good"))["label"] == "good"
+
+
+def tokenize(text):
+    return text.split()
+
+
+def lost(monkeypatch, module, name="tokenize"):
+    """A pipeline whose tokenizer was found in a module that is not there when the model is loaded."""
+    function = types.FunctionType(tokenize.__code__, {}, name)
+    function.__module__, function.__qualname__ = module, name
+    if module == "__main__":
+        monkeypatch.setattr(sys.modules["__main__"], name, function, raising=False)
+    else:
+        for part in range(module.count(".") + 1):
+            parent = ".".join(module.split(".")[: part + 1])
+            if parent not in sys.modules:
+                monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+        monkeypatch.setattr(sys.modules[module], name, function, raising=False)
+    vectoriser = TfidfVectorizer(tokenizer=function, token_pattern=None)
+    content = pickle.dumps(make_pipeline(vectoriser, LogisticRegression()).fit([GOOD, BAD] * 3, [1, 0] * 3))
+    monkeypatch.undo()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("__main__", ["script or notebook", "helper.py", "from helper import tokenize", "--with helper.py"]),
+        ("utils_of_mine", ["utils_of_mine, a file of your own", "--with utils_of_mine.py"]),
+        ("mine.text", ["mine.text", "a package of your own", "--with helper.py"]),
+        ("xgboost", ["needs the package xgboost", "requirements.in"]),
+        (
+            "scipy.of_another_version",
+            ["scipy here does not have", "pin the version of scipy", "requirements.in"],
+        ),
+        ("imblearn", ["needs the package imbalanced-learn", "requirements.in"]),
+    ],
+)
+def test_a_module_that_is_not_there_is_told_by_whose_it_is(monkeypatch, module, words):
+    content = lost(monkeypatch, module)
+    with pytest.raises(ModelUnavailable) as error:
+        Model(content, "own.pkl")
+    message = one_line(error, "own.pkl", *words)
+    assert ("requirements" in message) == ("requirements.in" in words)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sklearn.linear_model.logistic LogisticRegression", ["too old", "Train it again"]),
+        ("sklearn.svm.classes SVC", ["too old"]),
+        ("sklearn.externals.joblib.numpy_pickle NumpyArrayWrapper", ["too old"]),
+        ("sklearn.linear_model._of_another_version Model", ["not in scikit-learn", "written with another"]),
+        ("sklearn.linear_model._logistic OfAnotherVersion", ["not in scikit-learn", "written with another"]),
+    ],
+)
+def test_a_name_of_another_scikit_learn_is_not_taken_for_a_missing_package(name, words):
+    module, _, attribute = name.partition(" ")
+    with pytest.raises(ModelUnavailable) as error:
+        Model(f"c{module}\n{attribute}\n.".encode(), "own.pkl")
+    message = one_line(error, *words)
+    assert "add " not in message
+
+
+def test_a_model_of_another_scikit_learn_is_refused_with_both_versions(tmp_path):
+    content = pickle.dumps(trained(MultinomialNB(), "bad", "good"))
+    here = importlib.metadata.version("scikit-learn").encode()
+    other = content.replace(
+        b"\x8c" + bytes([len(here)]) + here, b"\x8c" + bytes([len(here)]) + b"0" + here[1:]
+    )
+    assert other != content
+    with pytest.raises(ModelUnavailable, match=r"was written with scikit-learn 0\.\d+\.\d+, here is"):
+        Model(other, "own.pkl")
+
+
+def test_a_scikit_learn_that_cannot_be_imported_is_told_with_the_numpy_it_needs(monkeypatch):
+    installed = {"scikit-learn": "1.2.2", "numpy": "2.4.6"}
+    monkeypatch.setattr(importlib.metadata, "version", installed.__getitem__)
+    error = ValueError("numpy.dtype size changed, may indicate binary incompatibility. Expected 96")
+    message = _why_not_imported("own.pkl", error)
+    assert "scikit-learn 1.2.2 cannot be imported with numpy 2.4.6" in message
+    assert "pin numpy==1.26.4 instead of numpy==2.4.6" in message
+    installed["scikit-learn"] = "1.9.1"
+    assert "numpy==1" not in _why_not_imported("own.pkl", error)
+
+
+def test_what_no_pickle_is_is_said(tmp_path):
+    path = tmp_path / "own.pkl"
+    path.write_bytes(b"no pickle")
+    with pytest.raises(ModelUnavailable, match=r"not a model that joblib\.dump or pickle\.dump wrote"):
+        ask(path, "good", ("bad", "good"))
+
+
+def table(named):
+    values = np.array([[0, 5], [1, 4], [9, 1], [8, 0]], float)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(values, ["low", "low", "high", "high"])
+    if named:
+        model.steps[0][1].feature_names_in_ = np.array(["age", "dose"], object)
+    return model
+
+
+@pytest.mark.parametrize(("named", "columns"), [(True, ("age", "dose")), (False, ("x0", "x1"))])
+def test_a_table_model_takes_its_columns_by_name_in_its_own_order(tmp_path, named, columns):
+    path = dumped(table(named), tmp_path / "own.joblib")
+    classifier = rows.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
+    assert classifier.columns == columns
+    raws = [dict(zip(reversed(columns), (0, 9), strict=True)), [0, 5], {columns[0]: 1}, [1, "a"], [1, None]]
+    high, low, missing, text, empty = classify(classifier, raws, explain=False)
+    assert high["label"] == "high"
+    assert low["label"] == "low"
+    assert isinstance(missing, Unusable)
+    assert repr(columns[1]) in str(missing)
+    assert isinstance(text, Unusable)
+    assert isinstance(empty, Unusable)
+    other = pinned(path, ("high", "low"), input={"columns": ["dose", "age"]})
+    if named:
+        with pytest.raises(ModelUnavailable, match="are dose, age; the model's are age, dose"):
+            rows.Classifier.load(path.read_bytes(), other)
+    else:
+        assert rows.Classifier.load(path.read_bytes(), other).columns == ("dose", "age")
+    three = pinned(path, ("high", "low"), input={"columns": ["a", "b", "c"]})
+    with pytest.raises(ModelUnavailable, match=r"input\.columns"):
+        rows.Classifier.load(path.read_bytes(), three)
+
+
+def test_a_text_model_is_no_table_model_and_the_other_way_round(tmp_path):
+    path = dumped(trained(MultinomialNB(), "bad", "good"), tmp_path / "text.joblib")
+    pin = pinned(path, ("bad", "good"), input={"columns": ["a"]})
+    with pytest.raises(ModelUnavailable, match="cannot classify a row of numbers"):
+        rows.Classifier.load(path.read_bytes(), pin)
+    path = dumped(table(True), tmp_path / "rows.joblib")
+    with pytest.raises(ModelUnavailable, match="cannot classify a text"):
+        texts.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
+
+
+def test_a_model_that_chooses_columns_by_name_asks_for_pandas(tmp_path, monkeypatch):
+    from sklearn.compose import ColumnTransformer
+
+    pandas = pytest.importorskip("pandas")
+    model = make_pipeline(
+        ColumnTransformer([("all", StandardScaler(), ["age", "dose"])]), LogisticRegression()
+    )
+    frame = pandas.DataFrame({"age": [0.0, 1, 9, 8], "dose": [5.0, 4, 1, 0]})
+    path = dumped(model.fit(frame, ["low", "low", "high", "high"]), tmp_path / "own.joblib")
+    classifier = rows.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
+    assert classify(classifier, [[9, 0]], explain=False)[0]["label"] == "high"
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModelUnavailable, match="add pandas"):
+        rows.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
+
+
+def test_the_articles_review_model_answers_in_a_real_process_from_pickle_dump_on(tmp_path, variant, start):
+    """A pickled SGD classifier, joined with the HashingVectorizer and its tokenizer in `helper.py`."""
+    (tmp_path / "helper.py").write_text(
+        "import re\n\nSTOP = {'the', 'a'}\n\n\ndef tokenizer(text):\n"
+        "    return [word for word in re.findall(r'[a-z]+', text.lower()) if word not in STOP]\n"
+    )
+    script = f"""
+import pickle
+from helper import tokenizer
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.linear_model import SGDClassifier
+from sklearn.pipeline import make_pipeline
+
+vectoriser = HashingVectorizer(n_features=2**16, tokenizer=tokenizer, token_pattern=None)
+classifier = SGDClassifier(loss="log_loss", random_state=1)
+classifier.partial_fit(vectoriser.transform(["{GOOD}", "{BAD}"] * 5), [1, 0] * 5, classes=[0, 1])
+with open("classifier.pkl", "wb") as file:
+    pickle.dump(make_pipeline(vectoriser, classifier), file)
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    path = tmp_path / "classifier.pkl"
+    helper = (tmp_path / "helper.py").read_bytes()
+    pin = pinned(path, ("Negative", "Positive"), modules={"helper.py": hashlib.sha256(helper).hexdigest()})
+    main = variant("review", pin.content())
+    with pytest.raises(AssertionError, match=r"helper\.py: missing, though it was pinned with the model"):
+        start(main, MODEL_STORE=str(tmp_path))
+    (main.parent / "helper.py").write_bytes(helper + b"\n")
+    with pytest.raises(AssertionError, match=r"helper\.py: changed since it was pinned with the model"):
+        start(main, MODEL_STORE=str(tmp_path))
+    (main.parent / "helper.py").write_bytes(helper)
+    server = start(main, MODEL_STORE=str(tmp_path))
+    for review, label in (("A great film", "Positive"), ("an awful film", "Negative")):
         answer = server.request("POST", "/predict", review.encode(), "text/plain")
         assert answer.status == 200, server.log.read_text()
         assert answer.json["review_sentiment"] == label
-        expected = model.predict_proba([review])[0, 1]
-        assert answer.json["probabilities"]["Positive"] == pytest.approx(expected, abs=1e-6)
 
 
 # The network of the article: 512-254-128-64-32-24-16 filters, then 512 and 128 units, one sigmoid.
@@ -193,16 +629,15 @@ def test_the_articles_network_answers_from_h5_in_a_real_process(keras, tmp_path,
         [sys.executable, "-c", ARTICLE], cwd=tmp_path, env=environment, check=True, capture_output=True
     )
     path = tmp_path / "article.h5"
-    server = start(variant("malaria", pinned(path)), MODEL_STORE=str(tmp_path))
+    server = start(variant("malaria", pinned(path).content()), MODEL_STORE=str(tmp_path))
     assert server.request("GET", "/ready").status == 503
-    answers = [server.request("POST", "/classify", INFECTED.read_bytes(), "image/png") for _ in range(3)]
+    answers = [server.request("POST", "/classify", CELL.read_bytes(), "image/png") for _ in range(3)]
     for answer in answers:
         assert answer.status == 200, server.log.read_text()
         assert answer.json["model"]["version"] == "own"
     assert len({json.dumps(answer.json) for answer in answers}) == 1
-    direct = Classifier.load(path, pinned(path))
-    [diagnosis] = direct.predict([direct.decode(INFECTED.read_bytes())])
+    [direct] = classify(load(path), [CELL.read_bytes()], explain=False)
     served = answers[0].json
-    assert served["probabilities"]["Infected"] == pytest.approx(diagnosis.probabilities["Infected"], abs=1e-5)
-    assert served["classification"] == diagnosis.label
+    assert served["probabilities"] == pytest.approx(direct["probabilities"], abs=1e-5)
+    assert served["classification"] == direct["label"]
     assert server.request("GET", "/ready").status == 200

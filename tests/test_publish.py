@@ -1,31 +1,106 @@
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
+import zipfile
+from importlib.metadata import version
 
+import joblib
 import numpy as np
 import pytest
-from conftest import FUNCTIONS, ROOT
+from conftest import ROOT
+from own import BLUE, RED, colours, converted
+from PIL import Image
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
 
 from functions.review.classifier import Linear
-from models import publish
+from models.publish import Refused, files, inside, labels, probes, staging, stored
+from models.publish.candidate import Wish, parse
+from models.publish.publishing import examined, publish
 from shared.errors import ModelUnavailable
+from shared.pin import Pin, PinError
+from shared.settings import Settings
 from shared.store import fetch
+from shared.web import readers
+
+OURS = ("malaria", "review")
+MAIN = """
+from shared.start import fetch, start
+
+fetch(__file__)
+from shared.runtimes import {runtime}
+from shared.web.readers import {reader}
+
+predict = start(__file__, name="own", reads={reader}("{field}"), model={runtime}.Classifier, key="label")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _examined_here(monkeypatch):
+    """Examine with this Python, which has what every function needs."""
+    monkeypatch.setenv(staging.SWITCH, sys.executable)
 
 
 @pytest.fixture
 def root(tmp_path):
-    """A repository with the functions' pins, and no model yet."""
-    for name in FUNCTIONS:
-        (tmp_path / "functions" / name).mkdir(parents=True)
-        shutil.copy(ROOT / "functions" / name / "model.json", tmp_path / "functions" / name)
-    return tmp_path
+    """A repository with our functions, which may serve any format, and no model yet."""
+    folder = tmp_path / "root"
+    for name in OURS:
+        ignored = shutil.ignore_patterns("__pycache__")
+        copied = shutil.copytree(ROOT / "functions" / name, folder / "functions" / name, ignore=ignored)
+        with (copied / "requirements.in").open("a") as file:
+            file.writelines(
+                f"{each}=={version(each)}\n" for each in ("tensorflow-cpu", "scikit-learn", "joblib")
+            )
+    return folder
+
+
+@pytest.fixture
+def own(root):
+    """A new function of one's own, as `models.new` makes it."""
+
+    def own(reads, *labels, **example):
+        runtime, reader, field = {
+            "image": ("images", "Images", "image"),
+            "text": ("texts", "Texts", "text"),
+            "rows": ("rows", "Rows", "row"),
+        }[reads]
+        if not hasattr(readers, reader):
+            pytest.skip(f"there is no reader {reader} yet")
+        folder = root / "functions" / "own"
+        folder.mkdir(parents=True)
+        (folder / "main.py").write_text(MAIN.format(runtime=runtime, reader=reader, field=field))
+        (folder / "model.json").write_text(json.dumps({"labels": labels}))
+        (folder / "example.json").write_text(json.dumps({"port": 8083, **example}))
+        needs = ("ai-edge-litert", "tensorflow-cpu", "scikit-learn", "joblib")
+        (folder / "requirements.in").write_text("".join(f"{each}=={version(each)}\n" for each in needs))
+        (folder / "requirements.txt").write_text("")
+        return folder
+
+    return own
+
+
+@pytest.fixture
+def inprocess(monkeypatch):
+    """Examine in this process, which has TensorFlow loaded already."""
+
+    def examine(folder, _, job):
+        monkeypatch.setenv("MODEL_STORE", str(folder.parent / "store"))
+        report = json.loads(json.dumps(inside.report(folder, dict(job))))
+        if "error" in report:
+            raise Refused(report["error"])
+        return report
+
+    monkeypatch.setattr(staging, "examine", examine)
 
 
 def committed(name):
-    return ROOT / "models" / json.loads((ROOT / "functions" / name / "model.json").read_text())["file"]
+    return ROOT / "models" / Pin.read(ROOT / "functions" / name / "model.json").file
 
 
 @pytest.fixture
@@ -36,86 +111,126 @@ def model():
 @pytest.fixture
 def other(tmp_path):
     """A review model of other bytes than the pinned one."""
-    linear = Linear.read(committed("review"))
+    linear = Linear.read(committed("review").read_bytes())
     file = tmp_path / "mine.npz"
     Linear(linear.ngrams, linear.weights, linear.scales, linear.intercept + 0.5).save(file)
     return file
 
 
 def pins(root):
-    return {name: (root / "functions" / name / "model.json").read_text() for name in FUNCTIONS}
+    return {name: (root / "functions" / name / "model.json").read_text() for name in OURS}
 
 
-def put(name, file, settings, store, root):
-    pin = publish.examine(name, file, settings, root)
-    publish.publish(name, file, pin, str(store), root)
-    return pin
+def wished(root, name, file, *pairs, names=None, **more):
+    return Wish(
+        root / "functions" / name, file, parse(pairs), tuple(names.split(",")) if names else None, **more
+    )
+
+
+def put(root, name, file, *pairs, store=None, **more):
+    """Publish; returns the pin, as it is read, and what the user was told."""
+    wish = wished(root, name, file, *pairs, **more)
+    with examined(wish) as result:
+        done = publish(wish, result, str(store or root / "models"))
+    return Pin.read(wish.folder / "model.json"), "\n".join([*result.remarks, done])
+
+
+def refused(root, name, file, *pairs, **more):
+    """What the user is told, who has published nothing."""
+    folder = root / "functions" / name
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(Refused) as error:
+        put(root, name, file, *pairs, **more)
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    assert not (root / "models").exists()
+    return str(error.value)
 
 
 def test_a_published_file_is_the_pinned_one(root, other):
-    put("review", other, {"threshold": 0.3}, root / "models", root)
-    pin = fetch.read_pin(root / "functions" / "review" / "model.json")
+    pin, _ = put(root, "review", other, "threshold=0.3")
     digest = hashlib.sha256(other.read_bytes()).hexdigest()
-    assert pin["sha256"] == digest
-    assert pin["file"] == f"review/review-{digest[:12]}.npz"
-    assert pin["bytes"] == other.stat().st_size
-    assert pin["format"] == "linear"
-    assert pin["labels"] == ["Negative", "Positive"]
-    assert pin["threshold"] == 0.3
-    assert "metrics" not in pin, "they were those of another file"
-    assert fetch.fetch(pin, str(root / "models")).read_bytes() == other.read_bytes()
+    assert pin.sha256 == digest
+    assert pin.file == f"review/review-{digest[:12]}.npz"
+    assert pin.bytes == other.stat().st_size
+    assert pin.format == "linear"
+    assert pin.labels == ("Negative", "Positive")
+    assert pin.threshold == 0.3
+    assert not pin.metrics, "they were those of another file"
+    settings = Settings(model_store=str(root / "models"))
+    assert fetch.fetch(pin, settings) == other.read_bytes()
 
 
-def test_an_image_model_is_pinned_with_the_size_it_takes(root, model):
-    put("malaria", model, {}, root / "models", root)
-    pin = fetch.read_pin(root / "functions" / "malaria" / "model.json")
-    assert pin["input"] == {"size": [100, 100], "channels": "RGB"}
+def test_an_image_model_is_pinned_with_what_it_takes(root, model, tmp_path):
+    named = tmp_path / "other.tflite"
+    named.write_bytes(model.read_bytes() + b"\0")  # another file of the same network
+    pin, told = put(root, "malaria", named, names="Normal,Infected")
+    assert pin.input.size == (100, 100)
+    assert pin.input.channels == "RGB"
+    assert "its one output is the probability of Infected, the rest that of Normal" in told
+    assert "images of 100 x 100, in the order RGB, with pixels of 0 to 1" in told
 
 
-def test_publishing_twice_changes_nothing(root, model):
-    before = pins(root)
-    put("malaria", model, {}, root / "models", root)
-    stored = root / "models" / "malaria" / model.name
+@pytest.mark.parametrize("name", OURS)
+def test_publishing_twice_changes_nothing(root, name):
+    before = {path: path.stat().st_mtime_ns for path in (root / "functions" / name).iterdir()}
+    put(root, name, committed(name))
+    [stored] = (root / "models" / name).iterdir()
     written = stored.stat().st_mtime_ns
-    put("malaria", model, {}, root / "models", root)
+    _, told = put(root, name, committed(name))
+    assert "was pinned already" in told
     assert stored.stat().st_mtime_ns == written
     assert list(stored.parent.iterdir()) == [stored]
-    assert pins(root) == before
+    assert {path: path.stat().st_mtime_ns for path in (root / "functions" / name).iterdir()} == before
+
+
+def test_publishing_with_other_settings_changes_those_and_no_version(root):
+    before = Pin.read(root / "functions" / "review" / "model.json")
+    pin, _ = put(root, "review", committed("review"), "threshold=0.4")
+    assert pin.threshold == 0.4
+    assert (pin.version, pin.metrics, pin.input) == (before.version, before.metrics, before.input)
+    assert put(root, "review", committed("review"))[0] == pin
+
+
+def test_a_threshold_of_another_model_is_not_kept(root, other):
+    put(root, "review", committed("review"), "threshold=0.3")
+    pin, told = put(root, "review", other)
+    assert pin.threshold is None
+    assert "threshold 0.5; 0.3 was chosen for another model" in told
 
 
 def test_a_file_that_does_not_load_is_not_published(root, tmp_path):
-    before = pins(root)
     file = tmp_path / "broken.tflite"
     file.write_bytes(b"no model")
-    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
-        put("malaria", file, {}, root / "models", root)
-    assert pins(root) == before
-    assert not (root / "models").exists()
+    told = refused(root, "malaria", file, names="A,B")
+    assert "broken.tflite: cannot be loaded as tflite" in told
+    assert "cannot be read" in refused(root, "malaria", tmp_path / "none.tflite", names="A,B")
 
 
 def test_a_model_that_loads_but_cannot_answer_is_not_published(root, tmp_path):
-    linear = Linear.read(committed("review"))
+    linear = Linear.read(committed("review").read_bytes())
     file = tmp_path / "nonsense.npz"
     Linear(linear.ngrams, linear.weights, linear.scales * np.nan, linear.intercept).save(file)
-    with pytest.raises(ModelUnavailable, match="it loads, but"):
-        put("review", file, {}, root / "models", root)
-    assert not (root / "models").exists()
+    assert "NaN" in refused(root, "review", file)
+
+
+def test_a_function_that_does_not_start_is_told_with_the_reason(root, model):
+    main = root / "functions" / "malaria" / "main.py"
+    main.write_text("import nothing_of_this_name\n" + main.read_text())
+    assert "nothing_of_this_name" in refused(root, "malaria", model)
 
 
 @pytest.mark.parametrize(
-    "probabilities",
-    [{"No": 2.3, "Yes": -1.3}, {"No": float("nan"), "Yes": 0.5}, {"No": 0.2, "Yes": 0.2}, {"1": 1}],
+    ("name", "form"),
+    [("m.tflite", "tflite"), ("m.H5", "h5"), ("m.hdf5", "h5"), ("m.pkl", "joblib"), ("m.PICKLE", "joblib")],
 )
-def test_an_answer_that_is_no_probability_is_not_published(probabilities):
-    answer = SimpleNamespace(label="No", probabilities=probabilities)
-    classifier = SimpleNamespace(sample=lambda: "sample", predict=lambda samples: [answer] * len(samples))
-    with pytest.raises(ModelUnavailable, match="does it end in a sigmoid or a softmax"):
-        publish.try_out(classifier, {"labels": ["No", "Yes"]})
+def test_suffixes_are_read_in_letters_of_any_size(tmp_path, name, form):
+    assert files.form(tmp_path / name) == form
 
 
 def test_a_suffix_of_no_format_is_refused_with_those_there_are(root, tmp_path):
-    with pytest.raises(SystemExit, match=r"\.tflite, \.keras, \.h5, \.npz, \.joblib"):
-        publish.examine("malaria", tmp_path / "model.pt", {}, root)
+    (tmp_path / "model.pt").write_bytes(b"1")
+    told = refused(root, "malaria", tmp_path / "model.pt")
+    assert ".tflite, .keras, .h5, .hdf5, .npz, .joblib, .pkl, .pickle" in told
 
 
 def test_another_file_of_that_name_in_the_folder_is_left_as_it_is(root, model):
@@ -123,49 +238,50 @@ def test_another_file_of_that_name_in_the_folder_is_left_as_it_is(root, model):
     stored.parent.mkdir(parents=True)
     stored.write_bytes(b"something else")
     with pytest.raises(ModelUnavailable, match="found 14"):
-        put("malaria", model, {}, root / "models", root)
+        put(root, "malaria", model)
     assert stored.read_bytes() == b"something else"
 
 
 def test_a_file_goes_to_a_bucket_once_and_is_served_from_there(emulated, root, other, monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "CACHE", tmp_path / "cache")
-    put("review", other, {}, "gs://models/v1", root)
-    put("review", other, {}, "gs://models/v1", root)
-    pin = fetch.read_pin(root / "functions" / "review" / "model.json")
+    put(root, "review", other, store="gs://models/v1")
+    pin, _ = put(root, "review", other, store="gs://models/v1")
     [blob] = emulated.list_blobs()
-    assert blob.name == f"v1/{pin['file']}"
-    assert fetch.fetch(pin, "gs://models/v1").read_bytes() == other.read_bytes()
+    assert blob.name == f"v1/{pin.file}"
+    assert fetch.fetch(pin, Settings(model_store="gs://models/v1")) == other.read_bytes()
 
 
 def test_another_object_of_that_name_is_never_written_over(emulated, root, other):
     before = pins(root)
-    pin = publish.examine("review", other, {}, root)
-    emulated.blob(f"v1/{pin['file']}").upload_from_string(b"something else")
-    with pytest.raises(ModelUnavailable, match="another file of this name"):
-        publish.publish("review", other, pin, "gs://models/v1", root)
-    assert emulated.blob(f"v1/{pin['file']}").download_as_bytes() == b"something else"
+    with examined(wished(root, "review", other)) as result:
+        emulated.blob(f"v1/{result.pin.file}").upload_from_string(b"something else")
+        with pytest.raises(ModelUnavailable, match="another file of this name"):
+            publish(wished(root, "review", other), result, "gs://models/v1")
+    assert emulated.blob(f"v1/{result.pin.file}").download_as_bytes() == b"something else"
     assert pins(root) == before
 
 
 def test_a_bucket_that_is_not_there_is_named_and_nothing_is_pinned(emulated, root, other):
     before = pins(root)
-    pin = publish.examine("review", other, {}, root)
     with pytest.raises(ModelUnavailable, match=r"gs://elsewhere/review/review-"):
-        publish.publish("review", other, pin, "gs://elsewhere", root)
+        put(root, "review", other, store="gs://elsewhere")
     assert pins(root) == before
 
 
-@pytest.mark.parametrize("store", ["folder", "gs://models/v1"])
-def test_check_compares_every_pin_with_the_store(store, emulated, root, capsys):
-    store = str(root / "models") if store == "folder" else store
-    put("malaria", committed("malaria"), {}, store, root)
-    assert publish.check(FUNCTIONS, store, root) == 1
+@pytest.mark.parametrize("place", ["folder", "gs://models/v1"])
+def test_check_compares_pins_with_the_store(place, emulated, root, own, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(fetch, "CACHE", tmp_path / "cache")
+    store = str(root / "models") if place == "folder" else place
+    put(root, "malaria", committed("malaria"), store=store)
+    own("text", "A", "B")
+    folders = [root / "functions" / name for name in (*OURS, "own")]
+    assert stored.check(folders, store) == 1
     told = capsys.readouterr().out
-    assert "malaria: " in told
-    assert "is the pinned file" in told
+    assert re.search("malaria: .*is the pinned file", told)
     assert "review: " in told
-    put("review", committed("review"), {}, store, root)
-    assert publish.check(FUNCTIONS, store, root) == 0
+    assert "own: nothing to check" in told
+    put(root, "review", committed("review"), store=store)
+    assert stored.check(folders, store) == 0
 
 
 def run(*arguments):
@@ -176,13 +292,519 @@ def run(*arguments):
 def test_the_command_checks_the_committed_models_and_tries_one_without_publishing_it(other):
     checked = run("--check")
     assert checked.returncode == 0, checked.stderr
-    assert all(f"{name}: " in checked.stdout for name in FUNCTIONS)
+    assert all(f"{name}: " in checked.stdout for name in OURS)
+    assert "malaria" not in run("--check", "review").stdout
     before = pins(ROOT)
     tried = run("review", other, "--dry-run", "threshold=0.4")
     assert tried.returncode == 0, tried.stderr
     assert json.loads(tried.stdout)["threshold"] == 0.4
     assert json.loads(tried.stdout)["sha256"] == hashlib.sha256(other.read_bytes()).hexdigest()
+    assert "output 1 = Positive" in tried.stderr
     assert pins(ROOT) == before
     wrong = run("review", other, "threshold=high")
     assert wrong.returncode == 2
     assert "with the value in JSON" in wrong.stderr
+    assert "is no function" in run("nothing", other).stderr
+
+
+@pytest.mark.parametrize(
+    ("pair", "named"),
+    [
+        ("threshold=7", "'threshold'"),
+        ("threshold=true", "'threshold'"),
+        ('sha256="x"', "'sha256' cannot be set"),
+        ('file="../../etc/x"', "'file' cannot be set"),
+        ('format="joblib"', "'format' cannot be set"),
+        ("bytes=1", "'bytes' cannot be set"),
+        ('version="2"', "'version' cannot be set"),
+        ('modules={"x.py": "1"}', "'modules' cannot be set"),
+        ("nonsense=1", "'nonsense' cannot be set"),
+        ("output=scores", "'output'"),
+        ("range=[1,1]", "'input.range'"),
+        ("size=[0,9]", "'input.size'"),
+        ("channels=HSV", "'input.channels'"),
+        ('input={"colour": "RGB"}', "'input'"),
+        ("input=3", "'input'"),
+        ('labels=["A"]', "'labels'"),
+        ("trained=yesterday", "'trained'"),
+    ],
+)
+def test_a_setting_that_no_pin_may_have_is_refused_by_name(pair, named):
+    with pytest.raises(PinError, match=re.escape(named)):
+        parse([pair])
+
+
+def test_settings_of_the_input_may_be_given_by_themselves():
+    given = parse(["range=[0,255]", "input.channels=BGR", 'input={"size": [8, 8]}', "output=logits"])
+    assert given == {"input": {"range": [0, 255], "channels": "BGR", "size": [8, 8]}, "output": "logits"}
+
+
+def test_a_published_file_is_not_committed_by_accident():
+    for name in ("digits/digits-1.keras", "review/own-1.pkl", "digits/own-1.hdf5", "malaria/own-1.tflite"):
+        done = subprocess.run(["git", "check-ignore", "-q", f"models/{name}"], cwd=ROOT, check=False)
+        assert done.returncode == 0, name
+
+
+@pytest.mark.parametrize(
+    ("given", "pinned", "named", "counts", "expected"),
+    [
+        (None, ["A", "B"], [], True, ("A", "B")),
+        (None, ["A", "B"], ["b", "a"], True, ("B", "A")),
+        (None, ["Negative", "Positive"], ["neg", "pos"], False, ("Negative", "Positive")),
+        (None, ["Positive", "Negative"], ["NEG", "pos"], False, ("Negative", "Positive")),
+        (
+            ["Positive", "Negative"],
+            ["Negative", "Positive"],
+            ["fresh", "rotten"],
+            False,
+            ("Positive", "Negative"),
+        ),
+        (["x", "y"], ["A", "B"], [], False, ("x", "y")),
+        (["a", "b"], ["A", "B"], ["A", "B"], False, ("a", "b")),
+        (None, None, ["A", "B"], False, ("A", "B")),
+    ],
+)
+def test_labels_are_the_files_the_users_or_the_pins(given, pinned, named, counts, expected):
+    assert labels.decide(given, pinned, named, counts) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "pinned", "named", "counts", "told"),
+    [
+        (None, ["Normal", "Infected"], [], False, "--labels A,B"),
+        (None, None, [], False, "--labels A,B"),
+        (None, ["Negative", "Positive"], ["good", "poor"], False, "--labels good,poor"),
+        (None, ["Negative", "Positive"], ["neg", "neu", "pos"], False, "--labels neg,neu,pos"),
+        (None, ["A", "B"], ["x", "y"], True, "--labels x,y"),
+        (["b", "a"], ["A", "B"], ["A", "B"], False, "in the order A, B"),
+        (["pos", "neg"], ["A", "B"], ["Negative", "Positive"], False, "in the order Negative, Positive"),
+        (["A", "B"], None, ["A", "B", "C"], False, "the file has 3"),
+    ],
+)
+def test_labels_that_nobody_says_or_two_say_differently_are_refused(given, pinned, named, counts, told):
+    with pytest.raises(Refused, match=re.escape(told)):
+        labels.decide(given, pinned, named, counts)
+
+
+def test_labels_in_the_metadata_of_a_litert_file_are_taken(root, model, tmp_path):
+    file = tmp_path / "named.tflite"
+    shutil.copy(model, file)
+    with zipfile.ZipFile(file, "a") as packed:
+        packed.writestr("labels.txt", "0 Uninfected\n1 Parasitized\n")
+    told = refused(root, "malaria", file)
+    assert "the file's labels are Uninfected, Parasitized" in told
+    pin, _ = put(root, "malaria", file, names="Uninfected,Parasitized")
+    assert pin.labels == ("Uninfected", "Parasitized")
+
+
+def save(model, path):
+    model.save(path)
+    return path
+
+
+def pictures(folder, red="Infected", blue="Normal", count=6):
+    """Examples of two labels: red squares and blue ones."""
+    for label, colour in ((red, RED), (blue, BLUE)):
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            value = tuple(max(0, each - 3 * number) for each in colour)
+            Image.new("RGB", (16, 16), value).save(folder / label / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def keras(inprocess):
+    return pytest.importorskip("keras")
+
+
+def test_labels_of_a_network_are_demanded_and_the_mapping_is_told(keras, root, tmp_path):
+    file = save(colours(keras, 2, "softmax"), tmp_path / "own.keras")
+    assert "--labels A,B" in refused(root, "malaria", file)
+    pin, told = put(root, "malaria", file, names="Parasitized,Uninfected")
+    assert pin.labels == ("Parasitized", "Uninfected")
+    assert "output 0 = Parasitized, output 1 = Uninfected" in told
+    assert "may run code of the file" in told
+    example = json.loads((root / "functions" / "malaria" / "example.json").read_text())
+    assert example["label"] in pin.labels
+
+
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+@pytest.mark.parametrize(("units", "names"), [(1, "A,B"), (2, "A,B"), (3, "A,B,C")])
+def test_logits_are_published_only_if_they_are_said_to_be_some(keras, root, tmp_path, suffix, units, names):
+    file = tmp_path / f"own.{suffix}"
+    for activation in (None, "softmax" if units > 1 else "sigmoid"):
+        model = colours(keras, units, activation)
+        file.write_bytes(converted(model)) if suffix == "tflite" else model.save(file)
+        if activation:
+            told = refused(root, "malaria", file, "output=logits", names=names)
+            assert "probabilities already" in told
+        else:
+            assert "give output=logits" in refused(root, "malaria", file, names=names)
+            with examined(wished(root, "malaria", file, "output=logits", names=names)) as result:
+                assert result.pin.output == "logits"
+
+
+def test_outputs_that_were_probabilities_by_luck_are_told_by_the_last_layer(keras, root, tmp_path):
+    model = colours(keras, 1, None)
+    model.layers[-1].set_weights([np.full((3, 1), 0.3, np.float32), np.full(1, 0.05, np.float32)])
+    for suffix in ("keras", "tflite"):
+        file = tmp_path / f"own.{suffix}"
+        file.write_bytes(converted(model)) if suffix == "tflite" else model.save(file)
+        assert "give output=logits" in refused(root, "malaria", file, names="A,B")
+
+
+def test_a_rescaling_layer_is_told_though_the_answers_move(keras, root, tmp_path):
+    model = colours(keras, 1, "sigmoid", scale=1 / 255)
+    weights, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([10 * weights, bias])
+    for suffix in ("keras", "tflite"):
+        file = tmp_path / f"own.{suffix}"
+        file.write_bytes(converted(model)) if suffix == "tflite" else model.save(file)
+        assert "it scales its input itself" in refused(root, "malaria", file, names="A,B")
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
+def test_outputs_that_are_no_probabilities_of_one_answer_are_refused(keras, root, tmp_path):
+    file = tmp_path / "own.keras"
+
+    def told(model):
+        return refused(root, "malaria", save(model, file), names="A,B")
+
+    assert "not a sigmoid for each" in told(colours(keras, 2, "sigmoid"))
+    assert "softmax of one unit" in told(colours(keras, 1, "softmax"))
+    assert "no probabilities" in told(colours(keras, 1, "tanh"))
+    still = colours(keras, 1, "sigmoid")
+    still.layers[-1].set_weights([np.zeros((3, 1), np.float32), np.zeros(1, np.float32)])
+    assert "never move" in told(still)
+    still.layers[-1].set_weights([np.full((3, 1), np.nan, np.float32), np.zeros(1, np.float32)])
+    assert "NaN" in told(still)
+
+
+def shrunk(keras):
+    """A network that was trained with pixels of 0 to 255, without a layer that says so."""
+    model = colours(keras, 1, "sigmoid")
+    weights, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([weights / 255, bias])
+    return model
+
+
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+@pytest.mark.parametrize("kind", ["rescaling", "small weights"])
+def test_a_network_for_pixels_of_0_to_255_is_asked_about(keras, root, tmp_path, suffix, kind):
+    model, file = colours(keras, 1, "sigmoid", scale=1 / 255), tmp_path / f"own.{suffix}"
+    if kind == "small weights":
+        model = shrunk(keras)
+    file.write_bytes(converted(model)) if suffix == "tflite" else model.save(file)
+    told = refused(root, "malaria", file, names="Normal,Infected")
+    assert "give 'range=[0,255]'" in told
+    assert "say so: 'range=[0,1]'" in told
+    pin, told = put(root, "malaria", file, "range=[0,255]", names="Normal,Infected")
+    assert pin.input.range == (0, 255)
+    assert "pixels of 0 to 255" in told
+    before = pins(root)
+    assert "was pinned already" in put(root, "malaria", file)[1]
+    assert pins(root) == before
+    with examined(wished(root, "malaria", file, "range=[0,1]", names="Normal,Infected")) as result:
+        assert result.pin.input.range == (0, 1)
+
+
+def test_the_size_of_a_network_that_takes_any_is_asked_for(keras, root, tmp_path):
+    file = tmp_path / "own.tflite"
+    file.write_bytes(converted(colours(keras, 1, "sigmoid", (None, None))))
+    assert "give input.size" in refused(root, "malaria", file, names="A,B")
+    assert put(root, "malaria", file, "size=[48,32]", names="A,B")[0].input.size == (48, 32)
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0])
+def test_the_range_of_a_quantised_network_is_pinned(keras, root, tmp_path, white):
+    file = tmp_path / "own.tflite"
+    file.write_bytes(converted(colours(keras, 2, "softmax", scale=1 / white), "int8", white))
+    pin, _ = put(root, "malaria", file, names="A,B")
+    assert pin.input.range == (None if white == 1 else (0, 255))
+    file.write_bytes(converted(colours(keras, 2, "softmax"), "uint8", 37.0))
+    shutil.rmtree(root / "models")
+    assert "quantised input holds values from 0 to 37" in refused(root, "malaria", file, names="A,B")
+
+
+def test_grey_networks_of_ten_labels_are_published(keras, own, root, tmp_path):
+    shutil.copy(
+        ROOT / "functions" / "malaria" / "example.png", own("image", *"0123456789", file="example.png")
+    )
+    file = save(colours(keras, 10, "softmax", channels=1), tmp_path / "own.h5")
+    pin, _ = put(root, "own", file)
+    assert pin.labels == tuple("0123456789")
+    assert pin.input.channels == "grey"
+    example = json.loads((root / "functions" / "own" / "example.json").read_text())
+    assert example["label"] in pin.labels
+
+
+def test_examples_say_how_good_it_is(keras, root, tmp_path):
+    file = save(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
+    examples = pictures(tmp_path / "held_out")
+    _, told = put(root, "malaria", file, names="Normal,Infected", examples=examples)
+    assert "accuracy on 12 examples: 1.000" in told
+    assert re.search(r"Infected +0 +6", told)
+    assert "clearly better" not in told
+
+
+@pytest.mark.parametrize(
+    ("scale", "names", "better"),
+    [
+        (1.0, "Infected,Normal", "--labels Normal,Infected: 1.00, as given: 0.00"),
+        (1 / 255, "Infected,Normal", "--labels Normal,Infected: 1.00, as given: 0.00"),
+    ],
+)
+def test_labels_in_the_wrong_order_are_seen_by_examples(keras, root, tmp_path, scale, names, better):
+    file = save(colours(keras, 1, "sigmoid", scale=scale), tmp_path / "own.keras")
+    told = refused(root, "malaria", file, names=names, examples=pictures(tmp_path / "held_out"))
+    assert "no better than chance" in told
+    assert better in told
+
+
+def test_the_wrong_channels_and_range_are_seen_by_examples(keras, root, tmp_path):
+    examples = pictures(tmp_path / "held_out")
+    model = colours(keras, 1, "sigmoid")
+    weights, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([weights[::-1], bias])
+    file = save(model, tmp_path / "own.keras")
+    told = refused(root, "malaria", file, names="Normal,Infected", examples=examples)
+    assert "'channels=BGR': 1.00, as given: 0.00" in told
+    put(root, "malaria", file, "channels=BGR", names="Normal,Infected", examples=examples)
+    shutil.rmtree(root / "models")
+    # Right only about pixels of 0 to 255: of 0 to 1, everything is Normal.
+    model = shrunk(keras)
+    model.layers[-1].set_weights([model.layers[-1].get_weights()[0], np.full(1, -2, np.float32)])
+    told = refused(root, "malaria", save(model, file), names="Normal,Infected", examples=examples)
+    assert "'range=[0,255]': 1.00, as given: 0.50" in told
+
+
+def test_a_better_threshold_is_told_but_not_taken(keras, root, tmp_path):
+    model = colours(keras, 1, "sigmoid")
+    weights, _ = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([weights, np.full(1, -7.7, np.float32)])
+    file = save(model, tmp_path / "own.keras")
+    examples = pictures(tmp_path / "held_out", count=8)
+    pin, told = put(root, "malaria", file, "range=[0,1]", names="Normal,Infected", examples=examples)
+    assert re.search(r"clearly better: threshold=0\.\d+: 1\.00, as given \(0\.5\): 0\.\d+", told)
+    assert pin.threshold is None
+
+
+def test_examples_that_say_nothing_are_refused(keras, root, tmp_path):
+    file = save(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
+
+    def told(examples, names="Normal,Infected"):
+        return refused(root, "malaria", file, names=names, examples=examples)
+
+    examples = pictures(tmp_path / "held_out", red="Parasitized", blue="Uninfected")
+    assert "labelled Parasitized, Uninfected; the labels are Normal, Infected" in told(examples)
+    shutil.rmtree(examples / "Uninfected")
+    assert "expected examples of two labels" in told(examples, "Uninfected,Parasitized")
+    shutil.rmtree(examples / "Parasitized")
+    assert "expected one folder for each label" in told(examples)
+    assert "expected a folder, or a CSV" in told(tmp_path / "nothing")
+    for label in ("Normal", "Infected"):
+        (examples / label).mkdir()
+        (examples / label / "notes.txt").write_text("no image")
+    assert "cannot be answered" in told(examples)
+
+
+def words(*names):
+    """A text model that knows one word for each of its classes."""
+    texts = [f"{name} film" for name in names] * 4
+    return make_pipeline(CountVectorizer(), MultinomialNB()).fit(texts, list(names) * 4)
+
+
+def test_a_text_model_is_published_with_its_own_labels(inprocess, own, root, tmp_path):
+    own("text", "NEG", "Neutral", "POS", input="pos")
+    joblib.dump(words("pos", "neutral", "neg"), tmp_path / "three.joblib")
+    pin, told = put(root, "own", tmp_path / "three.joblib")
+    assert pin.labels == ("NEG", "Neutral", "POS")
+    assert "output 0 (neg) = NEG, output 1 (neutral) = Neutral, output 2 (pos) = POS" in told
+    assert "a pickle runs code" in told
+    assert json.loads((root / "functions" / "own" / "example.json").read_text())["label"] == "POS"
+
+
+def test_classes_of_other_names_are_never_taken_for_ours(inprocess, root, tmp_path):
+    file = tmp_path / "own.pkl"
+    joblib.dump(words("good", "poor"), file)
+    assert "--labels good,poor" in refused(root, "review", file)
+    pin, told = put(root, "review", file, names="Positive,Negative")
+    assert pin.labels == ("Positive", "Negative")
+    assert "output 0 (good) = Positive, output 1 (poor) = Negative" in told
+
+
+def test_a_table_model_is_published_with_its_columns_and_an_example(inprocess, own, root, tmp_path):
+    folder = own("rows", "low", "high", input={})
+    values = np.array([[0, 5], [1, 4], [9, 1], [8, 0]] * 4, float)
+    model = LogisticRegression().fit(values, ["low", "low", "high", "high"] * 4)
+    model.feature_names_in_ = np.array(["age", "dose"], object)
+    joblib.dump(model, tmp_path / "own.pkl")
+    pin, told = put(root, "own", tmp_path / "own.pkl")
+    assert pin.labels == ("high", "low")
+    assert pin.input.columns == ("age", "dose")
+    assert "output 0 = high, output 1 = low" in told
+    example = json.loads((folder / "example.json").read_text())
+    assert example["input"] == {"age": 0, "dose": 0}
+    assert example["label"] in pin.labels
+    table = tmp_path / "held_out.csv"
+    table.write_text("age,dose,label,note\n9,0,high,a\n8,1,HIGH,b\n0,9,low,c\n1,8,low,d\n")
+    _, told = put(root, "own", tmp_path / "own.pkl", examples=table)
+    assert "accuracy on 4 examples: 1.000" in told
+    shutil.rmtree(root / "models")
+    table.write_text("age,label\n9,high\n0,low\n")
+    assert "'dose' is missing" in refused(root, "own", tmp_path / "own.pkl", examples=table)
+
+
+def test_examples_of_texts_are_a_csv_or_folders_of_files(inprocess, own, root, tmp_path):
+    own("text", "bad", "good", input="good")
+    joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
+    table = tmp_path / "held_out.csv"
+    table.write_text('Label,id,text\ngood,1,"a good, good film"\nbad,2,bad\nGood,3,good\nbad,4,bad film\n')
+    _, told = put(root, "own", tmp_path / "own.joblib", examples=table)
+    assert "accuracy on 4 examples: 1.000" in told
+    for label in ("good", "bad"):
+        (tmp_path / "texts" / label).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "texts" / label / f"{number}.txt").write_text(f"a {label} film")
+    _, told = put(root, "own", tmp_path / "own.joblib", examples=tmp_path / "texts")
+    assert "accuracy on 6 examples: 1.000" in told
+    shutil.rmtree(root / "models")
+    table.write_text("label,text\ngood,bad\nbad,good\ngood,bad\nbad,good\n")
+    assert "no better than chance" in refused(root, "own", tmp_path / "own.joblib", examples=table)
+    table.write_text("class,text\ngood,bad\n")
+    assert "a column 'label'; the columns are class, text" in refused(
+        root, "own", tmp_path / "own.joblib", examples=table
+    )
+
+
+def test_the_users_own_modules_go_along_and_are_pinned(own, root, tmp_path):
+    folder = own("text", "bad", "good", input="good")
+    source = tmp_path / "helper_of_own.py"
+    source.write_text("def tokenize(text):\n    return text.split()\n")
+    script = (
+        "import joblib\nfrom helper_of_own import tokenize\n"
+        "from sklearn.feature_extraction.text import HashingVectorizer\n"
+        "from sklearn.linear_model import SGDClassifier\n"
+        "vectoriser = HashingVectorizer(n_features=256, tokenizer=tokenize, token_pattern=None)\n"
+        "texts = ['good film', 'bad film'] * 5\n"
+        "classifier = SGDClassifier(loss='log_loss', random_state=0)\n"
+        "classifier.fit(vectoriser.transform(texts), ['good', 'bad'] * 5)\n"
+        "joblib.dump((vectoriser, classifier), 'pair.joblib')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    file = tmp_path / "pair.joblib"
+    assert "--with helper_of_own.py" in refused(root, "own", file)
+    pin, _ = put(root, "own", file, modules=(source,))
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert pin.modules == {"helper_of_own.py": digest}
+    assert (folder / source.name).read_bytes() == source.read_bytes()
+    assert json.loads((folder / "example.json").read_text())["label"] == "good"
+    (folder / source.name).write_text("def tokenize(text):\n    return ['good']\n")
+    with pytest.raises(Refused, match="changed since it was pinned"):
+        put(root, "own", file)
+    assert "was pinned already" in put(root, "own", file, modules=(source,))[1]
+    assert (folder / source.name).read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("main.py", "the function's own"),
+        ("tokenize.py", "would be imported instead"),
+        ("shared.py", "would be imported instead"),
+        ("my-helper.py", "expected a file of Python code"),
+        ("missing.py", "expected a file of Python code"),
+    ],
+)
+def test_a_module_that_would_not_be_found_is_refused(own, root, tmp_path, name, told):
+    own("text", "bad", "good", input="good")
+    joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
+    if name != "missing.py":
+        (tmp_path / name).write_text("")
+    assert told in refused(root, "own", tmp_path / "own.joblib", modules=(tmp_path / name,))
+
+
+def test_only_a_pickle_takes_modules(root, model, tmp_path):
+    (tmp_path / "helper.py").write_text("")
+    assert "only a pickled model" in refused(root, "malaria", model, modules=(tmp_path / "helper.py",))
+
+
+def test_what_the_file_was_written_with_is_read_without_loading_it(tmp_path):
+    here = version("scikit-learn")
+    for compress in (0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3)):
+        joblib.dump(words("a", "b"), tmp_path / "own.joblib", compress=compress)
+        assert files.versions("joblib", (tmp_path / "own.joblib").read_bytes()) == {"scikit-learn": here}
+    h5 = ROOT / "tests" / "data" / "k2_cnn.h5"
+    assert files.versions("h5", h5.read_bytes())["keras"].startswith("2.")
+    assert files.versions("keras", b"no file") == {}
+
+
+def test_the_format_brings_its_packages_at_the_version_that_wrote_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "_lock", lambda folder: (folder / "requirements.txt").touch())
+    content = b"\x8c\x10_sklearn_version\x94\x8c\x051.5.2\x94"
+    needs = tmp_path / "requirements.in"
+    needs.write_text("numpy==2.4.6\n")
+    added = staging.complete_requirements(tmp_path, "joblib", content)
+    assert added == ["scikit-learn==1.5.2", f"joblib=={version('joblib')}"]
+    assert needs.read_text() == f"numpy==2.4.6\nscikit-learn==1.5.2\njoblib=={version('joblib')}\n"
+    assert staging.complete_requirements(tmp_path, "joblib", content) == []
+    newer = content.replace(b"1.5.2", b"1.6.1")
+    assert staging.complete_requirements(tmp_path, "joblib", newer) == [
+        "scikit-learn==1.6.1, instead of scikit-learn==1.5.2"
+    ]
+    assert "scikit-learn==1.6.1\n" in needs.read_text()
+    needs.write_text("tensorflow==2.21.0\n")
+    assert staging.complete_requirements(tmp_path, "keras", b"") == []
+    needs.write_text("")
+    assert staging.complete_requirements(tmp_path, "h5", b"") == [
+        f"tensorflow-cpu=={version('tensorflow-cpu')}",
+        f"keras=={version('keras')}",
+    ]
+
+
+def test_a_scikit_learn_that_is_too_old_to_be_installed_is_told(root, tmp_path):
+    file = tmp_path / "old.pkl"
+    joblib.dump(words("neg", "pos"), file)
+    here = version("scikit-learn").encode()
+    old = b"0.24.2"
+    start = b"\x8c" + bytes([len(here)]) + here
+    assert start in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(start, b"\x8c" + bytes([len(old)]) + old))
+    told = refused(root, "review", file)
+    assert "written with scikit-learn 0.24.2; the oldest that can be installed" in told
+    assert "train it again" in told
+
+
+@pytest.mark.parametrize("scores", [[[2.3], [0.1]], [[0.2, 0.2], [0.1, 0.9]], [[np.nan, 1.0]]])
+def test_scores_that_are_no_probabilities_are_refused(scores):
+    report = {"kind": "images", "probes": [[0.5, 0.5]], "scores": scores, "ending": ""}
+    with pytest.raises(Refused):
+        probes.judge(report, {})
+
+
+def test_a_file_is_examined_in_an_environment_with_the_functions_packages_and_no_others(
+    own, root, tmp_path, monkeypatch
+):
+    monkeypatch.delenv(staging.SWITCH)
+    folder = own("text", "bad", "good", input="good")
+    for name in ("requirements.in", "requirements.txt"):
+        shutil.copy(ROOT / "functions" / "review" / name, folder)
+    joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
+    with examined(wished(root, "own", tmp_path / "own.joblib")) as result:
+        told = "\n".join(result.remarks)
+    here = version("scikit-learn")
+    assert f"added to the requirements: scikit-learn=={here}" in told
+    assert "scikit-learn" not in (folder / "requirements.in").read_text(), "it was examined only"
+    put(root, "own", tmp_path / "own.joblib")
+    assert f"scikit-learn=={here}" in (folder / "requirements.in").read_text()
+    assert re.search(rf"^scikit-learn=={here} .*\n +--hash", (folder / "requirements.txt").read_text(), re.M)
+    # What the model needs, but neither the format nor the function, is missing there, though not here.
+    main = folder / "main.py"
+    main.write_text("import matplotlib\n" + main.read_text())
+    assert "No module named 'matplotlib'" in refused_again(root, tmp_path / "own.joblib")
+
+
+def refused_again(root, file):
+    with pytest.raises(Refused) as error:
+        put(root, "own", file)
+    return str(error.value)

@@ -40,7 +40,15 @@ Explain = Callable[[Prediction, tuple[int, int]], dict[str, Any] | None]
 
 
 class Classifier:
-    """A loaded image network. Any number of threads may use it at once."""
+    """A loaded image network. Any number of threads may use it at once.
+
+    Attributes:
+        labels: in the order of the network's outputs.
+        size: the (height, width) of the network's images.
+        channels: one of `shared.pin.CHANNELS`.
+        range: what black and white are to the network.
+        network: the network itself.
+    """
 
     def __init__(self, network: Network, pin: Pin, explain: Explain | None = None) -> None:
         """Serve `network` as `pin` says.
@@ -50,15 +58,17 @@ class Classifier:
         """
         channels = pin.input.channels or ("RGB" if network.channels == 3 else "grey")
         if (channels == "grey") != (network.channels == 1):
-            raise ModelUnavailable(f"input.channels is {channels}; the model takes {network.channels}")
+            raise ModelUnavailable(
+                f"input.channels is {channels}; the model takes "
+                f"{network.channels}, so expected {'grey' if network.channels == 1 else 'RGB or BGR'}"
+            )
         self.labels = pin.labels
         self.size = network.size
         self.channels = channels
-        self._network = network
+        self.network = network
         self._pin = pin
         self._explain = explain
-        black, white = pin.input.range or ((0.0, 255.0) if network.integers else (0.0, 1.0))
-        self._low, self._high = black, white
+        self.range = pin.input.range or network.range or (0.0, 1.0)
         self.predict([self.sample()])
 
     @staticmethod
@@ -82,7 +92,10 @@ class Classifier:
         except ModelUnavailable as error:
             raise ModelUnavailable(f"{pin.file}: {error}") from error
         except Exception as error:
-            raise ModelUnavailable(f"{pin.file}: cannot be loaded as {pin.format}: {error}") from error
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ModelUnavailable(
+                f"{pin.file}: cannot be loaded as {pin.format}: {reason[0][:300]}"
+            ) from error
 
     def decode(self, raw: bytes) -> Picture:
         """Turn an encoded image into the pixels this network takes; see `pixels.decode`."""
@@ -99,8 +112,9 @@ class Classifier:
             pixels = pixels[..., ::-1]
         elif self.channels == "grey":
             pixels = pixels @ _LUMA
-        pixels = pixels * np.float32((self._high - self._low) / 255) + np.float32(self._low)
-        found = self._network.run(pixels)
+        black, white = self.range
+        pixels = pixels * np.float32((white - black) / 255) + np.float32(black)
+        found = self.network.run(pixels)
         rows = probabilities(found.scores, len(self.labels), self._pin.output)
         maps = found.maps if found.maps is not None else [None] * len(batch)
         warnings = [getattr(image, "warnings", ()) for image in batch]

@@ -1,14 +1,28 @@
 """Keras networks (`keras`, `h5`), run by TensorFlow, which is imported only here and takes seconds."""
 
+import io
+import json
+import re
 import tempfile
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import ModelUnavailable
-from .networks import Floats, Outputs, input_shape, outputs
+from .networks import SMALL_FACTOR, About, Floats, Outputs, input_shape, outputs
 
 PACKAGE = "keras"
+CONVERT = (
+    "convert it to LiteRT where it was made, and publish model.tflite:\n"
+    "  import pathlib, tensorflow as tf\n"
+    "  lite = tf.lite.TFLiteConverter.from_keras_model(model).convert()\n"
+    '  pathlib.Path("model.tflite").write_bytes(lite)'
+)
+HALVES = 5e-3
+"""How far the sum of probabilities in 16 bits may be from 1."""
 
 
 class Keras:
@@ -20,30 +34,115 @@ class Keras:
         `size` is (height, width), for a network of free size.
 
         Raises:
-            ModelUnavailable: the package is missing, or it is no network for images.
+            ModelUnavailable: the package is missing, or the file cannot be loaded, or it is no network for
+                images.
         """
         try:
             import keras
         except ImportError as error:
-            raise ModelUnavailable("add tensorflow-cpu to requirements.txt") from error
+            raise ModelUnavailable("add tensorflow-cpu to the function's requirements.in") from error
         # Keras reads files only: a private copy, so that these bytes are loaded and no others.
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"model{suffix}")
             path.write_bytes(content)
-            self._model = keras.models.load_model(path, compile=False)
+            try:
+                self._model = keras.models.load_model(path, compile=False)
+            except Exception as error:
+                raise ModelUnavailable(_why_unreadable(content, suffix, error, keras.__version__)) from error
         inputs = self._model.inputs
         if len(inputs) != 1:
             raise ModelUnavailable(f"expected one input, an image; the model takes {len(inputs)}")
         self.size, self.channels = input_shape(tuple(inputs[0].shape), size)
         self._kind = np.dtype(inputs[0].dtype)
-        self.integers = self._kind.kind in "iu"
+        self.range = (0.0, 255.0) if self._kind.kind in "iu" else None
         # A model that was built with a list of its one input wants a list; a Sequential has no `input`.
         self._listed = isinstance(getattr(self._model, "input", None), list)
         self.run(np.zeros((1, *self.size, self.channels), np.float32))
 
+    def about(self) -> About:
+        """Say what can be read of the first layers and of the last one."""
+        return About(_ending(self._model), _scaling(self._model))
+
     def run(self, batch: Floats) -> Outputs:
         """Run on images, shape (n, height, width, channels), float32."""
-        values = np.rint(batch).astype(self._kind) if self.integers else batch
+        values = np.rint(batch).astype(self._kind) if self._kind.kind in "iu" else batch
         result = self._model([values] if self._listed else values, training=False)
         tensors = result if isinstance(result, list | tuple) else [result]
-        return outputs([np.asarray(tensor) for tensor in tensors])
+        return outputs([_single(np.asarray(tensor)) for tensor in tensors])
+
+
+def _single(values: Any) -> Floats:
+    """A tensor in float32; probabilities of 16 bits are made to sum to 1 again."""
+    real = np.asarray(values, dtype=np.float32)
+    if values.dtype.itemsize == 2 and real.ndim == 2 and real.shape[1] > 1 and (real >= 0).all():
+        total = real.sum(axis=1, keepdims=True)
+        if (np.abs(total - 1) <= HALVES).all():
+            real = real / total
+    return real
+
+
+def _ending(model: Any) -> str:
+    """Name the function that the scores come out of."""
+    last = model.layers[-1]
+    if hasattr(last, "layers"):
+        return _ending(last)
+    activation = getattr(last, "activation", None)
+    name = getattr(activation, "__name__", type(last).__name__).lower()
+    kinds = {"sigmoid": "sigmoid", "softmax": "softmax", "linear": "none", "dense": "none"}
+    return kinds.get(name, "") if len(model.outputs) == 1 else ""
+
+
+def _scaling(model: Any) -> str:
+    """Name the layer that makes pixels of 0 to 255 small, if there is one before any weights."""
+    for layer in _flat(model):
+        if type(layer).__name__ == "Rescaling":
+            return f"Rescaling({layer.scale:.6g})" if np.max(np.abs(layer.scale)) < SMALL_FACTOR else ""
+        if type(layer).__name__ == "Normalization":
+            return "Normalization" if np.max(np.asarray(layer.mean)) > 1 / SMALL_FACTOR else ""
+        if layer.weights:
+            return ""
+    return ""
+
+
+def _flat(model: Any) -> Iterator[Any]:
+    """Yield the layers in their order, those of nested models too."""
+    for layer in model.layers:
+        yield from _flat(layer) if hasattr(layer, "layers") else (layer,)
+
+
+def _why_unreadable(content: bytes, suffix: str, error: Exception, here: str) -> str:
+    """Say in a line what the file is, and what to do. Keras itself prints its whole configuration."""
+    try:
+        config, version = _config(content, suffix)
+    except Exception:
+        return f"it is not a file that Keras's model.save wrote: expected {suffix}, the whole model"
+    if not config:
+        return "it holds weights only: save the whole model, with model.save"
+    written = f"Keras {version}" if version else "an old Keras"
+    layers = set(re.findall(r'"class_name": *"([\w>]+)"', config))
+    if "Lambda" in layers:
+        return f"it has a Lambda layer, written by {written}; such code is not run from a file: {CONVERT}"
+    cause = str(error)
+    if unknown := re.search(r"(?:Could not locate class|Unknown layer:) '?([\w>]+)", cause):
+        name = unknown[1].rpartition(">")[2]
+        return f"it has a layer of your own, {name}, whose code is not in the file: {CONVERT}"
+    if not version.startswith("3."):
+        return f"it was written by {written}, and Keras {here} cannot read it ({_short(cause)}): {CONVERT}"
+    return f"it was written by {written}, and Keras {here} cannot load it: {_short(cause)}"
+
+
+def _config(content: bytes, suffix: str) -> tuple[str, str]:
+    """Return the model's configuration, in JSON, and the version of Keras that wrote the file."""
+    if suffix == ".keras":
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            about = json.loads(file.read("metadata.json"))
+            return file.read("config.json").decode(), str(about.get("keras_version", ""))
+    import h5py
+
+    with h5py.File(io.BytesIO(content)) as file:
+        return str(file.attrs.get("model_config", "")), str(file.attrs.get("keras_version", ""))
+
+
+def _short(text: str) -> str:
+    """The first line that says something, at most 200 characters."""
+    return next((line.strip()[:200] for line in text.splitlines() if line.strip()), "no reason given")

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelUnavailable
-from .networks import Floats, Outputs, input_shape, outputs
+from .networks import SMALL_FACTOR, About, Floats, Outputs, input_shape, outputs
 
 PACKAGE = "ai_edge_litert.interpreter"
 KINDS = (np.float32, np.uint8, np.int8)
+CALIBRATION = 0.15
+"""How far, as a part of the range, the range that was seen when a network was quantised may be off."""
 
 
 class LiteRT:
@@ -28,7 +30,7 @@ class LiteRT:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise ModelUnavailable("add ai-edge-litert to requirements.txt") from error
+            raise ModelUnavailable("add ai-edge-litert to the function's requirements.in") from error
 
         first = Interpreter(model_content=content, num_threads=1)
         inputs = first.get_input_details()
@@ -39,8 +41,8 @@ class LiteRT:
         self.size, self.channels = input_shape([int(side) for side in signature], size)
         shape = [1, *self.size, self.channels]
 
-        def build() -> Any:
-            interpreter = Interpreter(model_content=content, num_threads=1)
+        def build(**options: Any) -> Any:
+            interpreter = Interpreter(model_content=content, num_threads=1, **options)
             if image["shape"].tolist() != shape:
                 interpreter.resize_tensor_input(image["index"], shape)
             interpreter.allocate_tensors()
@@ -55,7 +57,11 @@ class LiteRT:
                     f"expected tensors of float32, uint8 or int8; {tensor['name']!r} is of "
                     f"{tensor['dtype'].__name__}"
                 )
-        self.integers = self._input["dtype"] != np.float32 and not self._input["quantization"][0]
+        if self._input["dtype"] == np.int8 and not self._input["quantization"][0]:
+            raise ModelUnavailable(
+                "its int8 input has no scale: convert it again, quantised by the converter"
+            )
+        self.range = _range(self._input)
         self._build = build
         # Last in, first out: a single caller always meets the interpreter that is warm.
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
@@ -72,6 +78,16 @@ class LiteRT:
             yield interpreter
         finally:
             self._idle.put(interpreter)
+
+    def about(self) -> About:
+        """Say what can be read of the operators behind the input and before the scores."""
+        from ai_edge_litert.interpreter import OpResolverType
+
+        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate hides the operators
+        interpreter = self._build(experimental_op_resolver_type=plain)
+        operators = interpreter._get_ops_details()
+        scores = [each["index"] for each in self._outputs if len(each["shape"]) == 2]
+        return About(_ending(operators, scores), _scaling(operators, self._input["index"], interpreter))
 
     def run(self, batch: Floats) -> Outputs:
         """Run on images, shape (n, height, width, channels), float32, one by one."""
@@ -113,3 +129,54 @@ def _real(values: NDArray[Any], tensor: dict[str, Any]) -> Floats:
         if (np.abs(total - 1) <= scale * real.shape[1]).all():
             real = real / total
     return np.asarray(real, dtype=np.float32)
+
+
+def _range(tensor: dict[str, Any]) -> tuple[float, float] | None:
+    """What black and white are to a quantised input: the range that its scale and zero point span."""
+    if tensor["dtype"] == np.float32:
+        return None
+    scale, zero = tensor["quantization"]
+    if not scale:
+        return (0.0, 255.0)
+    limits = np.iinfo(tensor["dtype"])
+    low, high = float(scale) * (limits.min - zero), float(scale) * (limits.max - zero)
+    for black, white in ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)):
+        tolerance = CALIBRATION * (white - black)
+        if abs(low - black) <= tolerance and abs(high - white) <= tolerance:
+            return (black, white)
+    return (low, high)
+
+
+def _ending(operators: list[dict[str, Any]], scores: list[int]) -> str:
+    """Name the function that the scores come out of."""
+    makers = {int(index): each for each in operators for index in each["outputs"]}
+    for index in scores:
+        made = makers.get(index)
+        while made and made["op_name"] in ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST"):
+            made = makers.get(int(made["inputs"][0]))
+        name = made["op_name"] if made else ""
+        if name in ("FULLY_CONNECTED", "CONV_2D", "ADD", "BATCH_MATMUL"):
+            return "none"
+        return {"LOGISTIC": "sigmoid", "SOFTMAX": "softmax"}.get(name, "")
+    return ""
+
+
+def _scaling(operators: list[dict[str, Any]], image: int, interpreter: Any) -> str:
+    """Name the operator that multiplies the image by a small constant before anything else."""
+    for each in operators:
+        inputs = [int(index) for index in each["inputs"]]
+        if image not in inputs:
+            continue
+        if each["op_name"] in ("QUANTIZE", "DEQUANTIZE", "CAST"):
+            image = int(each["outputs"][0])
+        elif each["op_name"] in ("MUL", "DIV") and len(inputs) == 2:
+            [other] = [index for index in inputs if index != image] or [image]
+            try:
+                constant = float(np.max(np.abs(interpreter.get_tensor(other))))
+            except ValueError:  # it is computed, and no constant
+                return ""
+            factor = constant if each["op_name"] == "MUL" else 1 / constant if constant else 1.0
+            return f"{each['op_name']} by {factor:.4g}" if factor < SMALL_FACTOR else ""
+        else:
+            return ""
+    return ""

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..errors import ModelUnavailable
 
 Floats = NDArray[np.float32]
+SMALL_FACTOR = 0.1
+"""A network that multiplies its input by less than this expects pixels of 0 to 255, not of 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,26 @@ class Outputs:
     maps: Floats | None = None
 
 
+@dataclass(frozen=True)
+class About:
+    """What a network's layers say of how it is to be used; `models.publish` compares it with the pin.
+
+    Attributes:
+        ending: `sigmoid` or `softmax`; `none` if the last layer puts out logits; empty if that is not known.
+        scaling: the layer by which the network scales pixels of 0 to 255 itself; empty if there is none.
+    """
+
+    ending: str = ""
+    scaling: str = ""
+
+
 class Network(Protocol):
     """An image network that can be run by any number of threads.
 
     Attributes:
         size: the (height, width) it takes.
         channels: 1 or 3.
-        integers: whether it takes whole numbers, and so pixels as they are.
+        range: what black and white are to it, as far as its file says so; None if it does not.
     """
 
     @property
@@ -41,10 +56,13 @@ class Network(Protocol):
     def channels(self) -> int: ...
 
     @property
-    def integers(self) -> bool: ...
+    def range(self) -> tuple[float, float] | None: ...
 
     def run(self, batch: Floats) -> Outputs:
         """Run on images, shape (n, height, width, channels), float32."""
+
+    def about(self) -> About:
+        """Say what can be read of its layers."""
 
 
 def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> tuple[tuple[int, int], int]:
@@ -67,13 +85,17 @@ def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> 
     if channels not in (1, 3):
         if dims[1] in (1, 3):
             raise ModelUnavailable(
-                f"the model takes channels first (NCHW), shape {tuple(dims)}: convert it to channels last "
-                "(NHWC), or permute the axes in its first layer"
+                f"expected channels last (NHWC); the model takes channels first (NCHW), shape {tuple(dims)}: "
+                "convert it again with channels last, or with a first layer that moves them"
             )
-        raise ModelUnavailable(f"expected an input of 1 or 3 channels; the model takes {channels}")
+        raise ModelUnavailable(
+            f"expected 1 or 3 channels, the last axis; the model takes the shape {tuple(dims)}"
+        )
     size = (height or (pinned or (0, 0))[0], width or (pinned or (0, 0))[1])
     if not all(size):
-        raise ModelUnavailable("the model takes images of any size: give input.size, [height, width]")
+        raise ModelUnavailable(
+            "the model takes images of any size: give input.size, the [height, width] it was trained on"
+        )
     if pinned and pinned != size:
         raise ModelUnavailable(f"input.size is {list(pinned)}; the model takes {list(size)}")
     return size, channels

@@ -32,26 +32,64 @@ class Classifier:
             ModelUnavailable: the pin's columns are not the model's, or nobody says how many there are.
         """
         self.labels = pin.labels
-        self.columns = model.columns or pin.input.columns
+        self.columns = model.columns or pin.input.columns or tuple(f"x{n}" for n in range(model.width))
         self._model = model
         self._pin = pin
         if not self.columns:
             raise ModelUnavailable(f"{pin.file}: the model does not say its columns: give input.columns")
+        if model.width and model.width != len(self.columns):
+            raise ModelUnavailable(
+                f"{pin.file}: input.columns names {len(self.columns)}; the model takes {model.width}"
+            )
         if pin.input.columns and pin.input.columns != self.columns:
             raise ModelUnavailable(
-                f"{pin.file}: input.columns are {list(pin.input.columns)}; "
-                f"the model's are {list(self.columns)}"
+                f"{pin.file}: input.columns are {', '.join(pin.input.columns)}; "
+                f"the model's are {', '.join(self.columns)}"
             )
         # The model is given numbers without names, in its own order.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        self._named = False
+        try:
+            self._probe(0.0)
+        except ModelUnavailable as error:
+            if "dataframe" not in str(error).casefold():
+                raise
+            self._named = True  # it chooses columns by their names
+            self._probe(0.0)
         self.takes_missing = self._takes_missing()
+
+    def _probe(self, value: float) -> Floats:
+        """Predict on a row of this value; raises `ModelUnavailable` if that is not possible."""
+        try:
+            return self._model.probabilities(self._table([np.full(len(self.columns), value)]))
+        except ModelUnavailable:
+            raise
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or ["no reason given"])[0][:300]
+            raise ModelUnavailable(
+                f"{self._pin.file} cannot classify a row of numbers ({type(error).__name__}: {reason})"
+            ) from error
+
+    def _table(self, batch: Sequence[Floats]) -> Any:
+        """The rows as the model takes them: numbers, or a data frame if it asks for columns by name."""
+        values = np.stack(batch)
+        if not self._named:
+            return values
+        try:
+            import pandas
+        except ImportError as error:
+            raise ModelUnavailable(
+                f"{self._pin.file} cannot classify rows without names: add pandas to the function's "
+                "requirements.in"
+            ) from error
+        return pandas.DataFrame(values, columns=list(self.columns))
 
     prepare = staticmethod(sklearn.prepare)
 
     @classmethod
     def load(cls, content: bytes, pin: Pin) -> "Classifier":
         """Load the verified bytes of a pickled model; raises `ModelUnavailable`."""
-        return cls(sklearn.Model(content, pin), pin)
+        return cls(sklearn.load(content, pin), pin)
 
     def decode(self, raw: Row) -> Floats:
         """Put a row's values into the model's order, shape (columns,), float64.
@@ -86,7 +124,7 @@ class Classifier:
 
     def predict(self, batch: Sequence[Floats]) -> list[Floats]:
         """Probabilities of the labels, shape (labels,), for each row."""
-        return list(self._model.probabilities(np.stack(batch)))
+        return list(self._model.probabilities(self._table(batch)))
 
     def encode(self, output: Floats, explain: bool) -> Answer:
         """Say the label and the probabilities; there is no explanation."""
@@ -95,7 +133,7 @@ class Classifier:
 
     def _takes_missing(self) -> bool:
         try:
-            found = self._model.probabilities(np.full((1, len(self.columns)), np.nan))
+            found = self._probe(math.nan)
         except Exception:
             return False
         return bool(np.isfinite(found).all())

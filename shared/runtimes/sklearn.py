@@ -2,8 +2,13 @@
 
 import contextlib
 import importlib
+import importlib.metadata
+import importlib.util
 import io
+import re
+import traceback
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,55 +17,86 @@ from ..errors import ModelUnavailable
 from ..pin import Pin
 from .outputs import Floats, logistic, softmax
 
-_REQUIREMENT = {"sklearn": "scikit-learn"}
+PACKAGES = {
+    "catboost": "catboost",
+    "category_encoders": "category-encoders",
+    "cloudpickle": "cloudpickle",
+    "dill": "dill",
+    "gensim": "gensim",
+    "imblearn": "imbalanced-learn",
+    "joblib": "joblib",
+    "lightgbm": "lightgbm",
+    "nltk": "nltk",
+    "pandas": "pandas",
+    "scipy": "scipy",
+    "sentence_transformers": "sentence-transformers",
+    "sklearn": "scikit-learn",
+    "skops": "skops",
+    "spacy": "spacy",
+    "torch": "torch",
+    "xgboost": "xgboost",
+}
+"""Modules that models are pickled from, and the packages that bring them. Any other may be the user's own."""
+JOIN = (
+    "  from sklearn.pipeline import make_pipeline\n"
+    '  joblib.dump(make_pipeline(vectoriser, classifier), "model.joblib")'
+)
 
 
 def prepare(pin: Pin) -> None:
     """Import what `load` will need, if it is installed."""
     if pin.format == "joblib":
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # whatever it is, `load` says it
             importlib.import_module("sklearn.pipeline")
 
 
 class Model:
-    """A pipeline or classifier, or a pair (vectoriser, classifier). Any number of threads may use it."""
+    """A pipeline or classifier, alone or with its vectoriser and its LabelEncoder. Threads may share it.
 
-    def __init__(self, content: bytes, pin: Pin) -> None:
-        """Load the verified bytes of a pickled model. Loading runs code of the file.
+    Attributes:
+        classes: the names of the classes, in the order of the outputs; mere numbers are written as texts.
+        named: whether they are names, not mere numbers.
+    """
+
+    def __init__(self, content: bytes, file: str) -> None:
+        """Load the verified bytes of a pickled model; `file` names it. Loading runs code of the file.
 
         Raises:
-            ModelUnavailable: a package is missing or of another version, or it is no fitted classifier with
-                as many classes as the pin has labels.
+            ModelUnavailable: a package is missing or of another version, or it is no fitted classifier.
         """
-        if pin.format != "joblib":
-            raise ModelUnavailable(f"{pin.file}: expected the format joblib; got {pin.format!r}")
-        loaded = _unpickle(content, pin.file)
-        pair = isinstance(loaded, tuple | list) and len(loaded) == 2 and hasattr(loaded[0], "transform")
-        self._vectoriser: Any = loaded[0] if pair else None
-        self._model: Any = loaded[1] if pair else loaded
-        if not any(hasattr(self._model, name) for name in ("predict_proba", "decision_function")):
+        loaded = _unpickle(content, file)
+        self._vectoriser, self._model, encoder = _parts(loaded, file)
+        classes = getattr(self._model, "classes_", None)
+        if classes is None or np.ndim(classes) != 1 or len(classes) < 2:
             raise ModelUnavailable(
-                f"{pin.file} holds a {type(loaded).__name__}: expected a scikit-learn pipeline with "
-                "predict_proba or decision_function, or a pair (vectoriser, classifier)"
+                f"{file}: expected a fitted classifier of two classes or more; this "
+                f"{type(self._model).__name__} has {'none' if classes is None else list(classes)}"
             )
-        classes = list(getattr(self._model, "classes_", ()))
-        if len(classes) != len(pin.labels):
-            raise ModelUnavailable(
-                f"{pin.file}: expected a fitted classifier of the {len(pin.labels)} classes that model.json "
-                f"labels; it has {len(classes)}"
-            )
-        names = [str(each) for each in classes]
-        if set(names) == set(pin.labels) and tuple(names) != pin.labels:
-            raise ModelUnavailable(f"{pin.file}: its classes are {names}; model.json has {list(pin.labels)}")
+        _check_one_answer(self._model, len(classes), file)
+        if encoder is not None:
+            classes = encoder.inverse_transform(np.asarray(classes))
+        self.classes = tuple(str(each) for each in classes)
+        self.named = not all(isinstance(each, int | float | np.number | np.bool_) for each in classes)
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is more than a lone classifier: a vectoriser with one, or a pipeline."""
+        inner = getattr(self._model, "best_estimator_", getattr(self._model, "estimator", self._model))
+        return self._vectoriser is not None or hasattr(inner, "steps")
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns it was trained on; x0, x1, ... if it knows only their number."""
-        first = self._vectoriser if self._vectoriser is not None else self._model
-        names = getattr(first, "feature_names_in_", None)
-        if names is not None:
-            return tuple(map(str, names))
-        return tuple(f"x{place}" for place in range(int(getattr(first, "n_features_in_", 0))))
+        """The names of the columns it was trained on, if it knows them."""
+        return tuple(map(str, getattr(self._first, "feature_names_in_", ())))
+
+    @property
+    def width(self) -> int:
+        """The number of columns it was trained on; 0 if it does not know it."""
+        return int(getattr(self._first, "n_features_in_", 0))
+
+    @property
+    def _first(self) -> Any:
+        return self._vectoriser if self._vectoriser is not None else self._model
 
     def probabilities(self, inputs: Any) -> Floats:
         """Probabilities of the classes, shape (n, classes); of a model without any, uncalibrated ones.
@@ -78,29 +114,211 @@ class Model:
         return softmax(scores)
 
 
+def load(content: bytes, pin: Pin) -> Model:
+    """Load the pinned model.
+
+    Raises:
+        ModelUnavailable: as for `Model`, or its classes are not the pin's labels.
+    """
+    if pin.format != "joblib":
+        raise ModelUnavailable(f"{pin.file}: expected the format joblib; got {pin.format!r}")
+    model = Model(content, pin.file)
+    if len(model.classes) != len(pin.labels):
+        raise ModelUnavailable(
+            f"{pin.file}: expected {len(pin.labels)} classes, as model.json has labels; it has "
+            f"{len(model.classes)}: {', '.join(model.classes)}"
+        )
+    names, labels = ([each.casefold() for each in some] for some in (model.classes, pin.labels))
+    if names != labels and set(names) == set(labels):
+        raise ModelUnavailable(
+            f"{pin.file}: its classes are {', '.join(model.classes)}, in this order; "
+            f"model.json has the labels {', '.join(pin.labels)}"
+        )
+    return model
+
+
+def _parts(loaded: Any, file: str) -> tuple[Any, Any, Any]:
+    """Tell a vectoriser, a classifier and a LabelEncoder apart; the first and the last may be None."""
+    if isinstance(loaded, Mapping):
+        loaded = list(loaded.values())
+    parts = list(loaded) if isinstance(loaded, tuple | list) else [loaded]
+    classifiers = [each for each in parts if hasattr(each, "predict") and not isinstance(each, type)]
+    others = [each for each in parts if not any(each is one for one in classifiers)]
+    encoders = [each for each in others if hasattr(each, "classes_") and hasattr(each, "inverse_transform")]
+    vectorisers = [
+        each for each in others if hasattr(each, "transform") and not any(each is one for one in encoders)
+    ]
+    expected = "expected a scikit-learn pipeline, or a pair (vectoriser, classifier)"
+    if len(classifiers) != 1 or len(encoders) > 1 or len(vectorisers) > 1:
+        raise ModelUnavailable(f"{file} holds {_names(parts)}: {expected}")
+    if len(parts) != len(classifiers) + len(encoders) + len(vectorisers):
+        raise ModelUnavailable(f"{file} holds {_names(parts)}: {expected}, and nothing else")
+    [model] = classifiers
+    if not any(hasattr(model, name) for name in ("predict_proba", "decision_function")):
+        raise ModelUnavailable(
+            f"{file} holds a {type(model).__name__}, which has neither predict_proba nor decision_function: "
+            "expected a classifier that can say how sure it is"
+        )
+    return next(iter(vectorisers), None), model, next(iter(encoders), None)
+
+
+def _check_one_answer(model: Any, classes: int, file: str) -> None:
+    """Refuse a model whose scores are not one for each class; raises `ModelUnavailable`."""
+    last = _last(model)
+    for name in ("label_binarizer_", "_label_binarizer"):
+        if str(getattr(getattr(last, name, None), "y_type_", "")).startswith("multilabel"):
+            raise ModelUnavailable(
+                f"{file} gives several labels at once: expected a classifier that gives one"
+            )
+    # With three classes, there are as many pairs.
+    pairs = getattr(last, "decision_function_shape", "ovr") == "ovo"
+    if pairs and classes > 2 and not hasattr(model, "predict_proba"):
+        raise ModelUnavailable(
+            f"{file} scores pairs of classes: expected a score for each class; train it with "
+            "decision_function_shape='ovr', or probability=True"
+        )
+
+
+def _last(model: Any) -> Any:
+    """The classifier at the end of a pipeline or a search."""
+    model = getattr(model, "best_estimator_", model)
+    return model.steps[-1][1] if hasattr(model, "steps") else model
+
+
+def _names(parts: list[Any]) -> str:
+    return ", ".join(type(each).__name__ for each in parts[:5]) or "nothing"
+
+
 def _unpickle(content: bytes, file: str) -> Any:
     try:
         import joblib
-        from sklearn.exceptions import InconsistentVersionWarning
-
+        import sklearn.base  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(_why_missing(file, str(error.name))) from error
+    except Exception as error:
+        raise ModelUnavailable(_why_not_imported(file, error)) from error
+    try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", InconsistentVersionWarning)
+            # Before 1.3 it has no category of its own.
+            warnings.filterwarnings("error", "Trying to unpickle estimator", UserWarning)
             return joblib.load(io.BytesIO(content))
     except ModuleNotFoundError as error:
-        package = _REQUIREMENT.get(str(error.name).split(".")[0], error.name)
+        module, _ = _wanted(error)
         raise ModelUnavailable(
-            f"{file} needs the package {package}: add it to the function's requirements.txt"
+            _why_missing(file, module if module.startswith(f"{error.name}.") else str(error.name))
         ) from error
     except Exception as error:
         raise ModelUnavailable(_why_unreadable(file, error)) from error
 
 
+def _wanted(error: Exception) -> tuple[str, str]:
+    """The module and the name that the unpickler was looking up when it failed; empty if it was not."""
+    module, name = "", ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "find_class":
+            module, name = str(frame.f_locals.get("module", "")), str(frame.f_locals.get("name", ""))
+    return module, name
+
+
+def _why_missing(file: str, module: str) -> str:
+    """Say what to do about a module that is not there: it may be a package's, or the user's own."""
+    top = module.partition(".")[0]
+    if top == "sklearn" and module != top:
+        return _why_another_sklearn(file, module)
+    if module != top and _exists(top):
+        return (
+            f"{file} needs the module {module}, which the {top} here does not have: pin the version of "
+            f"{PACKAGES.get(top, top)} that it was written with in the function's requirements.in"
+        )
+    if top in PACKAGES:
+        return f"{file} needs the package {PACKAGES[top]}: add it to the function's requirements.in"
+    if module != top:
+        return (
+            f"{file} needs the module {module}, which is in a package of your own: move what the model needs "
+            "into one file, such as helper.py, import it from there, dump the model again, and publish it "
+            "with --with helper.py"
+        )
+    return f"{file} needs the module {module}, a file of your own: publish it with --with {module}.py"
+
+
+def _why_another_sklearn(file: str, module: str) -> str:
+    """Tell a scikit-learn whose modules had public names yet, before 0.24, from any other."""
+    here = importlib.metadata.version("scikit-learn")
+    missing = module
+    while missing.count(".") > 1 and not _exists(missing.rpartition(".")[0]):
+        missing = missing.rpartition(".")[0]
+    last = missing.rpartition(".")[2]
+    if last.startswith("_") or last[0].isupper():
+        return (
+            f"{file} needs {module}, which is not in scikit-learn {here}: it was written with another, whose "
+            "version to pin in the function's requirements.in; or dump the model again with "
+            f"scikit-learn {here}"
+        )
+    return (
+        f"{file} was written with a scikit-learn that is too old: it needs {module}, which has been gone "
+        f"since 0.24 at the latest. Train it again with scikit-learn {here}, and dump that"
+    )
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except Exception:
+        return False
+
+
+def _why_not_imported(file: str, error: Exception) -> str:
+    """Say which numpy an old scikit-learn needs: before 1.4.2 it was compiled for numpy 1."""
+    sklearn, numpy = importlib.metadata.version("scikit-learn"), importlib.metadata.version("numpy")
+    cause = str(error).strip().splitlines() or [type(error).__name__]
+    version = tuple(int(part) for part in re.findall(r"\d+", sklearn)[:3])
+    if version < (1, 4, 2) and int(numpy.partition(".")[0]) >= 2:
+        return (
+            f"{file}: scikit-learn {sklearn} cannot be imported with numpy {numpy}, it was made for numpy 1: "
+            f"pin numpy==1.26.4 instead of numpy=={numpy} in the function's requirements.in, which works "
+            f"with scikit-learn=={sklearn}; or train it again with a current scikit-learn, and dump that"
+        )
+    return f"{file}: scikit-learn {sklearn} cannot be imported with numpy {numpy}: {cause[0][:200]}"
+
+
 def _why_unreadable(file: str, error: Exception) -> str:
-    written = getattr(error, "original_sklearn_version", None)
-    if written:
-        here = getattr(error, "current_sklearn_version", "another")
+    cause = (str(error).strip().splitlines() or ["no reason given"])[0][:300]
+    versions = re.match(
+        r"Trying to unpickle estimator \S+ from version (\S+) when using version (\S+?)\.? ", cause
+    )
+    if versions:
+        written, here = versions.groups()
         return (
             f"{file} was written with scikit-learn {written}, here is {here}: pin scikit-learn=={written} "
-            "in the function's requirements.txt, or dump the model anew"
+            "in the function's requirements.in, or dump the model again"
         )
-    return f"{file} is not a model that joblib.dump wrote ({type(error).__name__}: {error})"
+    if isinstance(error, UnicodeDecodeError):
+        return (
+            f"{file} was written by Python 2, and cannot be read: train it again with Python 3, and dump that"
+        )
+    module, name = _wanted(error)
+    if module and isinstance(error, AttributeError):
+        return _why_not_found(file, module, name)
+    return f"{file} is not a model that joblib.dump or pickle.dump wrote ({type(error).__name__}: {cause})"
+
+
+def _why_not_found(file: str, module: str, name: str) -> str:
+    """Say what to do about a name that its module does not have."""
+    if module in ("__main__", "__mp_main__"):
+        return (
+            f"{file} needs {name!r}, which lives in the script or notebook that trained the model, and is "
+            f"not in the file: move it into a module, helper.py, write 'from helper import {name}' in the "
+            "script, dump the model again, and publish it with --with helper.py"
+        )
+    if module.startswith("sklearn."):
+        return _why_another_sklearn(file, f"{module}.{name}")
+    top = module.partition(".")[0]
+    if top in PACKAGES:
+        return (
+            f"{file} needs {name!r} from {module}, which the version here does not have: pin the version of "
+            f"{PACKAGES[top]} that it was written with in the function's requirements.in"
+        )
+    return (
+        f"{file} needs {name!r} from the module {module}, and the one here has no such name: "
+        f"publish the file it was trained with, --with {module}.py"
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..classifier import Answer, verdict
+from ..errors import ModelUnavailable
 from ..pin import Pin
 from . import sklearn
 from .outputs import Floats
@@ -12,16 +13,36 @@ class Classifier:
     """A loaded text model. Any number of threads may use it at once."""
 
     def __init__(self, model: sklearn.Model, pin: Pin) -> None:
+        """Serve `model` as `pin` says.
+
+        Raises:
+            ModelUnavailable: it cannot classify a text.
+        """
         self.labels = pin.labels
         self._model = model
         self._pin = pin
+        try:
+            self.predict([self.sample()])
+        except ModelUnavailable:
+            raise
+        except Exception as error:
+            if not model.joined:
+                raise ModelUnavailable(
+                    f"{pin.file} holds a classifier without its vectoriser, which cannot read a text: join "
+                    f"the two, and publish that:\n{sklearn.JOIN}"
+                ) from error
+            reason = (str(error).strip().splitlines() or ["no reason given"])[0][:300]
+            raise ModelUnavailable(
+                f"{pin.file} cannot classify a text ({type(error).__name__}: {reason}): "
+                "expected a pipeline that takes a list of texts"
+            ) from error
 
     prepare = staticmethod(sklearn.prepare)
 
     @classmethod
     def load(cls, content: bytes, pin: Pin) -> "Classifier":
         """Load the verified bytes of a pickled pipeline; raises `ModelUnavailable`."""
-        return cls(sklearn.Model(content, pin), pin)
+        return cls(sklearn.load(content, pin), pin)
 
     def decode(self, raw: str) -> str:
         """Return the text itself."""

@@ -1,0 +1,169 @@
+"""Judge a model by examples with their labels: how often it is right, and what would be better."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import Refused
+from .labels import spelled
+from .words import given, setting
+
+CLEARLY = 0.05
+"""A gain in accuracy that is worth a remark, if it is of two examples or more."""
+SHOWN = 12
+"""Labels up to which a confusion matrix is printed."""
+
+
+@dataclass
+class Score:
+    """How the model does on examples.
+
+    Attributes:
+        labels: in the order of the model's outputs.
+        counts: examples of each label (rows) that were answered with each (columns).
+        seconds: with two labels, (whether it is the second label, its probability) of each.
+    """
+
+    labels: Sequence[str]
+    counts: Any
+    seconds: list[tuple[bool, float]] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.trace(self.counts) / self.total)
+
+    @property
+    def balanced(self) -> float:
+        """The mean over the labels that occur of the share answered rightly."""
+        rows = self.counts.sum(axis=1)
+        return float(np.mean(np.diag(self.counts)[rows > 0] / rows[rows > 0]))
+
+    @property
+    def chance(self) -> float:
+        """What guessing may reach: its mean and one standard error."""
+        share = 1 / max(2, int((self.counts.sum(axis=1) > 0).sum()))
+        return share + math.sqrt(share * (1 - share) / self.total)
+
+    def table(self) -> str:
+        """The confusion matrix, for people."""
+        width = max(len(label) for label in self.labels)
+        head = " ".join(f"{label:>{max(len(label), 5)}}" for label in self.labels)
+        lines = [f"  {'answered':>{width}}  {head}"]
+        for label, row in zip(self.labels, self.counts.tolist(), strict=True):
+            cells = " ".join(f"{n:>{max(len(name), 5)}}" for n, name in zip(row, self.labels, strict=True))
+            lines.append(f"  {label:>{width}}  {cells}")
+        return "\n".join(lines)
+
+
+def score(answers: Mapping[str, Any], labels: Sequence[str]) -> Score:
+    """Compare answers with the truth.
+
+    Raises:
+        Refused: the examples have other labels, one label only, or could not be read.
+    """
+    unusable = answers["unusable"]
+    if len(unusable) > len(answers["truths"]):
+        raise Refused(f"{len(unusable)} of the examples cannot be answered, such as: {unusable[0]}")
+    truths = sorted(set(answers["truths"]))
+    found = {truth: label for truth in truths if (label := spelled(truth, labels))}
+    if len(found) < len(truths):
+        raise Refused(
+            f"the examples are labelled {', '.join(truths[:20])}; the labels are {', '.join(labels)}: name "
+            "the examples' labels so, or give --labels as the examples have them, in the order of the outputs"
+        )
+    if len(set(found.values())) < 2:
+        raise Refused(f"the examples are all {truths[0]}: expected examples of two labels or more")
+    place = {label: number for number, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), int)
+    seconds = []
+    for truth, label, second in zip(answers["truths"], answers["labels"], answers["seconds"], strict=True):
+        counts[place[found[truth]], place[label]] += 1
+        seconds.append((found[truth] == labels[1], second))
+    return Score(labels, counts, seconds if len(labels) == 2 else [])
+
+
+def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
+    """Judge by the examples.
+
+    Raises:
+        Refused: it is no better than chance, or clearly better with another setting, which nobody chose.
+    """
+    labels = report["labels"]
+    full, few = score(report["examples"], labels), score(report["few"], labels)
+    better, order = _better_settings(report, few), _better_order(full)
+    remarks = [f"accuracy on {full.total} examples: {full.accuracy:.3f}"]
+    if unusable := report["examples"]["unusable"]:
+        remarks.append(f"{len(unusable)} examples were not answered, such as: {unusable[0]}")
+    if report["total"] > full.total + len(unusable):
+        remarks.append(f"they are a part of the {report['total']} there are")
+    if len(labels) <= SHOWN:
+        remarks.append(full.table())
+    shown = "\n".join(remarks)
+    if full.balanced <= full.chance:
+        pixels = ", and the pixels as in training (range, channels)" if report["kind"] == "images" else ""
+        hint = " Clearly better: " + "; or ".join(filter(None, (better, order)))
+        asked = f" Are the labels in the order of the outputs{pixels}?"
+        raise Refused(f"{shown}\nthis is no better than chance.{hint if better or order else asked}")
+    if better and not given(pin, "range", "channels"):
+        keep = " ".join((setting("range", report["range"]), f"channels={report['channels']}"))
+        raise Refused(f"{shown}\nclearly better: {better}. Give that, or {keep} to publish it as it is")
+    hints = filter(None, (better, order, _better_threshold(full, pin)))
+    return [*remarks, *(f"clearly better: {each}" for each in hints)]
+
+
+def _better_settings(report: Mapping[str, Any], few: Score) -> str:
+    """Say which other range or channels are clearly better, with both figures; empty if none are."""
+    best, words = few.accuracy, ""
+    for name, found in report.get("otherwise", {}).items():
+        if len(found["examples"]["truths"]) < few.total / 2:
+            continue
+        other = score(found["examples"], report["labels"])
+        quoted = " ".join(f"'{part}'" for part in name.split())
+        order, right = _best_order(other)
+        for accuracy, words_ in ((other.accuracy, quoted), (right, f"{quoted} --labels {order}")):
+            if accuracy > best + 1e-9 and _clearly(accuracy, few):
+                best, words = accuracy, words_
+    return f"{words}: {best:.2f}, as given: {few.accuracy:.2f}" if words else ""
+
+
+def _better_order(full: Score) -> str:
+    """Say which other order of the labels is clearly better; empty if none is."""
+    order, right = _best_order(full)
+    return f"--labels {order}: {right:.2f}, as given: {full.accuracy:.2f}" if _clearly(right, full) else ""
+
+
+def _best_order(found: Score) -> tuple[str, float]:
+    """The order in which each output stands for the label it is mostly right about, and its accuracy."""
+    majority = [int(column) for column in found.counts.argmax(axis=0)]
+    if sorted(majority) != list(range(len(found.labels))):
+        return "", 0.0
+    right = sum(int(found.counts[truth, column]) for column, truth in enumerate(majority))
+    return ",".join(found.labels[truth] for truth in majority), right / found.total
+
+
+def _better_threshold(full: Score, pin: Mapping[str, Any]) -> str:
+    """Say which threshold is clearly better; empty if none is."""
+    if not full.seconds:
+        return ""
+    best, chosen = full.accuracy, None
+    for threshold in np.linspace(0.02, 0.98, 49):
+        right = sum((second >= threshold) == truth for truth, second in full.seconds) / full.total
+        if right > best:
+            best, chosen = right, round(float(threshold), 2)
+    if chosen is None or not _clearly(best, full):
+        return ""
+    return f"threshold={chosen}: {best:.2f}, as given ({pin.get('threshold', 0.5)}): {full.accuracy:.2f}"
+
+
+def _clearly(accuracy: float, now: Score) -> bool:
+    """Whether an accuracy is better than that of the settings given by more than luck with these examples."""
+    gain = accuracy - now.accuracy
+    error = math.sqrt(now.accuracy * (1 - now.accuracy) / now.total)
+    return gain >= max(CLEARLY, error) and gain * now.total > 1.5

@@ -1,0 +1,148 @@
+"""The pin that a file would get: what the file says, what the user gives, and nothing of another model's."""
+
+import datetime
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from shared.pin import Input, Pin, PinError, load_json
+
+from . import Refused, files
+
+INPUT = tuple(each.name for each in fields(Input))
+SETTABLE = ("labels", "threshold", "output", "input", "trained", "metrics")
+WORDS = ("output", "trained", "channels")
+"""Settings whose value is a text, which may be given without quotation marks."""
+_ANY: dict[str, Any] = {
+    "file": "any/file",
+    "sha256": "0" * 64,
+    "bytes": 1,
+    "format": "joblib",
+    "version": "any",
+    "labels": ["A", "B"],
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks for.
+
+    Attributes:
+        folder: the function's.
+        file: the model file.
+        settings: for the pin; see `parse`.
+        labels: in the order of the model's outputs; None if they are not given.
+        modules: the user's own modules that a pickle needs.
+        examples: a folder with one folder for each label, or a CSV with a column `label`.
+    """
+
+    folder: Path
+    file: Path
+    settings: Mapping[str, Any]
+    labels: tuple[str, ...] | None = None
+    modules: tuple[Path, ...] = ()
+    examples: Path | None = None
+
+
+def parse(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` pairs, the values in JSON; the fields of `input` may be given by themselves.
+
+    Raises:
+        ValueError: a pair is not of this form.
+        PinError: no such field can be set, or not to this value.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        key = key.removeprefix("input.")
+        if not equals:
+            raise ValueError(f"got {pair!r}")
+        if key not in SETTABLE and key not in INPUT:
+            raise PinError(f"{key!r} cannot be set; expected one of {', '.join((*SETTABLE, *INPUT))}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            if key not in WORDS:
+                raise ValueError(f"got {pair!r}") from None
+            value = text
+        if key in INPUT:
+            settings["input"] = {**settings.get("input", {}), key: value}
+        elif key == "input" and isinstance(value, dict):
+            settings["input"] = {**settings.get("input", {}), **value}
+        else:
+            settings[key] = value
+    Pin.parse({**_ANY, **settings})
+    return settings
+
+
+def present(folder: Path) -> dict[str, Any]:
+    """Return what the function's `model.json` says now, if anything.
+
+    Raises:
+        PinError: it is not valid JSON.
+    """
+    path = folder / "model.json"
+    content = load_json(path.read_bytes()) if path.exists() else {}
+    if not isinstance(content, dict):
+        raise PinError(f"{path}: expected a JSON object")
+    return content
+
+
+def draft(wish: Wish, content: bytes) -> dict[str, Any]:
+    """Return the pin of the file, still without labels if neither the user nor the pin says them.
+
+    What stands in the pin stays if it is this file's, or if there is no file in it yet.
+    """
+    now, digest = present(wish.folder), hashlib.sha256(content).hexdigest()
+    form = files.form(wish.file)
+    own = ("input",) if form == "linear" else ()  # of the function's own format: languages are its recipe's
+    if now.get("sha256") == digest:
+        pin = dict(now)
+    else:
+        written = datetime.datetime.fromtimestamp(wish.file.stat().st_mtime, datetime.UTC).date().isoformat()
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        name = wish.folder.name
+        pin = {
+            "file": f"{name}/{name}-{digest[:12]}{wish.file.suffix.lower()}",
+            "sha256": digest,
+            "bytes": len(content),
+            "format": form,
+            "version": f"{today}-{digest[:7]}",
+            "trained": written,
+        }
+        kept = own if "sha256" in now else ("input", "threshold", "output")
+        pin |= {key: now[key] for key in kept if key in now}
+    settings = {key: value for key, value in wish.settings.items() if key not in ("input", "labels")}
+    given = wish.settings.get("input", {})
+    pin["input"] = {**pin.get("input", {}), **given}
+    if wish.modules:
+        pin["modules"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in wish.modules}
+    return {**pin, **settings}
+
+
+def check_modules(wish: Wish) -> None:
+    """Check that the modules can lie beside `main.py`, and are found there.
+
+    Raises:
+        Refused: a name is taken, or it is no module.
+    """
+    pinned, form = present(wish.folder).get("modules", {}), files.form(wish.file)
+    for path in wish.modules:
+        if form != "joblib":
+            raise Refused(f"--with {path}: only a pickled model needs modules; this is {form}")
+        if path.suffix != ".py" or not path.stem.isidentifier() or not path.is_file():
+            raise Refused(f"--with {path}: expected a file of Python code, such as helper.py")
+        if path.stem in sys.stdlib_module_names or path.stem == "shared":
+            raise Refused(
+                f"--with {path}: a module of this name is there already, and would be imported instead: "
+                "rename it, and dump the model again"
+            )
+        place = wish.folder / path.name
+        if place.exists() and path.name not in pinned and place.read_bytes() != path.read_bytes():
+            raise Refused(
+                f"--with {path}: {place} is the function's own: rename the module, and dump the model again"
+            )

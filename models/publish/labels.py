@@ -1,0 +1,94 @@
+"""Which label each output stands for: said by the file or by the user, never guessed."""
+
+from collections.abc import Sequence
+
+from . import Refused
+
+VARIANTS = {"neg": "negative", "pos": "positive"}
+
+
+def decide(
+    given: Sequence[str] | None,
+    pinned: Sequence[str] | None,
+    named: Sequence[str],
+    counts: bool,
+) -> tuple[str, ...]:
+    """Return the labels in the order of the model's outputs.
+
+    Args:
+        given: what the user gave, in the order of the outputs.
+        pinned: the labels that stand in the pin.
+        named: the names in the file, in the order of its outputs; empty if it has none.
+        counts: whether those of the pin are this model's: they stand there without a file, or beside it.
+
+    Raises:
+        Refused: nobody says the labels, or two say different ones.
+    """
+    if given is not None:
+        return _agreed(tuple(given), named)
+    if named:
+        return _spelled(named, pinned)
+    if pinned and counts:
+        return tuple(pinned)
+    told = f" The pinned model's are {', '.join(pinned)}." if pinned else ""
+    raise Refused(
+        "the file does not say which label each output stands for: give them in the order of the outputs, "
+        f"--labels A,B (Keras numbers folders by name: Parasitized,Uninfected).{told}"
+    )
+
+
+def same(name: str) -> str:
+    """Fold what is another spelling of one label: capitals, `pos` and `neg`."""
+    folded = name.strip().casefold()
+    return VARIANTS.get(folded, folded)
+
+
+def spelled(name: str, labels: Sequence[str]) -> str | None:
+    """Return the one label that the name is a spelling of; None if there is none, or several."""
+    if name in labels:
+        return name
+    found = [label for label in labels if same(label) == same(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def matched(names: Sequence[str], labels: Sequence[str]) -> dict[str, str] | None:
+    """Map each of the names to the label that is spelled the same; None if that is not one to one."""
+    found = {name: spelled(name, labels) for name in names}
+    if None in found.values() or len(set(found.values())) != len(names):
+        return None
+    return {name: str(label) for name, label in found.items()}
+
+
+def mapping(labels: Sequence[str], named: Sequence[str], units: int | None) -> str:
+    """Say in words what each output stands for."""
+    if units == 1:
+        return f"its one output is the probability of {labels[1]}, the rest that of {labels[0]}"
+    parts = []
+    for place, label in enumerate(labels):
+        name = f" ({named[place]})" if named and named[place] != label else ""
+        parts.append(f"output {place}{name} = {label}")
+    return ", ".join(parts)
+
+
+def _agreed(given: tuple[str, ...], named: Sequence[str]) -> tuple[str, ...]:
+    if named and len(named) != len(given):
+        raise Refused(f"--labels names {len(given)}; the file has {len(named)}: {', '.join(named)}")
+    found = matched(given, named) if named else None
+    if found and [found[label] for label in given] != list(named):
+        raise Refused(
+            f"--labels {','.join(given)}: the file has them in the order {', '.join(named)}: "
+            "give them in this order, or not at all"
+        )
+    return given
+
+
+def _spelled(named: Sequence[str], pinned: Sequence[str] | None) -> tuple[str, ...]:
+    if pinned is None:
+        return tuple(named)
+    found = matched(named, pinned)
+    if found is None or len(named) != len(pinned):
+        raise Refused(
+            f"the file's labels are {', '.join(named)}, in this order; the pin has {', '.join(pinned)}: give "
+            f"--labels {','.join(named)} to answer with the file's, or others in the order of the file's"
+        )
+    return tuple(found[name] for name in named)

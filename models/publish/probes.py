@@ -1,0 +1,126 @@
+"""Judge a model without examples: by its layers, and by what it says of inputs that have no right answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import Refused
+from .words import between, given, setting
+
+TOLERANCE = 1e-4
+"""How far probabilities in float32 may be off; `shared.classifier.checked` has the same."""
+STILL = 1e-6
+"""A change of the probabilities that is none."""
+NARROW = 0.15
+"""Log-odds over which a network that sees black, white, colours and noise moves at least."""
+WIDER = 10
+"""How many times as far it moves with another range, if that is the one it was trained with."""
+
+
+def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
+    """Judge by what the model says of inputs that have no right answer.
+
+    Raises:
+        Refused: its outputs are no probabilities or never move, or it is in doubt what white is to it.
+    """
+    probes = np.array(report["probes"], float)
+    logits = pin.get("output") == "logits"
+    if report["scores"]:
+        _check_scores(np.array(report["scores"], float), report["ending"], logits)
+    if not np.isfinite(probes).all():
+        raise Refused("its probabilities are not all numbers (NaN)")
+    _check_probabilities(probes, logits)
+    if report["kind"] != "images" or "range" not in report:
+        return []
+    if "examples" not in report and not given(pin, "range"):
+        _check_range(report)
+    if np.ptp(probes, axis=0).max() < STILL:
+        raise Refused(
+            "its outputs never move: black, white, colours and noise get the same answer. Is it trained, and "
+            f"with pixels of {between(report['range'])}? Otherwise give range=[black,white]"
+        )
+    order = "grey" if report["channels"] == "grey" else f"in the order {report['channels']}"
+    height, width = report["size"]
+    return [f"it gets images of {height} x {width}, {order}, with pixels of {between(report['range'])}"]
+
+
+def _check_scores(scores: Any, ending: str, logits: bool) -> None:
+    """Compare the outputs with what the pin says of them; raises `Refused`."""
+    if not np.isfinite(scores).all():
+        raise Refused("its outputs are not all numbers (NaN or infinite)")
+    if scores.shape[1] == 1 and ending == "softmax":
+        raise Refused(
+            "it ends in a softmax of one unit, which is always 1: end it in a sigmoid, and train it"
+        )
+    summed = scores.shape[1] > 1 and (np.abs(scores.sum(axis=1) - 1) <= TOLERANCE).all()
+    if logits:
+        if ending in ("sigmoid", "softmax") or (summed and (scores >= 0).all()):
+            raise Refused("its outputs are probabilities already, not logits: leave out output=logits")
+        return
+    low, high = scores.min(), scores.max()
+    if ending == "none":
+        raise Refused(
+            f"its last layer has neither sigmoid nor softmax, so its outputs (here {low:.3g} to {high:.3g}) "
+            "are logits: give output=logits"
+        )
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        raise Refused(
+            f"its outputs reach from {low:.3g} to {high:.3g}, which are no probabilities: if they are "
+            "logits, give output=logits; otherwise end it in a sigmoid or a softmax"
+        )
+    if scores.shape[1] > 1 and not summed:
+        worst = scores.sum(axis=1)[np.abs(scores.sum(axis=1) - 1).argmax()]
+        end = (
+            ", not a sigmoid for each" if ending == "sigmoid" else "; if they are logits, give output=logits"
+        )
+        raise Refused(
+            f"its {scores.shape[1]} outputs sum to {worst:.3g}, not to 1: expected one softmax over all "
+            f"labels{end}"
+        )
+
+
+def _check_probabilities(probes: Any, logits: bool) -> None:
+    wrong = (probes < 0) | (probes > 1) | (np.abs(probes.sum(axis=1, keepdims=True) - 1) > TOLERANCE)
+    if wrong.any():
+        row = [round(float(each), 4) for each in probes[wrong.any(axis=1).argmax()][:10]]
+        end = "" if logits else "; does it end in a sigmoid or a softmax?"
+        raise Refused(
+            f"its answer to a sample is {row}: expected probabilities of all labels, summing to 1{end}"
+        )
+
+
+def _check_range(report: Mapping[str, Any]) -> None:
+    """Ask what white is to the network if its layers or its answers speak against the range supposed."""
+    white = setting("range", (0, 255))
+    mine = report["range"]
+    keep = f"if it was trained with pixels of {between(mine)}, say so: {setting('range', mine)}"
+    if report["said"]:
+        if tuple(mine) not in ((0, 1), (0, 255), (-1, 1)):
+            raise Refused(
+                f"its quantised input holds values from {mine[0]:.4g} to {mine[1]:.4g}: give what black and "
+                "white were in training, such as 'range=[0,1]'"
+            )
+        return
+    if report["scaling"]:
+        raise Refused(
+            f"it scales its input itself ({report['scaling']}), so it was probably trained with pixels of 0 "
+            f"to 255: give {white}; {keep}"
+        )
+    moved = _moved(report["probes"])
+    for words, other in report.get("otherwise", {}).items():
+        if (
+            words == "range=[0,255]"
+            and moved < NARROW
+            and _moved(other["probes"]) > max(WIDER * moved, NARROW)
+        ):
+            raise Refused(
+                f"with pixels of {between(mine)} its answers to black, white, colours and noise hardly "
+                f"differ, with pixels of 0 to 255 they do: give {white}; {keep}"
+            )
+
+
+def _moved(probes: Sequence[Sequence[float]]) -> float:
+    """How far the log-odds of a label move, at most."""
+    bounded = np.clip(np.array(probes, float), 1e-7, 1 - 1e-7)
+    return float(np.ptp(np.log(bounded / (1 - bounded)), axis=0).max())

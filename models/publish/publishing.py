@@ -1,0 +1,200 @@
+"""Examine a file, and publish it: the store first, the pin last."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.pin import Pin
+
+from . import Refused, accuracy, files, labels, probes, staging, stored
+from .candidate import Wish, check_modules, draft, present
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A file that may be published.
+
+    Attributes:
+        pin: the pin it gets.
+        content: its bytes.
+        remarks: what the user is told.
+        example: what the function's `example.json` is to say.
+        folder: the function as it was examined; its requirements are the complete ones.
+    """
+
+    pin: Pin
+    content: bytes
+    remarks: list[str]
+    example: dict[str, Any]
+    folder: Path
+
+
+@contextmanager
+def examined(wish: Wish) -> Iterator[Result]:
+    """Examine the file as it will run.
+
+    Raises:
+        Refused: it cannot be served, or it is in doubt how; the message says what to give or to do.
+        PinError: a setting is not valid; the message names it.
+    """
+    try:
+        content = wish.file.read_bytes()
+    except OSError as error:
+        raise Refused(f"{wish.file}: cannot be read: {error.strerror}") from None
+    if not content:
+        raise Refused(f"{wish.file}: the file is empty")
+    check_modules(wish)
+    pin = draft(wish, content)
+    with staging.staged(wish, pin) as folder:
+        added = staging.complete_requirements(folder, pin["format"], content)
+        python: list[Path] = []
+
+        def examine(job: Mapping[str, Any]) -> dict[str, Any]:
+            if not python:
+                python.append(staging.python_of(folder))
+            try:
+                return staging.examine(folder, python[0], job)
+            except Refused as error:  # which names the file as it would be stored
+                own = str(error).replace(pin["file"], wish.file.name)
+                raise Refused(own.replace(Path(pin["file"]).name, wish.file.name)) from None
+
+        named = files.labels(pin["format"], content)
+        known = "labels" in pin and not (wish.labels or "labels" in wish.settings)  # this very file is pinned
+        if pin["format"] == "joblib" and not known:
+            found = examine({"classes": str(folder.parent / "store" / pin["file"])})
+            named = tuple(found["classes"]) if found["named"] else ()
+        pin["labels"] = list(_labels(wish, pin, named))
+        Pin.parse(pin)
+        (folder / "model.json").write_text(json.dumps(pin))
+        example = _example(wish.folder)
+        report = examine(
+            {
+                "examples": str(wish.examples.resolve()) if wish.examples else None,
+                "example": example.get("input"),
+                "file": str(folder / example["file"]) if "file" in example else None,
+            }
+        )
+        remarks = _remarks(wish, pin, report, named, added)
+        yield Result(
+            pin=Pin.parse(_completed(pin, report)),
+            content=content,
+            remarks=[*remarks, *_complete_example(example, report)],
+            example=example,
+            folder=folder,
+        )
+
+
+def publish(wish: Wish, result: Result, store: str) -> str:
+    """Put the file into the store, and only then pin it; returns what was done.
+
+    Raises:
+        ModelUnavailable: the store holds another file of that name, or cannot be written to.
+    """
+    stored.put(result.content, result.pin, store)
+    for name in ("requirements.in", "requirements.txt"):
+        if (result.folder / name).exists():
+            _write(wish.folder / name, (result.folder / name).read_text())
+    for module in wish.modules:
+        if module.resolve() != (wish.folder / module.name).resolve():
+            shutil.copyfile(module, wish.folder / module.name)
+    if result.example and result.example != _example(wish.folder):
+        _write(wish.folder / "example.json", json.dumps(result.example, indent=1) + "\n")
+    name, pin = wish.folder.name, result.pin
+    now = present(wish.folder)
+    if now.get("sha256") == pin.sha256 and Pin.parse(now) == pin:
+        return f"{name}: {pin.file} is in {store}, and was pinned already, version {pin.version}"
+    _write(wish.folder / "model.json", json.dumps(pin.content(), indent=1) + "\n")
+    return f"{name}: {pin.file} is in {store} and pinned, version {pin.version}"
+
+
+def _labels(wish: Wish, pin: Mapping[str, Any], named: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels in the order of the outputs; raises `Refused`."""
+    now = present(wish.folder)
+    if wish.labels and "labels" in wish.settings:
+        raise Refused("the labels are given twice: expected --labels or labels=[...]")
+    given = wish.labels or wish.settings.get("labels")
+    mine = now.get("sha256") == pin["sha256"]
+    if mine and given is None:
+        return tuple(now["labels"])
+    return labels.decide(
+        given, now.get("labels"), named, counts="sha256" not in now or mine or pin["format"] == "linear"
+    )
+
+
+def _remarks(
+    wish: Wish, pin: Mapping[str, Any], report: Mapping[str, Any], named: tuple[str, ...], added: list[str]
+) -> list[str]:
+    """Judge the report; returns what the user is told.
+
+    Raises:
+        Refused: see `probes` and `accuracy`.
+    """
+    units = len(report["scores"][0]) if report["scores"] else None
+    remarks = [labels.mapping(report["labels"], named, units)]
+    if pin["format"] in files.CODE:
+        remarks.append(f"{files.CODE[pin['format']]}: publish only files whose origin you trust")
+    remarks += [f"added to the requirements: {line}" for line in added]
+    old = present(wish.folder)
+    if "threshold" in old and "threshold" not in pin and old["threshold"] != 0.5:
+        remarks.append(f"threshold 0.5; {old['threshold']} was chosen for another model")
+    try:
+        remarks += probes.judge(report, pin)
+        if wish.examples:
+            remarks += accuracy.judge(report, pin)
+    except Refused as error:
+        raise Refused(f"{error}\n({remarks[0]})") from None
+    return remarks
+
+
+def _completed(pin: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    """The pin with what the examination found of the input."""
+    own: dict[str, Any] = {}
+    if "size" in report:
+        own = {"size": report["size"], "channels": report["channels"]}
+        if report["range"] != [0, 1]:
+            own["range"] = report["range"]
+    if "columns" in report:
+        own = {"columns": report["columns"]}
+    return {**pin, "input": {**own, **pin.get("input", {})}}
+
+
+def _example(folder: Path) -> dict[str, Any]:
+    """What the function's `example.json` says, if it has one."""
+    path = folder / "example.json"
+    try:
+        content = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise Refused(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise Refused(f"{path}: expected a JSON object")
+    return content
+
+
+def _complete_example(example: dict[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """Complete the function's example with the model's answer; returns what the user is told."""
+    answer, label = report["example"], example.get("label")
+    if "label" in answer:
+        if label is not None and label in report["labels"] and label != answer["label"]:
+            return [f"example.json says that its input is {label}; the model answers {answer['label']}"]
+        if example:
+            example["label"] = answer["label"]
+        return []
+    if report["kind"] == "rows" and label is None and example:
+        example["input"], example["label"] = report["row"]["input"], report["row"]["label"]
+        return []
+    return [f"the example in example.json is not answered: {answer['error']}"]
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file at once, if it changes."""
+    if path.exists() and path.read_text() == text:
+        return
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
