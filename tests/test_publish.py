@@ -168,6 +168,7 @@ def test_an_image_model_is_pinned_with_what_it_takes(root, model, tmp_path):
     assert pin.input.channels == "RGB"
     assert "its one output is the probability of Infected, the rest that of Normal" in told
     assert "images of 100 x 100, in the order RGB, with pixels of 0 to 1" in told
+    assert f"git add -f models/{pin.file}" in told
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -242,8 +243,7 @@ def test_another_file_of_that_name_in_the_folder_is_left_as_it_is(root, model):
     assert stored.read_bytes() == b"something else"
 
 
-def test_a_file_goes_to_a_bucket_once_and_is_served_from_there(emulated, root, other, monkeypatch, tmp_path):
-    monkeypatch.setattr(fetch, "CACHE", tmp_path / "cache")
+def test_a_file_goes_to_a_bucket_once_and_is_served_from_there(emulated, root, other):
     put(root, "review", other, store="gs://models/v1")
     pin, _ = put(root, "review", other, store="gs://models/v1")
     [blob] = emulated.list_blobs()
@@ -269,8 +269,7 @@ def test_a_bucket_that_is_not_there_is_named_and_nothing_is_pinned(emulated, roo
 
 
 @pytest.mark.parametrize("place", ["folder", "gs://models/v1"])
-def test_check_compares_pins_with_the_store(place, emulated, root, own, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(fetch, "CACHE", tmp_path / "cache")
+def test_check_compares_pins_with_the_store(place, emulated, root, own, capsys):
     store = str(root / "models") if place == "folder" else place
     put(root, "malaria", committed("malaria"), store=store)
     own("text", "A", "B")
@@ -408,7 +407,9 @@ def pictures(folder, red="Infected", blue="Normal", count=6):
         (folder / label).mkdir(parents=True)
         for number in range(count):
             value = tuple(max(0, each - 3 * number) for each in colour)
-            Image.new("RGB", (16, 16), value).save(folder / label / f"{number}.png")
+            picture = Image.new("RGB", (16, 16), value)
+            picture.paste((0, 0, 0), (0, 0, 2, 2))  # a square of one colour is no picture
+            picture.save(folder / label / f"{number}.png")
     return folder
 
 
@@ -581,7 +582,7 @@ def test_the_wrong_channels_and_range_are_seen_by_examples(keras, root, tmp_path
 def test_a_better_threshold_is_told_but_not_taken(keras, root, tmp_path):
     model = colours(keras, 1, "sigmoid")
     weights, _ = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([weights, np.full(1, -7.7, np.float32)])
+    model.layers[-1].set_weights([weights, np.full(1, -7.55, np.float32)])
     file = save(model, tmp_path / "own.keras")
     examples = pictures(tmp_path / "held_out", count=8)
     pin, told = put(root, "malaria", file, "range=[0,1]", names="Normal,Infected", examples=examples)

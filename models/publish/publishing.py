@@ -110,7 +110,10 @@ def publish(wish: Wish, result: Result, store: str) -> str:
     if now.get("sha256") == pin.sha256 and Pin.parse(now) == pin:
         return f"{name}: {pin.file} is in {store}, and was pinned already, version {pin.version}"
     _write(wish.folder / "model.json", json.dumps(pin.content(), indent=1) + "\n")
-    return f"{name}: {pin.file} is in {store} and pinned, version {pin.version}"
+    done = f"{name}: {pin.file} is in {store} and pinned, version {pin.version}"
+    if Path(store).resolve() == wish.folder.parents[1] / "models":
+        done += f"\ngit ignores it; to commit it: git add -f models/{pin.file}"
+    return done
 
 
 def _labels(wish: Wish, pin: Mapping[str, Any], named: tuple[str, ...]) -> tuple[str, ...]:
