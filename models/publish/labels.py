@@ -33,7 +33,7 @@ def decide(
     told = f" The pinned model's are {', '.join(pinned)}." if pinned else ""
     raise Refused(
         "the file does not say which label each output stands for: give them in the order of the outputs, "
-        f"--labels A,B (Keras numbers folders by name: Parasitized,Uninfected).{told}"
+        f"--labels A,B (Keras numbers the folders of a data set by name: cat,dog).{told}"
     )
 
 
