@@ -1,74 +1,57 @@
-"""Which revision of a Cloud Run service is meant, from what `gcloud ... --format=json` says of it.
+"""Which revision of a Cloud Run service is meant: data in, a revision's name out."""
 
-    python3 deploy/traffic.py serving|latest|other SERVICE
-    python3 deploy/traffic.py newest|before SERVICE REVISIONS
-    python3 deploy/traffic.py shares SERVICES NAME
-
-`serving` has the most traffic, `latest` was deployed last, `other` has the most traffic but for the latest;
-`newest` is the newest that has traffic, and `before` what had it before that: the other one of a split, else
-the ready revision before it. Exits with 1 where there is none. Needs Python alone.
-"""
-
-import json
-import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-def main() -> int:
-    """Print what is asked for."""
-    which, content, *more = sys.argv[1:]
-    given = json.loads(content)
-    if which == "shares":
-        [given] = [each for each in given if each["metadata"]["name"] == more[0]]
-        print(", ".join(f"{name} {percent} %" for name, percent in traffic(given).items()))
-        return 0
-    found = choose(which, given, *map(json.loads, more))
-    print(found or "", end="\n" if found else "")
-    return 0 if found else 1
+from .gcloud import objects, text
 
 
-def traffic(service: dict[str, Any]) -> dict[str, int]:
+def traffic(service: Mapping[str, Any]) -> dict[str, int]:
     """Revisions by their percentage, the largest first."""
     shares: dict[str, int] = {}
-    for target in service["status"]["traffic"]:
-        name = target.get("revisionName") or service["status"]["latestReadyRevisionName"]
-        shares[name] = shares.get(name, 0) + target.get("percent", 0)
+    for target in objects(service, "status", "traffic"):
+        name = text(target, "revisionName") or latest(service)
+        shares[name] = shares.get(name, 0) + int(target.get("percent") or 0)
     return {name: shares[name] for name in sorted(shares, key=lambda name: -shares[name]) if shares[name]}
 
 
-def choose(which: str, service: dict[str, Any], revisions: list[dict[str, Any]] | None = None) -> str | None:
-    """The revision that is meant, None where there is none."""
+def latest(service: Mapping[str, Any]) -> str:
+    """The revision that was deployed last and could start."""
+    return text(service, "status", "latestReadyRevisionName")
+
+
+def follows_latest(service: Mapping[str, Any]) -> bool:
+    """Whether the latest revision gets all traffic, now and after the next deployment."""
+    targets = [each for each in objects(service, "spec", "traffic") if each.get("percent")]
+    return all(each.get("latestRevision") for each in targets)
+
+
+def way_back(
+    service: Mapping[str, Any], revisions: Sequence[Mapping[str, Any]]
+) -> tuple[str | None, str | None]:
+    """The newest revision that has traffic, and what had it before that.
+
+    During a split that is the other one, else the ready revision before it.
+    """
     shares = [*traffic(service)]
-    latest = str(service["status"]["latestReadyRevisionName"])
-    if which == "latest":
-        return latest
-    if which == "serving":
-        return shares[0]
-    if which == "other":
-        return next((name for name in shares if name != latest), None)
-    ready = [each["metadata"]["name"] for each in newest_first(revisions or []) if is_ready(each)]
-    newest = next((name for name in ready if name in shares), shares[0])
-    if which == "newest":
-        return newest
+    ready = [text(each, "metadata", "name") for each in _newest_first(revisions) if _is_ready(each)]
+    newest = next((name for name in ready if name in shares), shares[0] if shares else None)
     earlier = ready[ready.index(newest) + 1 :] if newest in ready else []
-    return next((name for name in [*shares, *earlier] if name != newest), None)
+    return newest, next((name for name in [*shares, *earlier] if name != newest), None)
 
 
-def newest_first(revisions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _newest_first(revisions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Revisions by age; the names of those of one second go up too."""
 
-    def age(revision: dict[str, Any]) -> tuple[str, str]:
-        return revision["metadata"]["creationTimestamp"], revision["metadata"]["name"]
+    def age(revision: Mapping[str, Any]) -> tuple[str, str]:
+        return text(revision, "metadata", "creationTimestamp"), text(revision, "metadata", "name")
 
     return sorted(revisions, key=age, reverse=True)
 
 
-def is_ready(revision: dict[str, Any]) -> bool:
+def _is_ready(revision: Mapping[str, Any]) -> bool:
     """Whether it could start."""
     return any(
-        each["type"] == "Ready" and each["status"] == "True" for each in revision["status"]["conditions"]
+        each.get("type") == "Ready" and each.get("status") == "True"
+        for each in objects(revision, "status", "conditions")
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Two alert policies for a function: the share of 5xx answers, and the latency of the slowest 5 percent."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from . import release
+from . import there as project
+from .gcloud import Gcloud, dig, text
+from .options import Wanted
+from .plan import Step
+from .say import Refused, say
+from .there import There
+
+LABEL = "deployed-function"
+"""The user label by which our policies and channels are found again."""
+SHARE, LATENCY, MINUTES = 0.05, 2000, 5
+"""More 5xx answers, or a slower p95 in milliseconds, for so many minutes."""
+
+
+def make(wanted: Wanted, gcloud: Gcloud) -> None:
+    """Make what is missing: the address as a channel, and the policies that tell it."""
+    [name] = wanted.names
+    release.tools(gcloud)
+    _components(gcloud)
+    project.project_number(gcloud)
+    if "monitoring" not in project.apis(gcloud):
+        release.execute(wanted, gcloud, [Step(("services", "enable", "monitoring.googleapis.com"))])
+    found, channels = _listed(gcloud)
+    ours = [each for each in channels if text(each, "labels", "email_address") == wanted.email]
+    if not ours:
+        create = Step(
+            (
+                *("beta", "monitoring", "channels", "create", "--type=email"),
+                *(f"--display-name={wanted.email}", f"--channel-labels=email_address={wanted.email}"),
+                f"--user-labels={LABEL}=any",
+            )
+        )
+        release.execute(wanted, gcloud, [create])
+        ours = (
+            [] if wanted.dry_run else [each for each in _listed(gcloud)[1] if _address(each) == wanted.email]
+        )
+    channel = text(ours[0], "name") if ours else "CHANNEL"
+    there = {text(each, "displayName"): each for each in found if function_of(each) == name}
+    steps = []
+    for title, condition in conditions(name, wanted.region).items():
+        if title not in there:
+            policy = {
+                "displayName": title,
+                "combiner": "OR",
+                "conditions": [condition],
+                "userLabels": {LABEL: name},
+            }
+            create_policy = ("alpha", "monitoring", "policies", "create", f"--policy={json.dumps(policy)}")
+            steps.append(Step((*create_policy, f"--notification-channels={channel}")))
+        elif channel not in (dig(there[title], "notificationChannels") or []):
+            update = ("alpha", "monitoring", "policies", "update", text(there[title], "name"))
+            steps.append(Step((*update, f"--add-notification-channels={channel}")))
+    release.execute(wanted, gcloud, steps)
+    say(f"{name}: {wanted.email} is told" if steps else f"{name}: unchanged")
+
+
+def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
+    """The condition of each policy, by the policy's name; metrics are Cloud Run's own."""
+    where = (
+        f'resource.type="cloud_run_revision" AND resource.labels.service_name="{name}" '
+        f'AND resource.labels.location="{region}"'
+    )
+    count = f'{where} AND metric.type="run.googleapis.com/request_count"'
+    latencies = f'{where} AND metric.type="run.googleapis.com/request_latencies"'
+    rate = {"alignmentPeriod": "60s", "perSeriesAligner": "ALIGN_RATE", "crossSeriesReducer": "REDUCE_SUM"}
+    slowest = {
+        "alignmentPeriod": "60s",
+        "perSeriesAligner": "ALIGN_DELTA",
+        "crossSeriesReducer": "REDUCE_PERCENTILE_95",
+    }
+    over = {"comparison": "COMPARISON_GT", "duration": f"{60 * MINUTES}s"}
+    errors = {
+        "filter": f'{count} AND metric.labels.response_code_class="5xx"',
+        "aggregations": [rate],
+        "denominatorFilter": count,
+        "denominatorAggregations": [rate],
+        "thresholdValue": SHARE,
+        **over,
+    }
+    slow = {"filter": latencies, "aggregations": [slowest], "thresholdValue": LATENCY, **over}
+    titles = (f"{name}: more than {SHARE:.0%} are 5xx", f"{name}: p95 over {LATENCY / 1000:g} s")
+    return {
+        title: {"displayName": title, "conditionThreshold": each}
+        for title, each in zip(titles, (errors, slow), strict=True)
+    }
+
+
+def there(
+    gcloud: Gcloud, state: There, names: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The policies of these functions, and the channels that tell nobody once those are gone."""
+    if "monitoring" not in state.apis:
+        return [], []
+    try:
+        _components(gcloud)
+        policies, channels = _listed(gcloud)
+    except Refused as error:
+        say(f"alerts are left, if there are any: {error}")
+        return [], []
+    ours = [each for each in policies if function_of(each) in names]
+    left = {name for each in policies if each not in ours for name in dig(each, "notificationChannels") or []}
+    return ours, [each for each in channels if function_of(each) and text(each, "name") not in left]
+
+
+def _listed(gcloud: Gcloud) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    policies = gcloud.rows("alpha", "monitoring", "policies", "list")
+    return policies, gcloud.rows("beta", "monitoring", "channels", "list")
+
+
+def _components(gcloud: Gcloud) -> None:
+    """Check that gcloud has the commands for alerts.
+
+    Raises:
+        Refused: it has not.
+    """
+    found = gcloud.one("version")
+    if missing := [each for each in ("alpha", "beta") if each not in found]:
+        raise Refused([f"gcloud lacks a component: run 'gcloud components install {' '.join(missing)}'"])
+
+
+def function_of(resource: Any) -> str:
+    """The function that a policy or a channel was made for here; empty for those of others."""
+    return text(resource, "userLabels", LABEL)
+
+
+def _address(channel: Any) -> str:
+    return text(channel, "labels", "email_address")
+
+
+def delete_policies(policies: Sequence[Any]) -> list[Step]:
+    """Take them away."""
+    return [
+        Step(("alpha", "monitoring", "policies", "delete", text(each, "name"), "--quiet"))
+        for each in policies
+    ]
+
+
+def delete_channels(channels: Sequence[Any]) -> list[Step]:
+    """Take them away, once no policy has them."""
+    return [
+        Step(("beta", "monitoring", "channels", "delete", text(each, "name"), "--quiet")) for each in channels
+    ]

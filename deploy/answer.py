@@ -1,0 +1,94 @@
+"""Ask a deployed function what it should know, or how it is."""
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from .gcloud import dig, objects, text
+from .source import Function
+
+STARTING = (0, 401, 403, 404, 429, 502, 503)
+"""What an address may say while it is new, its roles are, or its model is being loaded."""
+OTHERS = {"error", "message", "probabilities", "explanation", "warnings", "model", "code"}
+"""Fields of an answer beside the label's."""
+
+
+class WrongAnswer(Exception):
+    """The function does not answer, or not what its example says; one line."""
+
+
+def ask(url: str, token: str, content: Any = None) -> tuple[int, Any]:
+    """Return status and body; 0 if there is no connection, or the body is not JSON."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    body = json.dumps(content).encode() if content is not None else None
+    request = urllib.request.Request(url, body, headers)  # noqa: S310 (an address that Google gave)
+    try:
+        with urllib.request.urlopen(request, timeout=90) as response:  # noqa: S310
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, " ".join(error.read().decode(errors="replace").split())[:300]
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return 0, str(error)
+
+
+def try_out(url: str, token: str, function: Function, patience: int, split: bool) -> list[str]:
+    """Send the function's example, and check the answer field by field; return its warnings.
+
+    A new address needs a moment until it is known everywhere: it is asked again for `patience` seconds.
+    During a split an older model may answer.
+
+    Raises:
+        WrongAnswer: the answer is not the example's.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        status, answer = ask(url, token, {"instances": [function.example.input]})
+        fault = f"{status}: {answer}" if status != 200 else ""
+        if not fault and not split and text(answer, "model", "version") != function.pin.version:
+            fault = f"the model {text(answer, 'model', 'version') or '?'}"
+        if not fault:
+            return _check(url, token, function, answer, split)
+        if time.monotonic() > deadline or status not in (*STARTING, 200):
+            expected = f"the model {function.pin.version}" if status == 200 else "an answer"
+            raise WrongAnswer(f"{url}: expected {expected}, got {fault}")
+        time.sleep(2)
+
+
+def _check(url: str, token: str, function: Function, answer: Any, split: bool) -> list[str]:
+    predictions = objects(answer, "predictions")
+    if len(predictions) != 1:
+        raise WrongAnswer(f"{url}: expected one prediction, got {json.dumps(answer)[:300]}")
+    [found] = predictions
+    key = _key(url, token, found)
+    label, labels = found.get(key), function.pin.labels
+    right = label == function.example.label if function.example.label is not None else label in labels
+    if found.get("error") != "0" or not right:
+        expected = function.example.label or f"one of {', '.join(labels)}"
+        raise WrongAnswer(f"{url}: expected {key} to be {expected}, got {json.dumps(found)[:300]}")
+    probabilities = dig(found, "probabilities")
+    if not isinstance(probabilities, Mapping) or (not split and set(probabilities) != set(labels)):
+        raise WrongAnswer(
+            f"{url}: expected probabilities of {', '.join(labels)}, got {json.dumps(found)[:300]}"
+        )
+    warnings = [*objects(answer, "warnings"), *objects(found, "warnings")]
+    return [f"{text(each, 'code')}: {text(each, 'message')}" for each in warnings]
+
+
+def _key(url: str, token: str, found: Mapping[str, Any]) -> str:
+    """The field that holds the label: the only one that is no other's, or that OpenAPI lists labels for."""
+    candidates = [name for name in found if name not in OTHERS]
+    if len(candidates) > 1:
+        properties = dig(
+            ask(f"{url}/openapi.json", token)[1], "components", "schemas", "Instance", "properties"
+        )
+        candidates = [name for name in candidates if dig(properties, name, "enum")]
+    if len(candidates) != 1:
+        raise WrongAnswer(f"{url}: expected one field with a label, got {', '.join(found)}")
+    return candidates[0]

@@ -1,0 +1,131 @@
+"""Let a GitHub repository's workflows deploy here by Workload Identity Federation: no key leaves Google."""
+
+import hashlib
+import re
+from typing import Any
+
+from . import plan, release
+from . import there as project
+from .gcloud import Gcloud, GcloudError, holds, text
+from .options import Wanted
+from .plan import Step
+from .say import say
+
+POOL, ACCOUNT = "github", "github-deployer"
+ISSUER = "https://token.actions.githubusercontent.com"
+APIS = ("iam", "iamcredentials", "sts", "cloudresourcemanager", "cloudbilling")
+ROLES = (
+    "roles/browser",  # look at the project and its IAM policy
+    "roles/serviceusage.serviceUsageAdmin",
+    "roles/iam.serviceAccountAdmin",
+    "roles/iam.serviceAccountUser",
+    "roles/storage.admin",
+    "roles/cloudfunctions.admin",
+    "roles/run.admin",
+    "roles/cloudbuild.builds.editor",
+    "roles/artifactregistry.admin",
+    "roles/logging.viewer",
+)
+
+
+def connect(wanted: Wanted, gcloud: Gcloud) -> None:
+    """Make what is missing, and print what the repository must know."""
+    release.tools(gcloud)
+    number = project.project_number(gcloud)
+    apis = project.apis(gcloud)
+    if missing := [f"{api}.googleapis.com" for api in (*APIS, *plan.APIS) if api not in apis]:
+        release.execute(wanted, gcloud, [Step(("services", "enable", *dict.fromkeys(missing)))])
+    account = f"{ACCOUNT}@{wanted.project}.iam.gserviceaccount.com"
+    on = "iam" in apis or not wanted.dry_run
+    accounts = project.accounts(gcloud) if on else frozenset()
+    pool = _there(gcloud, "describe", POOL) if on else None
+    provider = provider_of(wanted.repository)
+    known = (
+        _there(gcloud, "providers", "describe", provider, f"--workload-identity-pool={POOL}")
+        if pool
+        else None
+    )
+    steps = [*_account(accounts, account), *_pool(pool), *_provider(known, provider, wanted.repository)]
+    steps += _roles(gcloud.one("projects", "get-iam-policy", wanted.project), wanted, account)
+    path = f"projects/{number}/locations/global/workloadIdentityPools/{POOL}"
+    policy: Any = {}
+    if account in accounts:
+        policy = gcloud.one("iam", "service-accounts", "get-iam-policy", account)
+    workflows = f"principalSet://iam.googleapis.com/{path}/attribute.repository/{wanted.repository}"
+    members = {
+        workflows: "workloadIdentityUser",
+        f"serviceAccount:{account}": "serviceAccountTokenCreator",  # for the identity token of the test call
+    }
+    for member, role in members.items():
+        if not holds(policy, member, f"roles/iam.{role}"):
+            bind = ("iam", "service-accounts", "add-iam-policy-binding", account)
+            steps.append(Step((*bind, f"--member={member}", f"--role=roles/iam.{role}"), patient=True))
+    release.execute(wanted, gcloud, steps)
+    if not steps:
+        say(f"{wanted.repository}: unchanged")
+    if not wanted.dry_run:
+        values = {"PROJECT_ID": wanted.project, "REGION": wanted.region, "DEPLOY_ACCOUNT": account}
+        values["WORKLOAD_IDENTITY_PROVIDER"] = f"{path}/providers/{provider}"
+        for name, value in values.items():
+            print(f"gh variable set {name} --repo {wanted.repository} --body {value}")
+
+
+def provider_of(repository: str) -> str:
+    """The provider's ID: 4 to 32 small letters, digits and hyphens, another for each repository."""
+    digest = hashlib.sha256(repository.lower().encode()).hexdigest()[:8]
+    return f"{re.sub('[^a-z0-9]+', '-', repository.lower()).strip('-')[:20].strip('-')}-{digest}"
+
+
+def _there(gcloud: Gcloud, *arguments: str) -> dict[str, Any] | None:
+    try:
+        return gcloud.one("iam", "workload-identity-pools", *arguments, "--location=global")
+    except GcloudError as error:
+        if "NOT_FOUND" in error.text or "not found" in error.text.lower():
+            return None
+        raise
+
+
+def _account(accounts: frozenset[str], account: str) -> list[Step]:
+    if account in accounts:
+        return []
+    return [Step(("iam", "service-accounts", "create", ACCOUNT, "--display-name=Deploys from GitHub"))]
+
+
+def _pool(pool: dict[str, Any] | None) -> list[Step]:
+    if pool is None:
+        create = ("iam", "workload-identity-pools", "create", POOL, "--location=global")
+        return [Step((*create, "--display-name=GitHub"))]
+    return _undelete(pool, POOL)
+
+
+def _provider(known: dict[str, Any] | None, provider: str, repository: str) -> list[Step]:
+    place = (f"--workload-identity-pool={POOL}", "--location=global")
+    if known is not None:
+        return _undelete(known, "providers", provider, *place[:1])
+    return [
+        Step(
+            (
+                *("iam", "workload-identity-pools", "providers", "create-oidc", provider, *place),
+                f"--issuer-uri={ISSUER}",
+                "--attribute-mapping=google.subject=assertion.sub,attribute.repository=assertion.repository",
+                f"--attribute-condition=assertion.repository == '{repository}'",
+            )
+        )
+    ]
+
+
+def _undelete(resource: dict[str, Any], *arguments: str) -> list[Step]:
+    """Take back one that was deleted: for 30 days its name cannot be given again."""
+    if text(resource, "state") != "DELETED":
+        return []
+    words = list(arguments)
+    words.insert(1 if words[0] == "providers" else 0, "undelete")
+    return [Step(("iam", "workload-identity-pools", *words, "--location=global"))]
+
+
+def _roles(policy: Any, wanted: Wanted, account: str) -> list[Step]:
+    member = f"serviceAccount:{account}"
+    bind = ("projects", "add-iam-policy-binding", wanted.project, f"--member={member}", "--condition=None")
+    return [
+        Step((*bind, f"--role={role}"), patient=True) for role in ROLES if not holds(policy, member, role)
+    ]

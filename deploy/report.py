@@ -1,0 +1,76 @@
+"""What is said after a deployment: where it answers, how to call it, who may, the price, the way back."""
+
+import json
+import mimetypes
+import shlex
+from collections.abc import Sequence
+
+from . import sizes, stage
+from .options import OPTIONS, ROOT, Wanted
+from .source import Function
+
+SECONDS = 2_628_000
+"""In a month."""
+CPU_SECOND, GIB_SECOND = 0.000024, 0.0000025
+"""Dollars, while a request is in work (Cloud Run, tier 1); what is kept idle costs no more."""
+
+
+def deployed(wanted: Wanted, function: Function, url: str, callers: Sequence[str]) -> None:
+    """Print it, the same for the same deployment."""
+    print(f"{function.name}: {url}")
+    for call in calls(wanted, function, url):
+        print(f"  {call}")
+    print(f"  who may call  {who(wanted, callers)}")
+    print(f"  idle          {idle(wanted, function)}")
+    print(f"  undo          {undo(wanted, function.name)}", flush=True)
+
+
+def calls(wanted: Wanted, function: Function, url: str) -> list[str]:
+    """Commands that call it, for the reader's shell."""
+    token = "" if wanted.public else ' -H "Authorization: Bearer $(gcloud auth print-identity-token)"'
+    if file := function.example.file:
+        path = (ROOT / "functions" / function.name / file.name).relative_to(ROOT)
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        body = f"-H 'Content-Type: {kind}' --data-binary @{shlex.quote(str(path))}"
+    else:
+        content = json.dumps({"instances": [function.example.input]})
+        body = f"-H 'Content-Type: application/json' -d {shlex.quote(content)}"
+    found = [f"curl{token} {body} {url}", f"curl{token} {url}"]
+    return [*found, f"open {url} in a browser"] if wanted.public else found
+
+
+def who(wanted: Wanted, callers: Sequence[str]) -> str:
+    """Who may call."""
+    if wanted.public:
+        return "anyone, at your expense" + ("; pages of " + wanted.origins if wanted.origins else "")
+    named = [each for each in callers if each not in ("allUsers", "allAuthenticatedUsers")]
+    if "allAuthenticatedUsers" in callers:
+        return "anyone who is signed in with Google"
+    return "who has roles/run.invoker: " + ", ".join([*named, "the project's owners and editors"])
+
+
+def idle(wanted: Wanted, function: Function) -> str:
+    """What it costs while nobody calls."""
+    if wanted.to == "appengine" or not wanted.min_instances:
+        return "nothing but the storage of its model and its image"
+    memory, cpus = stage.memory(wanted, function) / 1024, stage.cpu(wanted, function)
+    dollars = wanted.min_instances * (cpus * CPU_SECOND + memory * GIB_SECOND) * SECONDS
+    size = sizes.shown(stage.memory(wanted, function))
+    return f"{wanted.min_instances} x {cpus} CPU and {size}, at most {dollars:.0f} dollars a month"
+
+
+def undo(wanted: Wanted, name: str) -> str:
+    """The ways back."""
+    if wanted.to == "appengine":
+        return "gcloud app versions list, then gcloud app services set-traffic SERVICE --splits=VERSION=1"
+    more = same_place(wanted)
+    return f"./deploy.sh rollback {name}{more}, or ./deploy.sh destroy{more}"
+
+
+def same_place(wanted: Wanted) -> str:
+    """The options that say where, if they are not the defaults."""
+    found = ""
+    for each in OPTIONS:
+        if each.field in ("region", "to") and getattr(wanted, each.field) != each.default:
+            found += f" {each.flag} {getattr(wanted, each.field)}"
+    return found

@@ -1,0 +1,125 @@
+"""The folder that is uploaded: one function of HEAD, whole, and nothing else; for any host with `stage`."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from . import sizes
+from .options import Wanted
+from .source import Function, SourceError
+
+SERVE = "functions-framework --target=predict --host=0.0.0.0 --port=$PORT"
+UNWANTED = shutil.ignore_patterns("__pycache__", "tests", "test_*.py", ".*")
+
+
+def memory(wanted: Wanted, function: Function) -> int:
+    """The memory in MiB that the function is given."""
+    return sizes.mebibytes(wanted.memory) if wanted.memory else sizes.needed(function.pin, wanted.cpu or 1)
+
+
+def cpu(wanted: Wanted, function: Function) -> int:
+    """The CPUs that the function is given."""
+    return wanted.cpu or sizes.cpus(memory(wanted, function))
+
+
+def environment(wanted: Wanted) -> dict[str, str]:
+    """The function's settings."""
+    found = {"MODEL_STORE": wanted.store, "GOOGLE_CLOUD_PROJECT": wanted.project}
+    if wanted.to == "run":
+        found["WARM_UP"] = "1"
+    # An answer is given up before the platform gives up the request.
+    seconds = max(1, wanted.timeout * 5 // 6)
+    found |= {"ALLOWED_ORIGINS": wanted.origins, "REQUEST_SECONDS": str(seconds)}
+    # Python runs on one CPU at a time in each worker. A CPU that is there for the memory it brings gets none,
+    # which would need that memory again.
+    found |= {"THREADS": str(wanted.concurrency), "WORKERS": str(wanted.cpu or 1)}
+    return {name: value for name, value in found.items() if value or name == "ALLOWED_ORIGINS"}
+
+
+def yaml(settings: dict[str, str], indent: str = "") -> str:
+    """Settings as YAML, of which JSON's strings are a part."""
+    return "".join(f"{indent}{name}: {json.dumps(value)}\n" for name, value in settings.items())
+
+
+def app_yaml(wanted: Wanted, function: Function, service: str = "") -> str:
+    """App Engine's description of the function."""
+    return (
+        (f"service: {service}\n" if service else "")
+        + f"runtime: {wanted.runtime}\n"
+        + f"entrypoint: {SERVE.replace(' --host=0.0.0.0', '')}\n"
+        + f"instance_class: {sizes.instance_class(memory(wanted, function))}\n"
+        + f"automatic_scaling:\n  max_instances: {wanted.max_instances}\n"
+        + f"env_variables:\n{yaml(environment(wanted), '  ')}"
+    )
+
+
+def dockerfile(wanted: Wanted) -> str:
+    """A container of the function, for hosts that build one."""
+    version = wanted.runtime.removeprefix("python3")
+    settings = "".join(f"ENV {name}={json.dumps(value)}\n" for name, value in environment(wanted).items())
+    return (
+        f"FROM python:3.{version}-slim\n"
+        "WORKDIR /app\n"
+        "COPY requirements.txt .\n"
+        "RUN pip install --no-cache-dir -r requirements.txt\n"
+        "COPY . .\n"
+        f"ENV PORT=8080\n{settings}"
+        "USER nobody\n"
+        f"CMD exec {SERVE}\n"
+    )
+
+
+def write(function: Function, folder: Path) -> None:
+    """Write the function's files to a new folder: its own at the top, `shared` beside them."""
+    shutil.copytree(function.folder, folder, ignore=UNWANTED)
+    shutil.copytree(function.folder.parents[1] / "shared", folder / "shared", ignore=UNWANTED)
+
+
+def for_any_host(wanted: Wanted, function: Function) -> None:
+    """Write what another host needs to `wanted.folder`, whole or not at all.
+
+    Without a bucket the pinned model goes along, and is served from there.
+
+    Raises:
+        SourceError: the folder is not empty, or the model is not here.
+    """
+    folder = wanted.folder.absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SourceError(f"{wanted.folder} is not empty: name a new folder")
+    if not wanted.bucket and function.model is None:
+        raise SourceError(
+            f"the pinned models/{function.pin.file} is not in this checkout: copy it there from the store "
+            "that it was published to, or name the bucket with --bucket and --prefix"
+        )
+    files = {"Procfile": f"web: {SERVE}\n", "Dockerfile": dockerfile(wanted)}
+    with contextlib.suppress(ValueError):  # more memory than App Engine has; other hosts may have it
+        files["app.yaml"] = app_yaml(wanted, function)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
+            whole = Path(made) / "whole"
+            write(function, whole)
+            for name, content in files.items():
+                (whole / name).write_text(content)
+            if not wanted.bucket and function.model is not None:
+                target = whole / "models" / function.pin.file
+                target.parent.mkdir(parents=True)
+                shutil.copyfile(function.model, target)
+            whole.replace(folder)
+    except OSError as error:
+        raise SourceError(
+            f"{wanted.folder} cannot be written: {error.strerror}: name another folder"
+        ) from None
+
+
+def fingerprint(folder: Path, *settings: str) -> str:
+    """Name what was staged and how it is set: the same twice means that there is nothing to deploy."""
+    digest = hashlib.sha1(usedforsecurity=False)  # a label may have 63 characters
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        content = hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
+        digest.update(f"{content} {path.relative_to(folder)}\n".encode())
+    digest.update("\n".join(settings).encode())
+    return digest.hexdigest()

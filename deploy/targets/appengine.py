@@ -1,0 +1,44 @@
+"""App Engine: a version of a service of the project's one application."""
+
+from pathlib import Path
+
+from ..gcloud import Gcloud, GcloudError, dig, text
+from ..options import Wanted
+from ..source import Function
+from ..there import Version
+
+CREATE = (
+    "there is no App Engine application, whose region is for ever: run 'gcloud app create --region=REGION', "
+    "such as europe-west"
+)
+
+
+def look(gcloud: Gcloud) -> tuple[Version, ...] | None:
+    """The versions of all services; None if there is no application."""
+    try:
+        gcloud.one("app", "describe")
+    except GcloudError as error:
+        if "does not contain an App Engine application" in error.text:
+            return None
+        raise
+    return tuple(
+        Version(
+            text(each, "service"),
+            text(each, "id"),
+            float(dig(each, "traffic_split") or 0),
+            text(each, "version", "versionUrl"),
+        )
+        for each in gcloud.rows("app", "versions", "list")
+    )
+
+
+def service_of(name: str, versions: tuple[Version, ...]) -> str:
+    """The service of a function. An application's first must be `default`: it is the first function's."""
+    first = any(each.service == "default" and each.name.startswith(f"{name}-") for each in versions)
+    return "default" if first or not versions else name
+
+
+def deploy(wanted: Wanted, function: Function, folder: Path, version: str) -> tuple[str, ...]:
+    """The command that deploys a staged folder, which has an app.yaml."""
+    account = f"--service-account={wanted.account(function.name)}"
+    return ("app", "deploy", str(folder / "app.yaml"), f"--version={version}", account)
