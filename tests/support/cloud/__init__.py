@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from . import monitoring, pools  # noqa: F401 (their routes)
 from .appengine import App
 from .calls import ROUTES, Call, Policy, Refused, Reply
 from .functions import Functions
@@ -39,7 +40,7 @@ OVERRIDDEN = (
         "IAM",
         "IAMCREDENTIALS",
     ),
-    *("ARTIFACTREGISTRY", "LOGGING", "CLOUDBILLING"),
+    *("ARTIFACTREGISTRY", "LOGGING", "CLOUDBILLING", "MONITORING"),
 )
 
 
@@ -58,6 +59,7 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         fail_operation: message with which the next deployment or deletion of a function ends.
         hang_up_after: from this call on (1 is the first), connections are closed without an answer.
         stop_after: at this call `on_stop` is called, before the call has had any effect; it gets no answer.
+        policies, channels: what Cloud Monitoring has; pools: those of Workload Identity Federation.
         logs: entries that Cloud Logging returns, whatever is asked for.
         settings: the environment of whoever calls; for the tests alone.
     """
@@ -82,6 +84,10 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
             "bindings": [{"role": "roles/owner", "members": ["user:me@example.com"]}],
         }
         self.account_policies: dict[str, Policy] = {}
+        self.policies: dict[str, dict[str, Any]] = {}
+        self.channels: dict[str, dict[str, Any]] = {}
+        self.pools: dict[str, dict[str, Any]] = {}
+        self.count = 0
         self.builders_may_build = False
         self.logs: list[dict[str, Any]] = []
         self.settings: dict[str, str] = {}

@@ -37,6 +37,8 @@ ROLES = {
     *("roles/storage.objectUser", "roles/storage.objectViewer", "roles/storage.bucketViewer"),
     *("roles/storage.legacyBucketOwner", "roles/storage.legacyBucketReader"),
     *("roles/storage.legacyBucketWriter", "roles/storage.legacyObjectOwner"),
+    *("roles/browser", "roles/cloudbuild.builds.editor", "roles/artifactregistry.admin"),
+    *("roles/iam.workloadIdentityUser", "roles/iam.serviceAccountAdmin"),
     "roles/storage.legacyObjectReader",
 }
 Policy = dict[str, Any]
