@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import release
+from . import plan, release
 from . import there as project
 from .gcloud import Gcloud, dig, text
 from .options import Wanted
@@ -25,7 +25,7 @@ def make(wanted: Wanted, gcloud: Gcloud) -> None:
     _components(gcloud)
     project.project_number(gcloud)
     if "monitoring" not in project.apis(gcloud):
-        release.execute(wanted, gcloud, [Step(("services", "enable", "monitoring.googleapis.com"))])
+        release.execute(wanted, gcloud, [plan.enable(["monitoring"])])
     found, channels = _listed(gcloud)
     ours = [each for each in channels if text(each, "labels", "email_address") == wanted.email]
     if not ours:

@@ -32,7 +32,7 @@ def project(wanted: Wanted, there: There) -> list[Failure]:
     """Check billing, and who may build."""
     found = []
     if isinstance(there.billing, str):
-        api = Step(("services", "enable", "cloudbilling.googleapis.com"))
+        api = plan.enable(["cloudbilling"])
         found.append(Failure(f"cannot see whether billing is on ({there.billing})", api))
     elif not there.billing:
         link = f"gcloud billing projects link {wanted.project} --billing-account=ACCOUNT"
@@ -103,7 +103,7 @@ def target(wanted: Wanted, functions: Sequence[Function], there: There) -> list[
     """Check that nothing is in the way where the functions go."""
     if wanted.to == "appengine":
         if "appengine" not in there.apis:
-            return [Failure("App Engine is off", Step(("services", "enable", "appengine.googleapis.com")))]
+            return [Failure("App Engine is off", plan.enable(["appengine"]))]
         return [Failure(appengine.CREATE)] if there.app is None else []
     found = []
     for each in functions:

@@ -33,8 +33,8 @@ def connect(wanted: Wanted, gcloud: Gcloud) -> None:
     release.tools(gcloud)
     number = project.project_number(gcloud)
     apis = project.apis(gcloud)
-    if missing := [f"{api}.googleapis.com" for api in (*APIS, *plan.APIS) if api not in apis]:
-        release.execute(wanted, gcloud, [Step(("services", "enable", *dict.fromkeys(missing)))])
+    if missing := [api for api in dict.fromkeys((*APIS, *plan.APIS)) if api not in apis]:
+        release.execute(wanted, gcloud, [plan.enable(missing)])
     account = f"{ACCOUNT}@{wanted.project}.iam.gserviceaccount.com"
     on = "iam" in apis or not wanted.dry_run
     accounts = project.accounts(gcloud) if on else frozenset()

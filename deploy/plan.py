@@ -3,6 +3,7 @@
 Data in, data out: `--dry-run` prints the steps, a run executes them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .options import Wanted
@@ -31,13 +32,15 @@ class Step:
     note: str = ""
 
 
-def enable(wanted: Wanted, there: There) -> list[Step]:
-    """Switch on the APIs that are off."""
-    needed = [*APIS]
-    if wanted.invoker:
-        needed.append("iamcredentials")
-    missing = [f"{api}.googleapis.com" for api in needed if api not in there.apis]
-    return [Step(("services", "enable", *missing))] if missing else []
+def missing_apis(wanted: Wanted, there: There) -> list[str]:
+    """The APIs that are needed, and off."""
+    needed = (*APIS, "iamcredentials") if wanted.invoker else APIS
+    return [api for api in needed if api not in there.apis]
+
+
+def enable(apis: Iterable[str]) -> Step:
+    """Switch on APIs."""
+    return Step(("services", "enable", *(f"{api}.googleapis.com" for api in apis)))
 
 
 def may_build(wanted: Wanted, there: There) -> Step:
@@ -45,9 +48,8 @@ def may_build(wanted: Wanted, there: There) -> Step:
     return Step(
         (
             *("projects", "add-iam-policy-binding", wanted.project),
-            f"--member=serviceAccount:{there.builder}",
+            *(f"--member=serviceAccount:{there.builder}", "--condition=None"),
             "--role=roles/cloudbuild.builds.builder",
-            "--condition=None",
         ),
         patient=True,
     )

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -40,10 +40,11 @@ def deploy(wanted: Wanted, gcloud: Gcloud) -> None:
         failures: list[str] = []
         found = _read(wanted, Path(unpacked), failures)
         state = _checked(wanted, gcloud, found, failures)
-        if steps := plan.enable(wanted, state):
-            execute(wanted, gcloud, steps)
+        if missing := plan.missing_apis(wanted, state):
+            execute(wanted, gcloud, [plan.enable(missing)])
             if not wanted.dry_run:  # what could not be seen while they were off
-                state = _checked(wanted, gcloud, found, [])
+                state = look_closer(wanted, gcloud, replace(state, apis=state.apis.union(missing)))
+                _refuse(map(str, checks.everything(wanted, found, state)))
         staged = [_stage(wanted, each, state) for each in found]
         execute(wanted, gcloud, plan.make_bucket(wanted, state))
         for each in staged:
@@ -64,10 +65,16 @@ def _read(wanted: Wanted, unpacked: Path, failures: list[str] | None = None) -> 
     else:
         found += source.dirty(wanted.names, files)
     source.unpack(unpacked)
-    read = [source.function(name, unpacked, STAGED / "models", found.append) for name in wanted.names]
-    if failures is None and found:
-        raise Refused(found)
-    (failures if failures is not None else found).extend(found)
+    read = []
+    for name in wanted.names:
+        if (unpacked / "functions" / name / "main.py").is_file():
+            read.append(source.function(name, unpacked, STAGED / "models", found.append))
+        elif not any(f"functions/{name}/" in line for line in found):
+            found.append(f"functions/{name} is not committed: commit functions/{name}")
+    if failures is None:
+        _refuse(found)
+    else:
+        failures += found
     return [each for each in read if each is not None]
 
 
@@ -81,18 +88,24 @@ def _checked(wanted: Wanted, gcloud: Gcloud, found: Sequence[Function], failures
         tools(gcloud)
         state = look(wanted, gcloud)
         remote = checks.everything(wanted, found, state)
-        if wanted.fix and not failures and (fixes := [each.fix for each in remote if each.fix]):
+        fixes = [each.fix for each in remote if each.fix]
+        if wanted.fix and fixes and not failures:
             execute(wanted, gcloud, fixes)
-            if not wanted.dry_run:
+            if wanted.dry_run:
+                remote = [each for each in remote if not each.fix]
+            else:
                 state = look(wanted, gcloud)
                 remote = checks.everything(wanted, found, state)
-            else:
-                remote = [each for each in remote if not each.fix]
     except GcloudError as error:
         raise Refused([*failures, str(error)]) from None
-    if failures or remote:
-        raise Refused([*failures, *map(str, remote)])
+    _refuse([*failures, *map(str, remote)])
     return state
+
+
+def _refuse(faults: Iterable[str]) -> None:
+    """Go no further if there are any."""
+    if lines := [*faults]:
+        raise Refused(lines)
 
 
 def tools(gcloud: Gcloud) -> None:
@@ -111,23 +124,26 @@ def tools(gcloud: Gcloud) -> None:
 def look(wanted: Wanted, gcloud: Gcloud) -> There:
     """Look at the project: what cannot be there while its API is off is not asked for."""
     number = there.project_number(gcloud)
-    apis = there.apis(gcloud)
-    builder, may_build = there.builder(gcloud, wanted, number, "cloudbuild" in apis)
     bucket, readers = there.bucket(gcloud, wanted.bucket)
     state = There(
         number=number,
         billing=there.billing(gcloud),
-        apis=apis,
-        builder=builder,
-        may_build=may_build,
-        accounts=there.accounts(gcloud) if "iam" in apis else frozenset(),
+        apis=there.apis(gcloud),
         bucket=bucket,
         readers=readers,
         objects=there.objects(gcloud, wanted) if bucket == "there" else {},
     )
+    return look_closer(wanted, gcloud, state)
+
+
+def look_closer(wanted: Wanted, gcloud: Gcloud, state: There) -> There:
+    """Look at what needs APIs."""
+    builder, may_build = there.builder(gcloud, wanted, state.number, "cloudbuild" in state.apis)
+    accounts = there.accounts(gcloud) if "iam" in state.apis else frozenset()
+    state = replace(state, builder=builder, may_build=may_build, accounts=accounts)
     if wanted.to == "appengine":
-        return replace(state, app=appengine.look(gcloud) if "appengine" in apis else None)
-    return replace(state, services=_services(wanted, gcloud, apis))
+        return replace(state, app=appengine.look(gcloud) if "appengine" in state.apis else None)
+    return replace(state, services=_services(wanted, gcloud, state.apis))
 
 
 def _services(wanted: Wanted, gcloud: Gcloud, apis: frozenset[str]) -> dict[str, there.Service]:

@@ -109,9 +109,6 @@ def function(name: str, unpacked: Path, kept: Path, complain: Callable[[str], No
         complain: called with a line for each fault.
     """
     folder = unpacked / "functions" / name
-    if not (folder / "main.py").is_file():
-        complain(f"functions/{name} is not committed: commit functions/{name}")
-        return None
     if not re.fullmatch("[a-z][a-z0-9-]{1,25}[a-z0-9]", name):
         complain(
             f"functions/{name}: a deployed function's name has 3 to 27 small letters, digits and hyphens: "
@@ -131,7 +128,11 @@ def function(name: str, unpacked: Path, kept: Path, complain: Callable[[str], No
             f"functions/{name}/requirements.txt has no {missing}, which the format {pin.format} needs: "
             f"run 'python -m models.publish {name} FILE', and commit what it changes"
         )
-    return Function(name, pin, example, folder, _model(name, pin, kept, complain))
+    try:
+        return Function(name, pin, example, folder, _model(name, pin, kept))
+    except SourceError as error:
+        complain(str(error))
+        return None
 
 
 def _missing_package(pin: Pin, requirements: Path) -> str:
@@ -143,8 +144,12 @@ def _missing_package(pin: Pin, requirements: Path) -> str:
     return "" if required & set(wanted) else wanted[0]
 
 
-def _model(name: str, pin: Pin, kept: Path, complain: Callable[[str], None]) -> Path | None:
-    """The pinned file of the working tree, or of HEAD; None if neither has one of that name."""
+def _model(name: str, pin: Pin, kept: Path) -> Path | None:
+    """The pinned file of the working tree, or of HEAD; None if neither has one of that name.
+
+    Raises:
+        SourceError: there is one of that name, but with other content.
+    """
     there = ROOT / "models" / pin.file
     if there.is_file() and _is_pinned(there.read_bytes(), pin):
         return there
@@ -157,7 +162,7 @@ def _model(name: str, pin: Pin, kept: Path, complain: Callable[[str], None]) -> 
         (kept / Path(pin.file).name).write_bytes(content)
         return kept / Path(pin.file).name
     if content or there.is_file():
-        complain(
+        raise SourceError(
             f"models/{pin.file} is not the pinned file (SHA-256 {pin.sha256[:12]}..., {pin.bytes:,} bytes): "
             f"publish it with 'python -m models.publish {name} FILE', or check out the commit that has it"
         )

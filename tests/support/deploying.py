@@ -1,15 +1,21 @@
 """deploy.sh in a clone of its own, and what it uploads in an environment of its own."""
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from conftest import commit
+from conftest import ROOT, commit
 
-SETTINGS = ("PROJECT_ID", "BUCKET", "PREFIX", "REGION", "MODEL_STORE", "ALLOWED_ORIGINS", "THREADS")
+from deploy import answer, options, source
+from shared.example import Example
+from shared.pin import Pin
+
+SETTINGS = {"MODEL_STORE", "THREADS", *(each.variable for each in options.OPTIONS)}
 
 
 class Deployment(subprocess.Popen[str]):
@@ -40,8 +46,32 @@ class Deployment(subprocess.Popen[str]):
         return subprocess.CompletedProcess(self.args, self.returncode, out, err)
 
 
+def without_gcloud(folder: Path) -> Path:
+    """A folder for PATH with all that deploy.sh needs but gcloud and python3."""
+    folder.mkdir(exist_ok=True)
+    for name in ("bash", "git", "dirname", "env"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(str(shutil.which(name)))
+    return folder
+
+
 def deploy(checkout: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return Deployment(checkout, "./deploy.sh", *arguments, **environment).end()
+    return Deployment(checkout, checkout / "deploy.sh", *arguments, **environment).end()
+
+
+def wanted(*arguments: str, **environment: str) -> options.Wanted:
+    """What a command line asks for."""
+    found = options.read(arguments, environment)
+    assert found is not None
+    return found
+
+
+def asked(url: str, name: str, **example: str) -> list[str]:
+    """Ask what serves a function of this checkout for its example, or for what differs from it."""
+    folder = ROOT / "functions" / name
+    changed = dataclasses.replace(Example.read(folder), **example)
+    function = source.Function(name, Pin.read(folder / "model.json"), changed, folder, None)
+    return answer.try_out(url, "", function, 10, split=False)
 
 
 READS = ("getIamPolicy", "generateIdToken", "generateAccessToken", "entries:list")
@@ -74,3 +104,8 @@ def change(folder):
 
 def pin(folder, name):
     return json.loads((folder / "functions" / name / "model.json").read_text())
+
+
+def changed_pin(folder, name, **fields):
+    """Change fields of a pin, without a commit."""
+    (folder / "functions" / name / "model.json").write_text(json.dumps({**pin(folder, name), **fields}))
