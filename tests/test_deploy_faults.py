@@ -1,6 +1,7 @@
 """What deploy.sh says when something is wrong, and that a second run mends what the first has left."""
 
 import copy
+import shutil
 import threading
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import cloud
 import pytest
 from conftest import ROOT, commit
 from deploying import Deployment, change, changes, drive, pin, succeed, without_gcloud
+
+from deploy import commands, options, release, source
+from deploy.gcloud import Gcloud
 
 # What is wrong before anything is touched.
 
@@ -152,29 +156,6 @@ def test_an_account_that_is_not_known_everywhere_yet_is_waited_for(google, check
     assert not early
 
 
-def stopped_before(google, checkout, number, *arguments):
-    """Run deploy.sh, and stop it as it is about to make its call of that number that changes something.
-
-    Returns whether it came that far.
-    """
-    count, before = 0, google.refuse
-
-    def refuse(method, path):
-        nonlocal count
-        if changes(method, path):
-            count += 1
-            if count == number:
-                run.stop()
-                return 403, "it was stopped before this"
-        return None
-
-    google.refuse = refuse
-    run = Deployment(checkout, "./deploy.sh", *arguments, **google.settings)
-    run.end()
-    google.refuse = before
-    return count >= number
-
-
 def test_a_deployment_that_goes_on_after_an_interruption_is_waited_for(google, answering, checkout):
     begun, ended, looked = threading.Event(), threading.Event(), []
 
@@ -194,7 +175,7 @@ def test_a_deployment_that_goes_on_after_an_interruption_is_waited_for(google, a
     run = Deployment(checkout, "./deploy.sh", "review", **google.settings)
     assert begun.wait(60)
     run.stop()
-    run.end()
+    assert "interrupted: run it again" in run.end().stderr
     google.refuse = look
     again, done = succeed(google, checkout, "review")
     assert "waiting for its end" in again.stderr
@@ -212,7 +193,7 @@ def state(google):
     return functions, runs, buckets, sorted(google.accounts), sorted(google.services)
 
 
-PARTS = ("functions", "runs", "buckets", "accounts", "services", "policy")
+PARTS = ("functions", "runs", "buckets", "accounts", "services", "policy", "policies", "channels")
 
 
 def saved(google):
@@ -225,41 +206,104 @@ def put_back(google, there):
         setattr(google, part, content)
 
 
-def test_it_may_be_interrupted_anywhere_and_run_again(google, checkout):
-    command, before, number = ("review", "--public"), saved(google), 1
+def interruptions(google, checkout, *command):
+    """Run deploy.sh to its end, and return what was there before each call that changed something.
+
+    That is what an interruption before that call leaves: who is stopped tidies nothing up.
+    """
+    states = []
+
+    def look(method, path):
+        if changes(method, path):
+            states.append(saved(google))
+
+    google.refuse = look
     succeed(google, checkout, *command)
+    google.refuse = lambda *_: None
+    return states
+
+
+def test_it_may_be_interrupted_anywhere_and_run_again(google, checkout):
+    command = ("review", "--public")
+    states = interruptions(google, checkout, *command)
     whole = state(google)
-    put_back(google, before)
-    while stopped_before(google, checkout, number, *command):
+    assert len(states) == 9
+    for number, there in enumerate(states):
+        put_back(google, there)
         assert state(google) != whole
         succeed(google, checkout, *command)
         assert state(google) == whole, f"after it was stopped before call {number}"
-        put_back(google, before)
-        number += 1
-    assert number == 10
 
 
 def test_a_canary_may_be_interrupted_anywhere_and_run_again(google, changed):
     succeed(google, changed, "review")
-    before, number, old = saved(google), 1, google.runs["review"].latest
+    old = google.runs["review"].latest
     change(changed)
-    while stopped_before(google, changed, number, "review", "--canary", "20"):
+    states = interruptions(google, changed, "review", "--canary", "20")
+    assert len(states) == 5
+    for number, there in enumerate(states):
+        put_back(google, there)
         succeed(google, changed, "review", "--canary", "20")
         new = google.runs["review"].latest
         assert google.runs["review"].serving == {old: 80, new: 20}, f"stopped before call {number}"
-        put_back(google, before)
-        number += 1
-    assert number == 6
 
 
 def test_destroy_may_be_interrupted_anywhere_and_run_again(google, checkout):
     command = ("destroy", "--yes", "--with-bucket")
     succeed(google, checkout, "review")
-    before, number = saved(google), 1
-    while stopped_before(google, checkout, number, *command):
+    succeed(google, checkout, "alerts", "review", "--email", "a@example.com")
+    states = interruptions(google, checkout, *command)
+    assert len(states) == 8
+    for there in states:
+        put_back(google, there)
         succeed(google, checkout, *command)
         assert (google.functions, google.runs, google.buckets) == ({}, {}, {})
+        assert (google.policies, google.channels) == ({}, {})
         assert f"review-fn@{google.project}.iam.gserviceaccount.com" not in google.accounts
-        put_back(google, before)
-        number += 1
-    assert number == 6
+
+
+# What gcloud may answer.
+
+
+@pytest.fixture
+def recorded(google, checkout, tmp_path_factory):
+    """What gcloud printed for each command of one deployment."""
+    folder = tmp_path_factory.mktemp("recorded")
+    script = f"""#!/bin/sh
+{shutil.which("gcloud", path=google.settings["PATH"])} "$@" >{folder}/out
+status=$?
+cat {folder}/out
+printf '%s\\0%s\\0' "$*" "$(cat {folder}/out)" >>{folder}/calls
+exit $status
+"""
+    (folder / "gcloud").write_text(script)
+    (folder / "gcloud").chmod(0o755)
+    succeed(google, checkout, "review", PATH=f"{folder}:{google.settings['PATH']}")
+    words = (folder / "calls").read_text().split("\0")[:-1]
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+BROKEN = ("<html>A proxy.</html>", '[{"name": "a"')
+STRANGE = ("7", "[7]", '{"name": {"a": []}}')
+
+
+def test_whatever_one_call_prints_is_one_line_or_does_no_harm(
+    google, recorded, checkout, tmp_path, monkeypatch, capsys
+):
+    for module in (options, source):
+        monkeypatch.setattr(module, "ROOT", checkout)
+    monkeypatch.setattr(release, "STAGED", tmp_path / "stage")
+    for name, value in {**google.settings, "PATIENCE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert len(recorded) > 15
+    for printed in (*BROKEN, *STRANGE):
+        for place, (command, _) in enumerate(recorded):
+            answers = [printed if number == place else answer for number, (_, answer) in enumerate(recorded)]
+            monkeypatch.setattr(Gcloud, "text", lambda *_, left=answers, **__: left.pop(0))
+            status = commands.main(["review"])
+            told = capsys.readouterr().err
+            assert "Traceback" not in told
+            errors = [line for line in told.splitlines() if line.startswith("error: ")]
+            # What is not JSON is never taken for an answer.
+            refused = (status, len(errors)) == (1, 1)
+            assert refused or (printed in STRANGE and not errors), (command, printed, told)

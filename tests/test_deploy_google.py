@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from cells import encode
 from conftest import FUNCTIONS, ROOT, commit
-from deploying import Deployment, change, drive, pin, succeed
+from deploying import Deployment, change, changed_pin, drive, pin, succeed
 from PIL import Image
 from processes import from_source, running
 from test_own_models import colours
@@ -66,6 +67,7 @@ def test_a_changed_model_is_published_beside_the_old_one_and_answers(google, upl
     assert set(bucket.objects) == {f"models/{old['file']}", f"models/{new['file']}"}
     told, _ = succeed(google, changed, "status")
     assert f"model             {new['version']}, in memory" in told.stdout
+    assert "last day          no calls" in told.stdout
     assert new["version"] != old["version"]
 
 
@@ -135,7 +137,105 @@ def test_the_logs_are_shown(google, checkout):
     assert "Ready." in run.stdout
     assert done == []
     asked = [body["filter"] for _, path, body in google.requests if path.startswith("/v2/entries:list")]
-    assert "service_name = review" in asked[-1]
+    assert 'service_name="review"' in asked[-1]
+    assert "severity" not in asked[-1]
+    succeed(google, checkout, "logs", "review", "--errors")
+    asked = [body["filter"] for _, path, body in google.requests if path.startswith("/v2/entries:list")]
+    assert "severity>=ERROR" in asked[-1]
+
+
+def entry(google, number, message, **more):
+    """A log line of the function `review`, as Cloud Logging keeps it."""
+    labels = {"service_name": "review", "revision_name": "r", "location": "europe-west1"}
+    return {
+        "timestamp": f"2026-01-01T00:00:{number:02}Z",
+        "insertId": str(number),
+        "severity": "INFO",
+        "logName": f"projects/{google.project}/logs/run.googleapis.com%2Fstdout",
+        "resource": {"type": "cloud_run_revision", "labels": labels},
+        **({"textPayload": message} if message else {}),
+        **more,
+    }
+
+
+def test_new_log_lines_are_followed_until_it_is_interrupted(google, checkout):
+    google.logs = [entry(google, 1, "first")]
+    run = Deployment(checkout, "./deploy.sh", "logs", "review", "--follow", **google.settings)
+    assert run.stdout.readline().endswith("first\n")
+    google.logs = [entry(google, 2, "second"), *google.logs]
+    assert run.stdout.readline().endswith("second\n")
+    run.send_signal(signal.SIGINT)
+    assert run.end().stdout == ""
+    assert run.returncode == 130
+
+
+def test_the_status_tells_the_last_day_from_the_log_lines(google, checkout):
+    succeed(google, checkout, "review")
+    for number in range(1, 21):
+        http = {"requestMethod": "POST", "requestUrl": "/", "status": 500 if number == 20 else 200}
+        payload = {"cold": number == 1, "message": "POST / 200"}
+        more = {"httpRequest": {**http, "latency": "0.050s"}, "jsonPayload": payload}
+        google.logs.append(entry(google, number, "", **more))
+    told, done = succeed(google, checkout, "status")
+    assert "last day          20 calls, 1 met a cold start, 1 errors (5.0%), p95 50 ms" in told.stdout
+    assert done == []
+
+
+def test_alerts_are_made_once_and_go_with_the_function(google, checkout):
+    command = ("alerts", "review", "--email", "a@example.com")
+    nothing, done = succeed(google, checkout, *command, "--dry-run")
+    assert (done, nothing.stdout.count("policies create")) == ([], 2)
+    succeed(google, checkout, *command)
+    [channel] = google.channels
+    errors, slow = (each["conditions"][0]["conditionThreshold"] for each in google.policies.values())
+    assert all(each["notificationChannels"] == [channel] for each in google.policies.values())
+    assert 'response_code_class="5xx"' in errors["filter"]
+    assert 'response_code_class="5xx"' not in errors["denominatorFilter"]
+    assert slow["aggregations"][0]["crossSeriesReducer"] == "REDUCE_PERCENTILE_95"
+    _, done = succeed(google, checkout, *command)
+    assert done == []
+    name = f"projects/{google.project}/alertPolicies/0"
+    other = {"name": name, "displayName": "of somebody else", "conditions": []}
+    google.policies[name] = {**other, "notificationChannels": [channel]}
+    told, _ = succeed(google, checkout, "destroy", "--yes")
+    assert "alert review: p95 over 2 s" in told.stderr
+    assert [each["displayName"] for each in google.policies.values()] == ["of somebody else"]
+    assert [*google.channels] == [channel]
+
+
+def test_a_repository_of_github_may_deploy_without_a_key(google, checkout):
+    told, _ = succeed(google, checkout, "github", "me/models")
+    account = f"github-deployer@{google.project}.iam.gserviceaccount.com"
+    [provider] = [name for name in google.pools if "/providers/" in name]
+    assert f"--body {provider}" in told.stdout
+    assert f"gh variable set DEPLOY_ACCOUNT --repo me/models --body {account}" in told.stdout
+    assert google.pools[provider]["attributeCondition"] == "assertion.repository == 'me/models'"
+    users = {each["role"]: each["members"] for each in google.account_policies[account]["bindings"]}
+    [workflows] = users["roles/iam.workloadIdentityUser"]
+    assert workflows.endswith("/workloadIdentityPools/github/attribute.repository/me/models")
+    assert google.allows(account, "roles/run.admin")
+    assert not google.allows(account, "roles/owner", "roles/editor")
+    again, done = succeed(google, checkout, "github", "me/models")
+    assert done == []
+    assert again.stdout == told.stdout
+    google.pools[provider.rpartition("/providers/")[0]]["state"] = "DELETED"
+    _, done = succeed(google, checkout, "github", "me/models")
+    assert [call.rpartition(":")[2] for call in done] == ["undelete"]
+
+
+def test_what_is_missing_is_done_if_that_is_asked_for(google, checkout):
+    google.builders_may_build = False
+    google.services |= {"run.googleapis.com", "cloudbuild.googleapis.com"}
+    google.add_account(google.default_account)
+    run, done = drive(google, checkout, "review")
+    assert (run.returncode, done) == (1, [])
+    assert "or this again with --fix" in run.stderr
+    planned, done = succeed(google, checkout, "review", "--fix", "--dry-run")
+    assert "projects add-iam-policy-binding" in planned.stdout.splitlines()[0]
+    assert done == []
+    succeed(google, checkout, "review", "--fix")
+    assert google.allows(google.default_account, "roles/cloudbuild.builds.builder")
+    assert google.functions["review"]["state"] == "ACTIVE"
 
 
 def test_destroy_takes_all_but_the_bucket_and_asks_first(google, checkout):
@@ -239,11 +339,12 @@ def test_app_engine_keeps_each_function_in_a_service_of_its_own(google, answerin
 
 
 def test_a_brought_model_gets_its_memory(google, changed):
-    pinned = changed / "functions" / "malaria" / "model.json"
-    pinned.write_text(pinned.read_text().replace('"tflite"', '"keras"'))
+    changed_pin(changed, "malaria", format="keras")
+    required = changed / "functions" / "malaria" / "requirements.txt"
+    required.write_text(required.read_text() + "tensorflow-cpu==2.21.0\n")
     commit(changed)
     run, _ = succeed(google, changed, "malaria", "--dry-run")
-    assert "--memory=2Gi" in run.stdout
+    assert "--memory=1Gi" in run.stdout
 
 
 def blocks(page):

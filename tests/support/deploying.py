@@ -37,8 +37,8 @@ class Deployment(subprocess.Popen[str]):
         )
 
     def stop(self) -> None:
-        """End it and all that it has started, without a chance to tidy up."""
-        os.killpg(self.pid, signal.SIGKILL)
+        """End it, and with it all that it has started."""
+        os.killpg(self.pid, signal.SIGTERM)
 
     def end(self, typed: str = "") -> subprocess.CompletedProcess[str]:
         """Wait for its end, and return what it has written."""
