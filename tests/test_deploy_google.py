@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import urllib.request
@@ -164,7 +163,7 @@ def test_new_log_lines_are_followed_until_it_is_interrupted(google, checkout):
     assert run.stdout.readline().endswith("first\n")
     google.logs = [entry(google, 2, "second"), *google.logs]
     assert run.stdout.readline().endswith("second\n")
-    run.send_signal(signal.SIGINT)
+    run.stop()
     assert run.end().stdout == ""
     assert run.returncode == 130
 
