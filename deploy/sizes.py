@@ -1,7 +1,7 @@
 """How much memory and CPU a function asks for: told by the format and the size of its model.
 
-Measured with functions-framework on Python 3.11 and x86-64, as the resident memory of the server and its
-worker after an answer; see `RESIDENT`.
+Measured with functions-framework on Python 3.11 and x86-64, two cores: the proportional memory of the server and
+its worker after 64 calls, eight at a time, of this repository's functions; joblib: of the import.
 """
 
 import re
@@ -9,15 +9,15 @@ from collections.abc import Mapping
 
 from shared.pin import Pin
 
-RESIDENT: Mapping[str, int] = {"tflite": 90, "linear": 90, "joblib": 190, "keras": 640, "h5": 640}
-"""MiB of one worker with the format's library, without the model."""
+RESIDENT: Mapping[str, int] = {"tflite": 60, "linear": 50, "joblib": 150, "keras": 630, "h5": 630}
+"""MiB of one worker with the format's library."""
 COPIES: Mapping[str, int] = {"tflite": 4, "linear": 12, "joblib": 8, "keras": 5, "h5": 5}
 """How often a file is in memory: in `/tmp`, which is memory, as bytes while they are loaded, and as what the
 library makes of them, which for compressed files is more."""
 REQUESTS = 220
 """MiB for bodies and images in work: one of 9 MB takes 220 MiB while it is decoded."""
 STEPS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
-"""MiB that are offered: sizes that anybody has seen on a bill."""
+"""MiB; what is needed is rounded up to one of these."""
 LARGEST: Mapping[int, int] = {1: 4096, 2: 8192, 4: 16384, 8: 32768}
 """The most memory, in MiB, that so many CPUs allow on Cloud Run."""
 INSTANCE_CLASSES: Mapping[str, int] = {"F2": 768, "F4": 1536, "F4_1G": 3072}

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from . import sizes
+from . import sbom, sizes
 from .options import Wanted
 from .source import Function, SourceError
 
@@ -73,9 +73,10 @@ def dockerfile(wanted: Wanted) -> str:
 
 
 def write(function: Function, folder: Path) -> None:
-    """Write the function's files to a new folder: its own at the top, `shared` beside them."""
+    """Write the function's files to a new folder: its own at the top, `shared` and what it is made of beside."""
     shutil.copytree(function.folder, folder, ignore=UNWANTED)
     shutil.copytree(function.folder.parents[1] / "shared", folder / "shared", ignore=UNWANTED)
+    sbom.write(function.name, folder, function.pin)
 
 
 def for_any_host(wanted: Wanted, function: Function) -> None:
