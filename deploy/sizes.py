@@ -1,6 +1,6 @@
 """How much memory and CPU a function asks for: told by the format and the size of its model.
 
-Measured with functions-framework on Python 3.11 and x86-64, two cores: the proportional memory of the server and
+Measured with functions-framework on Python 3.11, x86-64, two cores: the proportional memory of the server and
 its worker after 64 calls, eight at a time, of this repository's functions; joblib: of the import.
 """
 

@@ -73,7 +73,7 @@ def dockerfile(wanted: Wanted) -> str:
 
 
 def write(function: Function, folder: Path) -> None:
-    """Write the function's files to a new folder: its own at the top, `shared` and what it is made of beside."""
+    """Write the function to a new folder: its files at the top, `shared` and the bill of materials beside."""
     shutil.copytree(function.folder, folder, ignore=UNWANTED)
     shutil.copytree(function.folder.parents[1] / "shared", folder / "shared", ignore=UNWANTED)
     sbom.write(function.name, folder, function.pin)

@@ -1,6 +1,7 @@
 """What deploy.sh says when something is wrong, and that a second run mends what the first has left."""
 
 import copy
+import functools
 import shutil
 import threading
 from pathlib import Path
@@ -293,6 +294,7 @@ def test_whatever_one_call_prints_is_one_line_or_does_no_harm(
     for module in (options, source):
         monkeypatch.setattr(module, "ROOT", checkout)
     monkeypatch.setattr(release, "STAGED", tmp_path / "stage")
+    monkeypatch.setattr(source, "git", functools.cache(source.git))
     for name, value in {**google.settings, "PATIENCE": "0"}.items():
         monkeypatch.setenv(name, value)
     assert len(recorded) > 15
