@@ -4,13 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import plan, release
-from . import there as project
+from . import look, plan, queries
+from .execute import execute
 from .gcloud import Gcloud, dig, text
-from .options import Wanted
 from .plan import Step
 from .say import Refused, say
 from .there import There
+from .wanted import Wanted
 
 LABEL = "deployed-function"
 """The user label by which our policies and channels are found again."""
@@ -21,11 +21,11 @@ SHARE, LATENCY, MINUTES = 0.05, 2000, 5
 def make(wanted: Wanted, gcloud: Gcloud) -> None:
     """Make what is missing: the address as a channel, and the policies that tell it."""
     [name] = wanted.names
-    release.tools(gcloud)
+    look.tools(gcloud)
     _components(gcloud)
-    project.project_number(gcloud)
-    if "monitoring" not in project.apis(gcloud):
-        release.execute(wanted, gcloud, [plan.enable(["monitoring"])])
+    queries.project_number(gcloud)
+    if "monitoring" not in queries.apis(gcloud):
+        execute(wanted, gcloud, [plan.enable(["monitoring"])])
     found, channels = _listed(gcloud)
     ours = [each for each in channels if text(each, "labels", "email_address") == wanted.email]
     if not ours:
@@ -36,7 +36,7 @@ def make(wanted: Wanted, gcloud: Gcloud) -> None:
                 f"--user-labels={LABEL}=any",
             )
         )
-        release.execute(wanted, gcloud, [create])
+        execute(wanted, gcloud, [create])
         ours = (
             [] if wanted.dry_run else [each for each in _listed(gcloud)[1] if _address(each) == wanted.email]
         )
@@ -56,7 +56,7 @@ def make(wanted: Wanted, gcloud: Gcloud) -> None:
         elif channel not in (dig(there[title], "notificationChannels") or []):
             update = ("alpha", "monitoring", "policies", "update", text(there[title], "name"))
             steps.append(Step((*update, f"--add-notification-channels={channel}")))
-    release.execute(wanted, gcloud, steps)
+    execute(wanted, gcloud, steps)
     say(f"{name}: {wanted.email} is told" if steps else f"{name}: unchanged")
 
 
@@ -91,7 +91,7 @@ def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def there(
+def left(
     gcloud: Gcloud, state: There, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The policies of these functions, and the channels that tell nobody once those are gone."""

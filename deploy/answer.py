@@ -8,8 +8,9 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from .gcloud import dig, objects, text
+from .gcloud import Gcloud, GcloudError, dig, objects, text
 from .source import Function
+from .wanted import Wanted
 
 STARTING = (0, 401, 403, 404, 429, 502, 503)
 """What an address may say while it is new, its roles are, or its model is being loaded."""
@@ -92,3 +93,24 @@ def _key(url: str, token: str, found: Mapping[str, Any]) -> str:
     if len(candidates) != 1:
         raise WrongAnswer(f"{url}: expected one field with a label, got {', '.join(found)}")
     return candidates[0]
+
+
+def token(wanted: Wanted, gcloud: Gcloud, url: str) -> str:
+    """A token that opens a private function.
+
+    Raises:
+        GcloudError: there is none to be had.
+    """
+    more = []
+    if wanted.invoker:
+        more = [f"--impersonate-service-account={wanted.invoker}", f"--audiences={url}"]
+    try:
+        found = text(gcloud.one("auth", "print-identity-token", *more), "id_token")
+    except GcloudError as error:
+        raise GcloudError(
+            f"no identity token ({error}): sign in with 'gcloud auth login', "
+            "or name a service account with --invoker"
+        ) from None
+    if not found:
+        raise GcloudError("gcloud auth print-identity-token: expected a token, got none: run it by hand")
+    return found

@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import plan, sizes, stage
-from .options import Wanted
 from .plan import Step
 from .source import Function
 from .targets import appengine
 from .there import There
-
-GCLOUD_NEEDED = 515
-"""The first release whose `gcloud run deploy` has all that --to run needs."""
+from .wanted import Wanted
 
 
 @dataclass(frozen=True)

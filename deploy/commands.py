@@ -5,11 +5,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import alerts, github, operate, options, release
+from . import alerts, command_line, github, operate, options, release
+from .command_line import UsageError
 from .gcloud import Gcloud, GcloudError
-from .options import UsageError, Wanted
 from .say import Refused, error
 from .source import SourceError
+from .wanted import Wanted
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        wanted = options.read(arguments, os.environ)
+        wanted = command_line.read(arguments, os.environ)
         if wanted is None:
             print(options.usage())
         else:

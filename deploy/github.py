@@ -4,12 +4,12 @@ import hashlib
 import re
 from typing import Any
 
-from . import plan, release
-from . import there as project
+from . import look, plan, queries
+from .execute import execute
 from .gcloud import Gcloud, GcloudError, holds, text
-from .options import Wanted
 from .plan import Step
 from .say import say
+from .wanted import Wanted
 
 POOL, ACCOUNT = "github", "github-deployer"
 ISSUER = "https://token.actions.githubusercontent.com"
@@ -30,14 +30,14 @@ ROLES = (
 
 def connect(wanted: Wanted, gcloud: Gcloud) -> None:
     """Make what is missing, and print what the repository must know."""
-    release.tools(gcloud)
-    number = project.project_number(gcloud)
-    apis = project.apis(gcloud)
+    look.tools(gcloud)
+    number = queries.project_number(gcloud)
+    apis = queries.apis(gcloud)
     if missing := [api for api in dict.fromkeys((*APIS, *plan.APIS)) if api not in apis]:
-        release.execute(wanted, gcloud, [plan.enable(missing)])
+        execute(wanted, gcloud, [plan.enable(missing)])
     account = f"{ACCOUNT}@{wanted.project}.iam.gserviceaccount.com"
     on = "iam" in apis or not wanted.dry_run
-    accounts = project.accounts(gcloud) if on else frozenset()
+    accounts = queries.accounts(gcloud) if on else frozenset()
     pool = _there(gcloud, "describe", POOL) if on else None
     provider = provider_of(wanted.repository)
     known = (
@@ -60,7 +60,7 @@ def connect(wanted: Wanted, gcloud: Gcloud) -> None:
         if not holds(policy, member, f"roles/iam.{role}"):
             bind = ("iam", "service-accounts", "add-iam-policy-binding", account)
             steps.append(Step((*bind, f"--member={member}", f"--role=roles/iam.{role}"), patient=True))
-    release.execute(wanted, gcloud, steps)
+    execute(wanted, gcloud, steps)
     if not steps:
         say(f"{wanted.repository}: unchanged")
     if not wanted.dry_run:

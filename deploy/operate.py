@@ -2,13 +2,14 @@
 
 import time
 
-from . import alerts, day, plan, release, there, traffic
-from .answer import ask
+from . import alerts, day, look, plan, queries, traffic
+from .answer import ask, token
+from .execute import execute
 from .gcloud import Gcloud, GcloudError, text
-from .options import Wanted
 from .plan import Step
 from .say import Refused, say
 from .there import Service, There
+from .wanted import Wanted
 
 EVERY = 3
 """Seconds between two looks at new log lines: Cloud Logging allows 60 reads a minute."""
@@ -26,9 +27,9 @@ def status(wanted: Wanted, gcloud: Gcloud) -> None:
 
 def _look(wanted: Wanted, gcloud: Gcloud) -> There:
     """What is deployed, and what belongs to it."""
-    release.tools(gcloud)
-    number, apis = there.project_number(gcloud), there.apis(gcloud)
-    target = release.TARGETS[wanted.to]
+    look.tools(gcloud)
+    number, apis = queries.project_number(gcloud), queries.apis(gcloud)
+    target = look.TARGETS[wanted.to]
     services = target.look(gcloud, wanted) if apis.issuperset(target.APIS) else {}
     return There(number=number, apis=apis, services=services)
 
@@ -39,10 +40,10 @@ def _describe(wanted: Wanted, gcloud: Gcloud, name: str, service: Service) -> No
     print(f"  state and commit  {service.state}, {service.commit}")
     print(f"  revision          {shares or 'none'}")
     try:
-        token = release.token(wanted, gcloud, service.url)
+        bearer = token(wanted, gcloud, service.url)
     except GcloudError:
-        token = ""  # one that is public answers without
-    code, answer = ask(service.url, token)
+        bearer = ""  # one that is public answers without
+    code, answer = ask(service.url, bearer)
     if code == 200 and isinstance(answer, dict):
         memory = "in memory" if answer.get("ready") else "not in memory"
         print(f"  model             {text(answer, 'model', 'version')}, {memory}")
@@ -63,8 +64,8 @@ def _last_day(wanted: Wanted, gcloud: Gcloud, name: str) -> str:
 def roll_back(wanted: Wanted, gcloud: Gcloud) -> None:
     """Give all traffic to the revision before the newest that has any."""
     [name] = wanted.names
-    release.tools(gcloud)
-    there.project_number(gcloud)
+    look.tools(gcloud)
+    queries.project_number(gcloud)
     region = f"--region={wanted.region}"
     try:
         service = gcloud.one("run", "services", "describe", name, region)
@@ -79,14 +80,14 @@ def roll_back(wanted: Wanted, gcloud: Gcloud) -> None:
         raise Refused([f"{name} has no revision before {newest}: deploy an older commit instead"])
     note = f"{name}: {before} has all the traffic, {newest} none; the next deploy gives it to the latest"
     command = ("run", "services", "update-traffic", name, region, f"--to-revisions={before}=100")
-    release.execute(wanted, gcloud, [Step(command, note=note)])
+    execute(wanted, gcloud, [Step(command, note=note)])
 
 
 def logs(wanted: Wanted, gcloud: Gcloud) -> None:
     """Print the last log lines, and with `--follow` new ones as they come."""
     [name] = wanted.names
-    release.tools(gcloud)
-    there.project_number(gcloud)
+    look.tools(gcloud)
+    queries.project_number(gcloud)
     more = ["severity>=ERROR"] if wanted.errors else []
     seen: set[str] = set()
     newest = ""
@@ -108,17 +109,17 @@ def logs(wanted: Wanted, gcloud: Gcloud) -> None:
 def destroy(wanted: Wanted, gcloud: Gcloud) -> None:
     """Take away what was deployed here, after a question."""
     state = _doomed(wanted, gcloud)
-    policies, channels = alerts.there(gcloud, state, wanted.names)
+    policies, channels = alerts.left(gcloud, state, wanted.names)
     ours = {name for name, each in state.services.items() if not each.owner}
     lines, steps = [], []
     for name in wanted.names:
         mine = [each for each in policies if alerts.function_of(each) == name]
         lines += [f"alert {text(each, 'displayName')}" for each in mine]
         if name in ours:
-            lines.append(f"{release.TARGETS[wanted.to].KIND} {name}")
+            lines.append(f"{look.TARGETS[wanted.to].KIND} {name}")
         if wanted.account(name) in state.accounts:
             lines.append(f"service account {wanted.account(name)}")
-        delete = release.TARGETS[wanted.to].delete(wanted, name) if name in ours else None
+        delete = look.TARGETS[wanted.to].delete(wanted, name) if name in ours else None
         steps += plan.remove(wanted, name, state, delete, alerts.delete_policies(mine))
     steps += alerts.delete_channels(channels)
     lines += [f"notification channel {text(each, 'displayName')}" for each in channels]
@@ -133,13 +134,13 @@ def destroy(wanted: Wanted, gcloud: Gcloud) -> None:
         say(f"  {line}")
     if not wanted.dry_run and not wanted.yes:
         _confirm(wanted)
-    release.execute(wanted, gcloud, steps)
+    execute(wanted, gcloud, steps)
 
 
 def _doomed(wanted: Wanted, gcloud: Gcloud) -> There:
     state = _look(wanted, gcloud)
-    bucket, readers = there.bucket(gcloud, wanted.bucket)
-    accounts = there.accounts(gcloud) if "iam" in state.apis else frozenset()
+    bucket, readers = queries.bucket(gcloud, wanted.bucket)
+    accounts = queries.accounts(gcloud) if "iam" in state.apis else frozenset()
     return There(
         number=state.number,
         apis=state.apis,

@@ -1,75 +1,10 @@
-"""What is wanted: every option, declared once, from the command line or else from the environment."""
+"""Every option, declared once: its flag, its environment variable, its default, what it may be, its help."""
 
-import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from shared.settings import SettingError, Settings
-
-ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("functions", "run", "appengine")
-
-
-class UsageError(Exception):
-    """A command line that makes no sense; exit status 2."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What one run is to bring about. Each field below `folder` is an option of `OPTIONS`.
-
-    Attributes:
-        command: deploy, status, rollback, logs, alerts, destroy, stage or github.
-        names: the functions that are meant.
-        folder: where `stage` writes.
-        repository: the GitHub repository, as OWNER/REPO.
-        memory: as Google writes it, such as 512Mi; empty: what the model needs.
-        cpu: whole CPUs; 0: what the memory needs.
-        canary: percent of the traffic for a new revision; None: all.
-    """
-
-    command: str
-    names: tuple[str, ...]
-    folder: Path
-    repository: str
-    project: str
-    region: str
-    bucket: str
-    prefix: str
-    origins: str
-    public: bool
-    to: str
-    runtime: str
-    memory: str
-    cpu: int
-    concurrency: int
-    min_instances: int
-    max_instances: int
-    timeout: int
-    canary: int | None
-    invoker: str
-    email: str
-    follow: bool
-    errors: bool
-    fix: bool
-    allow_dirty: bool
-    dry_run: bool
-    with_bucket: bool
-    yes: bool
-    patience: int
-    gcloud_timeout: int
-
-    @property
-    def store(self) -> str:
-        """Where the functions find their models; empty: beside their code."""
-        return f"gs://{self.bucket}/{self.prefix}" if self.bucket else ""
-
-    def account(self, name: str) -> str:
-        """The service account that a function runs as."""
-        return f"{name}-fn@{self.project}.iam.gserviceaccount.com"
 
 
 def _text(pattern: str, expected: str) -> Callable[[str], str]:
@@ -90,6 +25,10 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(value)
 
     return parse
+
+
+def _cpus(value: str) -> int:
+    return _whole(1, 8)(value) if value else 0
 
 
 def _percent(value: str) -> int | None:
@@ -120,59 +59,32 @@ class Option(NamedTuple):
         return self.flag.removeprefix("--").replace("-", "_")
 
 
-_BUCKET = "(|[a-z0-9][a-z0-9._-]{1,61}[a-z0-9])"
-_ACCOUNT = r"(|[^@\s,=]+@[^@\s,=]+)"
+_PROJECT = _text("(|[a-z][a-z0-9-]{4,28}[a-z0-9])", "a project's ID")
+_REGION = _text("[a-z]+-[a-z]+[0-9]+", "a region such as europe-west1")
+_NAME = _text("(|[a-z0-9][a-z0-9._-]{1,61}[a-z0-9])", "the name of a bucket")
+_FOLDERS = _text(r"[\w.-]+(/[\w.-]+)*", "folders such as models/v1")
+_TARGET = _text("|".join(TARGETS), "functions, run or appengine")
+_RUNTIME = _text("python3[0-9]+", "a runtime such as python311")
+_SIZE = _text("(|[1-9][0-9]*(Mi|Gi))", "a size such as 512Mi or 2Gi")
+_ADDRESS = _text(r"(|[^@\s,=]+@[^@\s,=]+)", "an address such as name@example.org")
 OPTIONS = (
+    Option("--project", "ID", "PROJECT_ID", "", _PROJECT, "the project"),
+    Option("--region", "REGION", "REGION", "europe-west1", _REGION, "default europe-west1"),
+    Option("--bucket", "NAME", "BUCKET", "", _NAME, "default PROJECT_ID-models; holds the models"),
     Option(
-        "--project",
-        "ID",
-        "PROJECT_ID",
-        "",
-        _text("(|[a-z][a-z0-9-]{4,28}[a-z0-9])", "a project's ID"),
-        "the project",
-    ),
-    Option(
-        "--region",
-        "REGION",
-        "REGION",
-        "europe-west1",
-        _text("[a-z]+-[a-z]+[0-9]+", "a region such as europe-west1"),
-        "default europe-west1",
-    ),
-    Option(
-        "--bucket",
-        "NAME",
-        "BUCKET",
-        "",
-        _text(_BUCKET, "the name of a bucket"),
-        "default PROJECT_ID-models; holds the models",
-    ),
-    Option(
-        "--prefix",
-        "PREFIX",
-        "PREFIX",
-        "models",
-        _text(r"[\w.-]+(/[\w.-]+)*", "folders such as models/v1"),
-        "default models; where in the bucket they lie",
+        "--prefix", "PREFIX", "PREFIX", "models", _FOLDERS, "default models; where in the bucket they lie"
     ),
     Option("--origins", "LIST", "ALLOWED_ORIGINS", "", str, "web pages that may call, comma separated, or *"),
     Option(
         "--public", "", "PUBLIC", "0", _yes, "anyone may call; without it, only who has roles/run.invoker"
     ),
-    Option(
-        "--to",
-        "TARGET",
-        "TARGET",
-        "functions",
-        _text("|".join(TARGETS), "functions, run or appengine"),
-        "functions (default), run or appengine",
-    ),
+    Option("--to", "TARGET", "TARGET", "functions", _TARGET, "functions (default), run or appengine"),
     Option(
         "--runtime",
         "RUNTIME",
         "RUNTIME",
         "python311",
-        _text("python3[0-9]+", "a runtime such as python311"),
+        _RUNTIME,
         "default python311, on which the tests run; python312, python313, python314",
     ),
     Option(
@@ -180,16 +92,11 @@ OPTIONS = (
         "SIZE",
         "MEMORY",
         "",
-        _text("(|[1-9][0-9]*(Mi|Gi))", "a size such as 512Mi or 2Gi"),
+        _SIZE,
         "default what the format and the size of the model need: 512Mi and more",
     ),
     Option(
-        "--cpu",
-        "N",
-        "CPU",
-        "",
-        lambda value: _whole(1, 8)(value) if value else 0,
-        "default 1, or as many as the memory needs; as many workers serve",
+        "--cpu", "N", "CPU", "", _cpus, "default 1, or as many as the memory needs; as many workers serve"
     ),
     Option(
         "--concurrency",
@@ -212,17 +119,8 @@ OPTIONS = (
         _percent,
         "give a new revision that much traffic, the old one the rest",
     ),
-    Option(
-        "--invoker",
-        "ACCOUNT",
-        "INVOKER",
-        "",
-        _text(_ACCOUNT, "a service account's address"),
-        "a service account to make the test calls as",
-    ),
-    Option(
-        "--email", "ADDRESS", "ALERT_EMAIL", "", _text(_ACCOUNT, "an email address"), "who is told by alerts"
-    ),
+    Option("--invoker", "ACCOUNT", "INVOKER", "", _ADDRESS, "a service account to make the test calls as"),
+    Option("--email", "ADDRESS", "ALERT_EMAIL", "", _ADDRESS, "who is told by alerts"),
     Option("--follow", "", "FOLLOW", "0", _yes, "go on with new log lines until Ctrl-C"),
     Option("--errors", "", "ERRORS_ONLY", "0", _yes, "only log lines of severity ERROR and above"),
     Option("--fix", "", "FIX", "0", _yes, "do what the checks say is missing, if a command can"),
@@ -271,103 +169,3 @@ def usage() -> str:
         variable = each.variable if each.value else f"{each.variable}=1"
         lines.append(f"  {each.flag + ' ' + each.value:<25} {variable:<27} {each.meaning}")
     return "\n".join(lines)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        if found := re.fullmatch(r"argument (\S+): expected one argument", message):
-            message = f"{found[1]} needs a value"
-        raise UsageError(message)
-
-
-def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Wanted | None:
-    """Read a command line; None if help is what it asks for.
-
-    Raises:
-        UsageError: it makes no sense.
-    """
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
-    for each in OPTIONS:
-        if each.value:
-            parser.add_argument(each.flag)
-        else:
-            parser.add_argument(each.flag, action="store_const", const="1")
-    given, words = parser.parse_known_args(list(arguments))
-    if given.help:
-        return None
-    if strange := [word for word in words if word.startswith("-")]:
-        raise UsageError(f"there is no option {strange[0]}")
-    values = {each.field: _value(each, getattr(given, each.field), environment) for each in OPTIONS}
-    command = _command(words, sorted(path.parent.name for path in ROOT.glob("functions/*/main.py")))
-    return _checked(Wanted(**{**values, **command}))
-
-
-def _value(option: Option, given: str | None, environment: Mapping[str, str]) -> Any:
-    name, value = (
-        (option.variable, environment.get(option.variable)) if given is None else (option.flag, given)
-    )
-    try:
-        return option.parse(value or option.default)
-    except ValueError as error:
-        raise UsageError(f"{name}: {error}") from None
-
-
-def _command(words: Sequence[str], functions: Sequence[str]) -> dict[str, Any]:
-    """The command, and what it is for."""
-    first, *more = words or ["all"]
-    found: dict[str, Any] = {"command": first, "names": (), "folder": Path(), "repository": ""}
-    if first in ("all", "status", "destroy"):
-        found["names"] = tuple(functions)
-    elif first in ("rollback", "logs", "alerts"):
-        if len(more) != 1:
-            raise UsageError(f"{first} needs the name of a function")
-        found["names"] = (more.pop(),)
-    elif first == "stage":
-        if len(more) != 2:
-            raise UsageError("stage needs the name of a function and a folder")
-        found["folder"] = Path(more.pop())
-        found["names"] = (more.pop(),)
-    elif first == "github":
-        if len(more) != 1 or not re.fullmatch(r"[\w.-]+/[\w.-]+", more[0]):
-            raise UsageError("github needs a repository, as OWNER/REPO")
-        found["repository"] = more.pop()
-    else:
-        found["names"] = (first,)
-    if more:
-        raise UsageError(f"unexpected: {' '.join(more)}")
-    for name in found["names"]:
-        if name not in functions:
-            raise UsageError(f"there is no function or command {name}")
-    deploys = first == "all" or found["names"] == (first,)
-    return {**found, "command": "deploy" if deploys else first}
-
-
-def _checked(wanted: Wanted) -> Wanted:
-    """Check what several options say together, and name the bucket."""
-    if wanted.min_instances > wanted.max_instances:
-        raise UsageError("there are more minimum than maximum instances")
-    try:
-        Settings.read({"ALLOWED_ORIGINS": wanted.origins})
-    except SettingError as error:
-        raise UsageError(str(error)) from None
-    if wanted.command == "stage":
-        return wanted
-    if not wanted.project:
-        raise UsageError("PROJECT_ID: expected a project's ID, got ''")
-    if wanted.command == "alerts" and not wanted.email:
-        raise UsageError("alerts needs an address: --email ADDRESS")
-    if wanted.to == "appengine":
-        _check_app_engine(wanted)
-    return replace(wanted, bucket=wanted.bucket or f"{wanted.project}-models")
-
-
-def _check_app_engine(wanted: Wanted) -> None:
-    if wanted.command != "deploy":
-        raise UsageError(f"{wanted.command} is for functions and run; see 'gcloud app --help'")
-    if len(wanted.names) != 1:
-        raise UsageError("--to appengine needs the name of one function")
-    if not wanted.public:
-        raise UsageError("anyone may call what is on App Engine: say so with --public")
-    if wanted.canary:
-        raise UsageError("--canary is for functions and run")

@@ -6,9 +6,10 @@ Data in, data out: `--dry-run` prints the steps, a run executes them.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .options import Wanted
+from .queries import READER
 from .source import Function
-from .there import READER, Service, There
+from .there import Service, There
+from .wanted import Wanted
 
 APIS = ("cloudfunctions", "run", "cloudbuild", "artifactregistry", "storage", "iam")
 

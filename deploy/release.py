@@ -2,28 +2,23 @@
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
-from . import checks, plan, report, source, stage, there
-from .answer import WrongAnswer, try_out
+from . import checks, plan, report, source, stage
+from .answer import WrongAnswer, token, try_out
+from .execute import execute
 from .gcloud import Gcloud, GcloudError, text
-from .options import ROOT, Wanted
+from .look import TARGETS, look, look_closer, tools
 from .plan import Step
-from .say import Refused, command, say
+from .say import Refused, say
 from .source import Function
-from .targets import appengine, functions, run
+from .targets import appengine, functions
 from .there import There
+from .wanted import ROOT, Wanted
 
-TARGETS: dict[str, ModuleType] = {"functions": functions, "run": run}
 STAGED = ROOT / "build" / "stage"
-WAITS = (2, 4, 8, 16)
-"""Seconds between attempts with a new account: Google says it may take a minute until all servers know it."""
-UNDER_WAY = 1800
-"""Seconds that somebody else's deployment is waited for: no build may take longer."""
 
 
 def stage_for_any_host(wanted: Wanted) -> None:
@@ -108,67 +103,6 @@ def _refuse(faults: Iterable[str]) -> None:
         raise Refused(lines)
 
 
-def tools(gcloud: Gcloud) -> None:
-    """Check that gcloud is there and new enough.
-
-    Raises:
-        GcloudError: it is not.
-    """
-    version = gcloud.version()
-    if int(version.partition(".")[0]) < checks.GCLOUD_NEEDED:
-        raise GcloudError(
-            f"gcloud {version} is too old: run 'gcloud components update' ({checks.GCLOUD_NEEDED} or newer)"
-        )
-
-
-def look(wanted: Wanted, gcloud: Gcloud) -> There:
-    """Look at the project: what cannot be there while its API is off is not asked for."""
-    number = there.project_number(gcloud)
-    bucket, readers = there.bucket(gcloud, wanted.bucket)
-    state = There(
-        number=number,
-        billing=there.billing(gcloud),
-        apis=there.apis(gcloud),
-        bucket=bucket,
-        readers=readers,
-        objects=there.objects(gcloud, wanted) if bucket == "there" else {},
-    )
-    return look_closer(wanted, gcloud, state)
-
-
-def look_closer(wanted: Wanted, gcloud: Gcloud, state: There) -> There:
-    """Look at what needs APIs."""
-    builder, may_build = there.builder(gcloud, wanted, state.number, "cloudbuild" in state.apis)
-    accounts = there.accounts(gcloud) if "iam" in state.apis else frozenset()
-    state = replace(state, builder=builder, may_build=may_build, accounts=accounts)
-    if wanted.to == "appengine":
-        return replace(state, app=appengine.look(gcloud) if "appengine" in state.apis else None)
-    return replace(state, services=_services(wanted, gcloud, state.apis))
-
-
-def _services(wanted: Wanted, gcloud: Gcloud, apis: frozenset[str]) -> dict[str, there.Service]:
-    """What is deployed; a deployment that was interrupted here goes on there, and its end is waited for."""
-    target = TARGETS[wanted.to]
-    if not apis.issuperset(target.APIS):
-        return {}
-    deadline, told = time.monotonic() + UNDER_WAY, False
-    while True:
-        services: dict[str, there.Service] = target.look(gcloud, wanted)
-        ours = {name: services[name] for name in wanted.names if name in services}
-        if wanted.dry_run or not any(each.state == "DEPLOYING" for each in ours.values()):
-            break
-        if time.monotonic() > deadline:
-            raise GcloudError("another deployment does not end: see 'gcloud functions list'")
-        if not told:
-            say("another deployment is under way: waiting for its end")
-        told = True
-        time.sleep(5)
-    for name, service in ours.items():
-        if service.url or service.latest:
-            services[name] = replace(service, callers=there.callers(gcloud, wanted, name))
-    return services
-
-
 @dataclass(frozen=True)
 class Staged:
     """A function, ready to be uploaded; `source` names what it is and how it is set."""
@@ -236,27 +170,6 @@ def _address(wanted: Wanted, gcloud: Gcloud, name: str) -> str:
     return text(found, "status", "url")
 
 
-def token(wanted: Wanted, gcloud: Gcloud, url: str) -> str:
-    """A token that opens a private function.
-
-    Raises:
-        GcloudError: there is none to be had.
-    """
-    more = []
-    if wanted.invoker:
-        more = [f"--impersonate-service-account={wanted.invoker}", f"--audiences={url}"]
-    try:
-        found = text(gcloud.one("auth", "print-identity-token", *more), "id_token")
-    except GcloudError as error:
-        raise GcloudError(
-            f"no identity token ({error}): sign in with 'gcloud auth login', "
-            "or name a service account with --invoker"
-        ) from None
-    if not found:
-        raise GcloudError("gcloud auth print-identity-token: expected a token, got none: run it by hand")
-    return found
-
-
 def _try(wanted: Wanted, gcloud: Gcloud, function: Function, url: str) -> None:
     """Send one real request, whose answer must be the example's."""
     name = function.name
@@ -272,48 +185,3 @@ def _try(wanted: Wanted, gcloud: Gcloud, function: Function, url: str) -> None:
         ) from None
     for each in warnings:
         say(f"warning: {name} answers its example with a warning: {each}")
-
-
-def execute(
-    wanted: Wanted, gcloud: Gcloud, steps: Sequence[Step], wait: Callable[[float], None] = time.sleep
-) -> None:
-    """Do the steps, or print them in a dry run.
-
-    Raises:
-        Refused: one fails; those after it are not done.
-    """
-    for step in steps:
-        if wanted.dry_run:
-            command(step.command)
-            continue
-        arguments = step.command
-        if step.latest_of:
-            arguments = _with_latest(wanted, gcloud, step)
-        say(f"  {' '.join(word for word in arguments[:4] if not word.startswith('-'))}")
-        _attempt(gcloud, arguments, step, wait)
-        if step.note:
-            say(step.note)
-
-
-def _attempt(gcloud: Gcloud, arguments: tuple[str, ...], step: Step, wait: Callable[[float], None]) -> None:
-    for seconds in (*(WAITS if step.patient else ()), 0):
-        try:
-            gcloud(*arguments, changes=True)
-            return
-        except GcloudError as error:
-            if not seconds or "does not exist" not in error.text:
-                raise Refused([f"{error}{': ' + step.hint if step.hint else ''}"]) from None
-            wait(seconds)
-
-
-def _with_latest(wanted: Wanted, gcloud: Gcloud, step: Step) -> tuple[str, ...]:
-    """The command with the name of the latest revision for `NEW`.
-
-    Raises:
-        Refused: there is no new one.
-    """
-    name = step.latest_of
-    found = there.service(gcloud.one("run", "services", "describe", name, f"--region={wanted.region}"))
-    if found.latest in found.traffic:
-        raise Refused([f"{name} has no new revision: look at './deploy.sh logs {name}'"])
-    return tuple(word.replace("NEW=", f"{found.latest}=") for word in step.command)

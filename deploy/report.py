@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Sequence
 
 from . import sizes, stage
-from .options import OPTIONS, ROOT, Wanted
+from .options import OPTIONS
 from .source import Function
+from .wanted import ROOT, Wanted
 
 SECONDS = 2_628_000
 """In a month."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from shared.example import Example
 from shared.pin import Pin, PinError, Unpublished
 
-from .options import ROOT
+from .wanted import ROOT
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "tflite": ("ai-edge-litert",),

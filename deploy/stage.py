@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from . import sbom, sizes
-from .options import Wanted
 from .source import Function, SourceError
+from .wanted import Wanted
 
 SERVE = "functions-framework --target=predict --host=0.0.0.0 --port=$PORT"
 UNWANTED = shutil.ignore_patterns("__pycache__", "tests", "test_*.py", ".*")

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, commit
 from deploying import Deployment, change, changes, drive, pin, succeed, without_gcloud
 
-from deploy import commands, options, release, source
+from deploy import command_line, commands, release, source
 from deploy.gcloud import Gcloud
 
 # What is wrong before anything is touched.
@@ -291,7 +291,7 @@ STRANGE = ("7", "[7]", '{"name": {"a": []}}')
 def test_whatever_one_call_prints_is_one_line_or_does_no_harm(
     google, recorded, checkout, tmp_path, monkeypatch, capsys
 ):
-    for module in (options, source):
+    for module in (command_line, source):
         monkeypatch.setattr(module, "ROOT", checkout)
     monkeypatch.setattr(release, "STAGED", tmp_path / "stage")
     monkeypatch.setattr(source, "git", functools.cache(source.git))

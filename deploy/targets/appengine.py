@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ..gcloud import Gcloud, GcloudError, dig, text
-from ..options import Wanted
 from ..source import Function
 from ..there import Version
+from ..wanted import Wanted
 
 CREATE = (
     "there is no App Engine application, whose region is for ever: run 'gcloud app create --region=REGION', "

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from .. import sizes, stage
 from ..gcloud import Gcloud, text
-from ..options import Wanted
+from ..queries import run_services, service
 from ..source import Function
-from ..there import Service, run_services, service
+from ..there import Service
+from ..wanted import Wanted
 
 KIND = "function"
 APIS = ("cloudfunctions", "run")

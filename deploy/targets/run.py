@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from ..gcloud import Gcloud
-from ..options import Wanted
+from ..queries import run_services, service
 from ..source import Function
-from ..there import Service, run_services, service
+from ..there import Service
+from ..wanted import Wanted
 from .functions import settings
 
 KIND = "Cloud Run service"

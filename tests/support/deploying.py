@@ -11,7 +11,8 @@ from pathlib import Path
 
 from conftest import ROOT, commit
 
-from deploy import answer, options, source
+from deploy import answer, command_line, options, source
+from deploy.wanted import Wanted
 from shared.example import Example
 from shared.pin import Pin
 
@@ -59,9 +60,9 @@ def deploy(checkout: Path, *arguments: object, **environment: str) -> subprocess
     return Deployment(checkout, checkout / "deploy.sh", *arguments, **environment).end()
 
 
-def wanted(*arguments: str, **environment: str) -> options.Wanted:
+def wanted(*arguments: str, **environment: str) -> Wanted:
     """What a command line asks for."""
-    found = options.read(arguments, environment)
+    found = command_line.read(arguments, environment)
     assert found is not None
     return found
 

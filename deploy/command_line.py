@@ -1,0 +1,117 @@
+"""A command line, read: options from the line, or else from the environment."""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from shared.settings import SettingError, Settings
+
+from .options import OPTIONS, Option
+from .wanted import ROOT, Wanted
+
+
+class UsageError(Exception):
+    """A command line that makes no sense; exit status 2."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if found := re.fullmatch(r"argument (\S+): expected one argument", message):
+            message = f"{found[1]} needs a value"
+        raise UsageError(message)
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Wanted | None:
+    """Read a command line; None if help is what it asks for.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    for each in OPTIONS:
+        if each.value:
+            parser.add_argument(each.flag)
+        else:
+            parser.add_argument(each.flag, action="store_const", const="1")
+    given, words = parser.parse_known_args(list(arguments))
+    if given.help:
+        return None
+    if strange := [word for word in words if word.startswith("-")]:
+        raise UsageError(f"there is no option {strange[0]}")
+    values = {each.field: _value(each, getattr(given, each.field), environment) for each in OPTIONS}
+    command = _command(words, sorted(path.parent.name for path in ROOT.glob("functions/*/main.py")))
+    return _checked(Wanted(**{**values, **command}))
+
+
+def _value(option: Option, given: str | None, environment: Mapping[str, str]) -> Any:
+    name, value = (
+        (option.variable, environment.get(option.variable)) if given is None else (option.flag, given)
+    )
+    try:
+        return option.parse(value or option.default)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def _command(words: Sequence[str], functions: Sequence[str]) -> dict[str, Any]:
+    """The command, and what it is for."""
+    first, *more = words or ["all"]
+    found: dict[str, Any] = {"command": first, "names": (), "folder": Path(), "repository": ""}
+    if first in ("all", "status", "destroy"):
+        found["names"] = tuple(functions)
+    elif first in ("rollback", "logs", "alerts"):
+        if len(more) != 1:
+            raise UsageError(f"{first} needs the name of a function")
+        found["names"] = (more.pop(),)
+    elif first == "stage":
+        if len(more) != 2:
+            raise UsageError("stage needs the name of a function and a folder")
+        found["folder"] = Path(more.pop())
+        found["names"] = (more.pop(),)
+    elif first == "github":
+        if len(more) != 1 or not re.fullmatch(r"[\w.-]+/[\w.-]+", more[0]):
+            raise UsageError("github needs a repository, as OWNER/REPO")
+        found["repository"] = more.pop()
+    else:
+        found["names"] = (first,)
+    if more:
+        raise UsageError(f"unexpected: {' '.join(more)}")
+    for name in found["names"]:
+        if name not in functions:
+            raise UsageError(f"there is no function or command {name}")
+    deploys = first == "all" or found["names"] == (first,)
+    return {**found, "command": "deploy" if deploys else first}
+
+
+def _checked(wanted: Wanted) -> Wanted:
+    """Check what several options say together, and name the bucket."""
+    if wanted.min_instances > wanted.max_instances:
+        raise UsageError("there are more minimum than maximum instances")
+    try:
+        Settings.read({"ALLOWED_ORIGINS": wanted.origins})
+    except SettingError as error:
+        raise UsageError(str(error)) from None
+    if wanted.command == "stage":
+        return wanted
+    if not wanted.project:
+        raise UsageError("PROJECT_ID: expected a project's ID, got ''")
+    if wanted.command == "alerts" and not wanted.email:
+        raise UsageError("alerts needs an address: --email ADDRESS")
+    if wanted.to == "appengine":
+        _check_app_engine(wanted)
+    return replace(wanted, bucket=wanted.bucket or f"{wanted.project}-models")
+
+
+def _check_app_engine(wanted: Wanted) -> None:
+    if wanted.command != "deploy":
+        raise UsageError(f"{wanted.command} is for functions and run; see 'gcloud app --help'")
+    if len(wanted.names) != 1:
+        raise UsageError("--to appengine needs the name of one function")
+    if not wanted.public:
+        raise UsageError("anyone may call what is on App Engine: say so with --public")
+    if wanted.canary:
+        raise UsageError("--canary is for functions and run")

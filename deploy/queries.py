@@ -1,0 +1,138 @@
+"""What gcloud is asked about a project, a question each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import traffic
+from .gcloud import Gcloud, GcloudError, dig, holds, text
+from .there import Service
+from .wanted import Wanted
+
+READER = "roles/storage.objectViewer"
+INVOKER = "roles/run.invoker"
+BUILDERS = ("roles/cloudbuild.builds.builder", "roles/editor", "roles/owner")
+
+
+class NoProject(GcloudError):
+    """The project cannot be looked at; there is no use in looking further."""
+
+
+def project_number(gcloud: Gcloud) -> str:
+    """The project's number.
+
+    Raises:
+        NoProject: nobody is signed in, or the project is not theirs.
+    """
+    try:
+        number = text(gcloud.one("projects", "describe", gcloud.project), "projectNumber")
+    except GcloudError as error:
+        told = error.text.lower()
+        if any(sign in told for sign in ("active account", "auth login", "credential", "reauth")):
+            raise NoProject("you are not signed in: run 'gcloud auth login'") from None
+        if "permission" in told or "not exist" in told or "not found" in told:
+            raise NoProject(
+                f"project {gcloud.project} is not there or not yours: see 'gcloud projects list'"
+            ) from None
+        raise
+    if not number:
+        raise NoProject(
+            f"gcloud projects describe {gcloud.project}: expected a number, got none: run it by hand"
+        )
+    return number
+
+
+def apis(gcloud: Gcloud) -> frozenset[str]:
+    """The enabled APIs, without their common ending."""
+    found = gcloud.rows("services", "list", "--enabled")
+    return frozenset(text(each, "config", "name").removesuffix(".googleapis.com") for each in found)
+
+
+def billing(gcloud: Gcloud) -> bool | str:
+    """Whether billing is on, or why that cannot be seen."""
+    try:
+        return dig(gcloud.one("billing", "projects", "describe", gcloud.project), "billingEnabled") is True
+    except GcloudError as error:
+        if "permission" in error.text.lower():
+            return str(error)
+        raise
+
+
+def builder(gcloud: Gcloud, wanted: Wanted, number: str, cloudbuild: bool) -> tuple[str, bool | str]:
+    """The account that builds, and whether it may, or why that cannot be seen.
+
+    Without the role the build of a function fails, minutes later and without naming it.
+    """
+    account = f"{number}-compute@developer.gserviceaccount.com"
+    try:
+        policy = gcloud.one("projects", "get-iam-policy", gcloud.project)
+    except GcloudError as error:
+        if "permission" in error.text.lower():
+            return account, str(error)
+        raise
+    if holds(policy, f"serviceAccount:{account}", *BUILDERS):
+        return account, True
+    if cloudbuild:  # older projects build as another account
+        found = gcloud.one("builds", "get-default-service-account", f"--region={wanted.region}")
+        account = text(found, "serviceAccountEmail").rpartition("/")[2] or account
+    return account, holds(policy, f"serviceAccount:{account}", *BUILDERS)
+
+
+def accounts(gcloud: Gcloud) -> frozenset[str]:
+    """The addresses of the project's service accounts."""
+    return frozenset(text(each, "email") for each in gcloud.rows("iam", "service-accounts", "list"))
+
+
+def bucket(gcloud: Gcloud, name: str) -> tuple[str, frozenset[str]]:
+    """Whether the bucket is there, and who may read its objects."""
+    try:
+        policy = gcloud.one("storage", "buckets", "get-iam-policy", f"gs://{name}")
+    except GcloudError as error:
+        if "404" in error.text or "not found" in error.text.lower():
+            return "missing", frozenset()
+        if "permission" in error.text.lower() or "403" in error.text:
+            return "taken", frozenset()
+        raise
+    members = [
+        each.get("members") or [] for each in policy.get("bindings") or [] if each.get("role") == READER
+    ]
+    return "there", frozenset(member for group in members for member in group)
+
+
+def objects(gcloud: Gcloud, wanted: Wanted) -> dict[str, int]:
+    """Sizes of the bucket's objects below the prefix, by name."""
+    try:
+        found = gcloud.rows("storage", "objects", "list", f"{wanted.store}/**")
+    except GcloudError as error:
+        if "matched no objects" in error.text:
+            return {}
+        raise
+    return {text(each, "name"): int(dig(each, "size") or 0) for each in found}
+
+
+def run_services(gcloud: Gcloud, wanted: Wanted) -> dict[str, dict[str, Any]]:
+    """The Cloud Run services of the region, by name, as Google describes them."""
+    found = gcloud.rows("run", "services", "list", f"--region={wanted.region}")
+    return {text(each, "metadata", "name"): each for each in found}
+
+
+def service(resource: Mapping[str, Any]) -> Service:
+    """A Cloud Run service, as Google describes it."""
+    labels = dig(resource, "metadata", "labels")
+    conditions = dig(resource, "status", "conditions") or [{}]
+    return Service(
+        state=text(conditions[0], "status"),
+        source=text(labels, "source"),
+        commit=text(labels, "commit"),
+        url=text(resource, "status", "url"),
+        traffic=traffic.traffic(resource),
+        latest=traffic.latest(resource),
+        follows_latest=traffic.follows_latest(resource),
+        owner=text(labels, "goog-managed-by"),
+    )
+
+
+def callers(gcloud: Gcloud, wanted: Wanted, name: str) -> tuple[str, ...]:
+    """Who may call a Cloud Run service by a role on it."""
+    policy = gcloud.one("run", "services", "get-iam-policy", name, f"--region={wanted.region}")
+    bindings = [each for each in policy.get("bindings") or [] if each.get("role") == INVOKER]
+    return tuple(sorted({member for each in bindings for member in each.get("members") or []}))
