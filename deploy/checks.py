@@ -99,9 +99,9 @@ def fits(wanted: Wanted, function: Function) -> list[Failure]:
 def target(wanted: Wanted, functions: Sequence[Function], there: There) -> list[Failure]:
     """Check that nothing is in the way where the functions go."""
     if wanted.to == "appengine":
-        if "appengine" not in there.apis:
-            return [Failure("App Engine is off", plan.enable(["appengine"]))]
-        return [Failure(appengine.CREATE)] if there.app is None else []
+        # While its API is off it cannot be seen.
+        missing = "appengine" in there.apis and there.app is None
+        return [Failure(appengine.CREATE)] if missing else []
     found = []
     for each in functions:
         service = there.services.get(each.name)

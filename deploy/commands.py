@@ -34,11 +34,14 @@ def main(arguments: Sequence[str]) -> int:
     except (GcloudError, SourceError) as failure:
         error(str(failure))
         return 1
+    except BrokenPipeError:  # nobody reads the log lines any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as failure:
+        error(f"{failure.filename or 'this machine'}: {failure.strerror or failure}: mend it, and try again")
+        return 1
     except KeyboardInterrupt:
         error("interrupted: run it again to go on")
         return 130
-    except BrokenPipeError:  # nobody reads the log lines any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -41,7 +41,7 @@ def look(wanted: Wanted, gcloud: Gcloud) -> There:
         apis=queries.apis(gcloud),
         bucket=bucket,
         readers=readers,
-        objects=queries.objects(gcloud, wanted) if bucket == "there" else {},
+        objects=queries.stored(gcloud, wanted) if bucket == "there" else {},
     )
     return look_closer(wanted, gcloud, state)
 

@@ -152,8 +152,9 @@ def _doomed(wanted: Wanted, gcloud: Gcloud) -> There:
 
 
 def _confirm(wanted: Wanted) -> None:
+    say("type the project's ID to go on:")
     try:
-        answer = input("type the project's ID to go on: ")
+        answer = input()
     except EOFError:
         answer = ""
     if answer != wanted.project:

@@ -35,7 +35,11 @@ class Step:
 
 def missing_apis(wanted: Wanted, there: There) -> list[str]:
     """The APIs that are needed, and off."""
-    needed = (*APIS, "iamcredentials") if wanted.invoker else APIS
+    needed = [*APIS]
+    if wanted.to == "appengine":
+        needed.append("appengine")
+    if wanted.invoker:
+        needed.append("iamcredentials")
     return [api for api in needed if api not in there.apis]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import traffic
-from .gcloud import Gcloud, GcloudError, dig, holds, text
+from .gcloud import Gcloud, GcloudError, dig, holds, objects, text
 from .there import Service
 from .wanted import Wanted
 
@@ -92,13 +92,10 @@ def bucket(gcloud: Gcloud, name: str) -> tuple[str, frozenset[str]]:
         if "permission" in error.text.lower() or "403" in error.text:
             return "taken", frozenset()
         raise
-    members = [
-        each.get("members") or [] for each in policy.get("bindings") or [] if each.get("role") == READER
-    ]
-    return "there", frozenset(member for group in members for member in group)
+    return "there", frozenset(_members(policy, READER))
 
 
-def objects(gcloud: Gcloud, wanted: Wanted) -> dict[str, int]:
+def stored(gcloud: Gcloud, wanted: Wanted) -> dict[str, int]:
     """Sizes of the bucket's objects below the prefix, by name."""
     try:
         found = gcloud.rows("storage", "objects", "list", f"{wanted.store}/**")
@@ -118,9 +115,9 @@ def run_services(gcloud: Gcloud, wanted: Wanted) -> dict[str, dict[str, Any]]:
 def service(resource: Mapping[str, Any]) -> Service:
     """A Cloud Run service, as Google describes it."""
     labels = dig(resource, "metadata", "labels")
-    conditions = dig(resource, "status", "conditions") or [{}]
+    conditions = objects(resource, "status", "conditions")
     return Service(
-        state=text(conditions[0], "status"),
+        state=text(next(iter(conditions), {}), "status"),
         source=text(labels, "source"),
         commit=text(labels, "commit"),
         url=text(resource, "status", "url"),
@@ -134,5 +131,10 @@ def service(resource: Mapping[str, Any]) -> Service:
 def callers(gcloud: Gcloud, wanted: Wanted, name: str) -> tuple[str, ...]:
     """Who may call a Cloud Run service by a role on it."""
     policy = gcloud.one("run", "services", "get-iam-policy", name, f"--region={wanted.region}")
-    bindings = [each for each in policy.get("bindings") or [] if each.get("role") == INVOKER]
-    return tuple(sorted({member for each in bindings for member in each.get("members") or []}))
+    return tuple(sorted(_members(policy, INVOKER)))
+
+
+def _members(policy: Any, role: str) -> set[str]:
+    """Who has the role by an IAM policy."""
+    groups = [dig(each, "members") for each in objects(policy, "bindings") if each.get("role") == role]
+    return {str(member) for group in groups if isinstance(group, list) for member in group}

@@ -24,17 +24,19 @@ STAGED = ROOT / "build" / "stage"
 def stage_for_any_host(wanted: Wanted) -> None:
     """Write one function to a folder for another host."""
     with tempfile.TemporaryDirectory() as unpacked:
-        [function] = _read(wanted, Path(unpacked))
-        stage.for_any_host(wanted, function)
+        faults: list[str] = []
+        found = _read(wanted, Path(unpacked), faults)
+        _refuse(faults)
+        stage.for_any_host(wanted, *found)
     say(f"staged in {wanted.folder}")
 
 
 def deploy(wanted: Wanted, gcloud: Gcloud) -> None:
     """Deploy what differs from what is there, and ask each function for its example."""
     with tempfile.TemporaryDirectory() as unpacked:
-        failures: list[str] = []
-        found = _read(wanted, Path(unpacked), failures)
-        state = _checked(wanted, gcloud, found, failures)
+        faults: list[str] = []
+        found = _read(wanted, Path(unpacked), faults)
+        state = _checked(wanted, gcloud, found, faults)
         if missing := plan.missing_apis(wanted, state):
             execute(wanted, gcloud, [plan.enable(missing)])
             if not wanted.dry_run:  # what could not be seen while they were off
@@ -46,34 +48,29 @@ def deploy(wanted: Wanted, gcloud: Gcloud) -> None:
             _release(wanted, gcloud, each, state)
 
 
-def _read(wanted: Wanted, unpacked: Path, failures: list[str] | None = None) -> list[Function]:
-    """The functions as HEAD has them; faults are added to `failures`, or refused at once without it.
+def _read(wanted: Wanted, unpacked: Path, faults: list[str]) -> list[Function]:
+    """The functions as HEAD has them; what is wrong is added to `faults`.
 
     Raises:
-        Refused: something is wrong, and nobody collects it.
+        SourceError: there is no HEAD.
     """
-    found: list[str] = []
     source.commit()
     files = source.uncommitted()
     if files and wanted.allow_dirty:
         say(f"HEAD is deployed, without {', '.join(files)}")
     else:
-        found += source.dirty(wanted.names, files)
+        faults += source.dirty(wanted.names, files)
     source.unpack(unpacked)
     read = []
     for name in wanted.names:
         if (unpacked / "functions" / name / "main.py").is_file():
-            read.append(source.function(name, unpacked, STAGED / "models", found.append))
-        elif not any(f"functions/{name}/" in line for line in found):
-            found.append(f"functions/{name} is not committed: commit functions/{name}")
-    if failures is None:
-        _refuse(found)
-    else:
-        failures += found
+            read.append(source.function(name, unpacked, STAGED / "models", faults.append))
+        elif not any(f"functions/{name}/" in line for line in faults):
+            faults.append(f"functions/{name} is not committed: commit functions/{name}")
     return [each for each in read if each is not None]
 
 
-def _checked(wanted: Wanted, gcloud: Gcloud, found: Sequence[Function], failures: list[str]) -> There:
+def _checked(wanted: Wanted, gcloud: Gcloud, found: Sequence[Function], faults: list[str]) -> There:
     """What is there, if nothing stands in the way; with `--fix`, after what does has been mended.
 
     Raises:
@@ -84,7 +81,7 @@ def _checked(wanted: Wanted, gcloud: Gcloud, found: Sequence[Function], failures
         state = look(wanted, gcloud)
         remote = checks.everything(wanted, found, state)
         fixes = [each.fix for each in remote if each.fix]
-        if wanted.fix and fixes and not failures:
+        if wanted.fix and fixes and not faults:
             execute(wanted, gcloud, fixes)
             if wanted.dry_run:
                 remote = [each for each in remote if not each.fix]
@@ -92,8 +89,8 @@ def _checked(wanted: Wanted, gcloud: Gcloud, found: Sequence[Function], failures
                 state = look(wanted, gcloud)
                 remote = checks.everything(wanted, found, state)
     except GcloudError as error:
-        raise Refused([*failures, str(error)]) from None
-    _refuse([*failures, *map(str, remote)])
+        raise Refused([*faults, str(error)]) from None
+    _refuse([*faults, *map(str, remote)])
     return state
 
 
@@ -161,8 +158,8 @@ def _release_version(wanted: Wanted, gcloud: Gcloud, staged: Staged, state: Ther
     if wanted.dry_run:
         return "", ""
     found = gcloud.one("app", "versions", "describe", version, f"--service={service}")
-    [shown] = gcloud.rows("app", "browse", f"--service={service}", "--no-launch-browser") or [{}]
-    return text(found, "versionUrl"), text(shown, "url")
+    shown = gcloud.rows("app", "browse", f"--service={service}", "--no-launch-browser")
+    return text(found, "versionUrl"), text(next(iter(shown), {}), "url")
 
 
 def _address(wanted: Wanted, gcloud: Gcloud, name: str) -> str:

@@ -227,7 +227,6 @@ def test_all_faults_are_listed_each_with_what_mends_it(review):
         ({"services": {"review": Service(owner="run")}}, (), "is there as a Cloud Run service"),
         ({}, ("--cpu", "3"), "expected 1, 2, 4 or 8 CPUs"),
         ({}, ("--cpu", "4", "--memory", "1Gi"), "4 CPUs need 2Gi of memory"),
-        ({}, ("--to", "appengine", "--public"), "gcloud services enable appengine.googleapis.com"),
         ({"apis": frozenset({"appengine"})}, ("--to", "appengine", "--public"), "gcloud app create"),
         (
             {"apis": frozenset({"appengine"}), "app": ()},
@@ -241,8 +240,9 @@ def test_a_fault_says_what_mends_it(review, more, arguments, told):
     assert told in fault
 
 
-def test_who_may_build_is_not_known_before_the_apis_are_on(review):
+def test_what_cannot_be_seen_before_the_apis_are_on_is_no_fault(review):
     assert faults(review, may_build=False, apis=frozenset()) == []
+    assert faults(review, "--to", "appengine", "--public", apis=frozenset()) == []
 
 
 def test_a_model_that_is_nowhere_is_to_be_published(review):
