@@ -118,6 +118,15 @@ def test_it_runs_from_any_folder_and_leaves_nothing_in_the_checkout(tmp_path, ch
     assert not list(checkout.rglob("__pycache__"))
 
 
+def test_it_needs_no_environment(checkout, tmp_path):
+    # Without `site` there are no packages but Python's own.
+    command = [sys.executable, "-S", "-B", checkout / "deploy", "stage", "review", tmp_path / "staged"]
+    run = subprocess.run(
+        command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+
+
 # What a model needs.
 
 
