@@ -158,8 +158,8 @@ def _release_version(wanted: Wanted, gcloud: Gcloud, staged: Staged, state: Ther
     if wanted.dry_run:
         return "", ""
     found = gcloud.one("app", "versions", "describe", version, f"--service={service}")
-    shown = gcloud.rows("app", "browse", f"--service={service}", "--no-launch-browser")
-    return text(found, "versionUrl"), text(next(iter(shown), {}), "url")
+    shown = gcloud.one("app", "browse", f"--service={service}", "--no-launch-browser")
+    return text(found, "versionUrl"), text(shown, "url")
 
 
 def _address(wanted: Wanted, gcloud: Gcloud, name: str) -> str:
