@@ -578,7 +578,6 @@ def test_the_steps_of_the_dockerfile_make_a_container_that_answers(checkout, tmp
 def test_staging_fails_loudly_and_leaves_nothing(changed, tmp_path):
     file = Pin.read(changed / "functions" / "review" / "model.json").file
     (changed / "models" / file).unlink()
-    commit(changed)
     run = deploy(changed, "stage", "review", tmp_path / "out" / "staged")
     assert run.returncode == 1
     assert f"the pinned models/{file} is not in this checkout" in run.stderr
@@ -696,7 +695,6 @@ def test_another_file_than_the_pinned_one_is_refused(changed):
     (changed / "models" / Pin.read(changed / "functions" / "review" / "model.json").file).write_bytes(
         b"other"
     )
-    commit(changed)
     [line] = complaints(changed, "review")
     assert "is not the pinned file" in line
     assert "python -m models.publish review FILE" in line
