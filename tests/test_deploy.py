@@ -37,7 +37,7 @@ from shared.pin import FORMATS, Pin
         (["all", "--memory", "lots"], "--memory: expected a size such as 512Mi or 2Gi, got 'lots'"),
         (["all", "--timeout", "3601"], "--timeout: at most 3600, got '3601'"),
         (["all", "--canary", "100"], "--canary: expected 1 to 99 percent"),
-        (["all", "--origins", "example.org"], "expected * or origins such as https://example.org"),
+        (["all", "--origins", "example.org"], "ALLOWED_ORIGINS: expected *"),
         (["all", "--min-instances", "9"], "more minimum than maximum instances"),
         (["all", "--to", "lambda"], "expected functions, run or appengine"),
         (["all", "--to", "appengine", "--public"], "--to appengine needs the name of one function"),
