@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cloud
 import pytest
-from conftest import ROOT, commit
+from conftest import ROOT
 from deploying import Deployment, change, changes, drive, pin, succeed, without_gcloud
 
 from deploy import command_line, commands, release, source
@@ -51,12 +51,10 @@ def dirty(_, folder):
 
 def other_model(_, folder):
     (folder / "models" / pin(folder, "review")["file"]).write_bytes(b"other")
-    commit(folder)
 
 
 def no_model(_, folder):
     (folder / "models" / pin(folder, "review")["file"]).unlink()
-    commit(folder)
 
 
 def taken_bucket(google, _):
