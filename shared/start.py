@@ -8,6 +8,7 @@ A function's `main.py` is two calls:
 """
 
 import hashlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,8 +60,10 @@ def start(
         path: the path that classifies, beside `/`.
         explanation: the JSON schema of an answer's `explanation`, if the classifier gives one.
 
-    Exits with one line if the pin or a setting is not valid.
+    Exits with one line if the path, the pin or a setting is not valid.
     """
+    if not re.fullmatch(r"(/[\w.-]+)+", path) or path in ("/health", "/ready", "/openapi.json"):
+        sys.exit(f"{file}: path: expected one of the function's own, such as /predict; got {path!r}")
     folder = Path(file).parent
     pin, settings = _read(folder)
     classifier = Lazy(lambda: load(pin, settings, model))
