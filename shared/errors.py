@@ -46,6 +46,26 @@ class BadRequest(ServiceError):
     title = "Bad request"
 
 
+class Unauthenticated(ServiceError):
+    """The caller has not signed in, or with a token that is not good."""
+
+    status = 401
+    code = "unauthenticated"
+    title = "Sign in"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+class Forbidden(ServiceError):
+    """The caller has signed in, but is not one of those allowed."""
+
+    status = 403
+    code = "forbidden"
+    title = "Forbidden"
+
+
 class NotFound(ServiceError):
     """No such path."""
 
@@ -138,6 +158,39 @@ class UniformImage(Unusable):
 
     code = "uniform_image"
     title = "Uniform image"
+
+
+class TooManyRequests(ServiceError):
+    """The caller calls more often than is allowed; `retry_after` is how many seconds to wait."""
+
+    status = 429
+    code = "too_many_requests"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, retry_after: float) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+
+
+class SignInUnavailable(ServiceError):
+    """The identity provider's keys cannot be had, so that nobody can be let in."""
+
+    status = 503
+    code = "sign_in_unavailable"
+    title = "Sign-in unavailable"
+    public = "Who signs in cannot be checked at the moment; try again shortly."
+
+    def __init__(self, detail: str, retry_after: float) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
 
 
 class ModelUnavailable(ServiceError):

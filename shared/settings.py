@@ -19,6 +19,20 @@ class SettingError(ValueError):
     """A variable with a value that makes no sense."""
 
 
+class SignIn(NamedTuple):
+    """Who vouches for users: the project of a `firebase`, or the issuer of an `oidc` provider."""
+
+    kind: str
+    name: str
+
+
+class Rate(NamedTuple):
+    """So many calls in so many seconds."""
+
+    calls: int
+    seconds: int
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the environment says; `TABLE` says the same for people.
@@ -33,6 +47,12 @@ class Settings:
         warm_up: whether a worker loads the model as soon as it starts.
         allow_code: whether formats that can run code while they are loaded may be pinned.
         threads: threads of the server, as functions-framework counts them.
+        sign_in: who vouches for users; None if nobody has to sign in.
+        sign_in_audience: the `aud` of an OpenID Connect provider's tokens.
+        sign_in_allow: which users may call.
+        sign_in_keys: where keys come from in a test, on this machine; empty otherwise.
+        app_check: the number of the project whose apps may call; empty if any may.
+        rate_limit: how often one caller may call; None if there is no limit.
         project: the Google Cloud project that log lines belong to; empty if there is none.
     """
 
@@ -45,6 +65,12 @@ class Settings:
     warm_up: bool = False
     allow_code: bool = True
     threads: int = 4 * (os.cpu_count() or 1)
+    sign_in: SignIn | None = None
+    sign_in_audience: str = ""
+    sign_in_allow: frozenset[str] = frozenset()
+    sign_in_keys: str = ""
+    app_check: str = ""
+    rate_limit: Rate | None = None
     project: str = ""
 
     @classmethod
@@ -59,7 +85,9 @@ class Settings:
             value = environment.get(row.variable, "")
             if value:
                 found[row.field] = row.parse(row.variable, value)
-        return cls(**found)
+        settings = cls(**found)
+        _check_sign_in(settings, environment)
+        return settings
 
 
 def _whole(low: int, high: int, unit: str = "a whole number", scale: int = 1) -> Callable[[str, str], int]:
@@ -131,6 +159,60 @@ def _is_host(host: str) -> bool:
     return enough and len(host) <= 253 and all(re.fullmatch(_LABEL, label) for label in labels)
 
 
+def _sign_in(name: str, value: str) -> SignIn:
+    kind, _, rest = value.partition(":")
+    firebase = kind == "firebase" and re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", rest)
+    oidc = kind == "oidc" and re.fullmatch(r"https://[^\s/?#]+[^\s?#]*", rest)
+    if not firebase and not oidc:
+        raise SettingError(f"{name}: expected firebase:PROJECT_ID or oidc:https://issuer/, got {value!r}")
+    return SignIn(kind, rest)
+
+
+def _allow(name: str, value: str) -> frozenset[str]:
+    entries = frozenset(entry.strip() for entry in value.split(",") if entry.strip())
+    for entry in entries:
+        if not re.fullmatch(r"anonymous|uid:\S+|domain:[\w.-]+\.\w+|claim:[^\s=]+=\S.*", entry):
+            raise SettingError(
+                f"{name}: expected domain:example.org, uid:ID, claim:NAME=VALUE or anonymous, got {entry!r}"
+            )
+    return entries
+
+
+def _loopback(name: str, value: str) -> str:
+    if not re.fullmatch(r"http://(127\.0\.0\.1|localhost)(:\d{1,5})?/\S*", value):
+        raise SettingError(
+            f"{name}: expected http://127.0.0.1:PORT/..., for tests on this machine; got {value!r}"
+        )
+    return value
+
+
+def _project_number(name: str, value: str) -> str:
+    if not re.fullmatch(r"[0-9]{6,20}", value):
+        raise SettingError(f"{name}: expected the number of a Firebase project, got {value!r}")
+    return value
+
+
+def _rate(name: str, value: str) -> Rate:
+    units = {"s": 1, "min": 60, "h": 3600}
+    found = re.fullmatch(r"([1-9][0-9]{0,6})/(s|min|h)", value)
+    if not found:
+        raise SettingError(f"{name}: expected a rate such as 60/min, 5/s or 1000/h, got {value!r}")
+    return Rate(int(found[1]), units[found[2]])
+
+
+def _check_sign_in(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Refuse settings of sign-in that do not go together, or would let the wrong people in."""
+    sign_in = settings.sign_in
+    if settings.sign_in_keys and environment.get("K_SERVICE"):
+        raise SettingError("SIGN_IN_KEYS: it is for tests alone; remove it where the function is deployed")
+    if sign_in and sign_in.kind == "oidc" and not settings.sign_in_audience:
+        raise SettingError("SIGN_IN_AUDIENCE: expected the `aud` of the tokens, as SIGN_IN is oidc")
+    if settings.sign_in_audience and not (sign_in and sign_in.kind == "oidc"):
+        raise SettingError("SIGN_IN_AUDIENCE: it belongs to SIGN_IN=oidc:https://issuer/")
+    if settings.sign_in_allow and not sign_in:
+        raise SettingError("SIGN_IN_ALLOW: set SIGN_IN too, or anybody may call")
+
+
 class Row(NamedTuple):
     """One variable: its name, the field of `Settings` it sets, how it is read, what it means, its default."""
 
@@ -192,6 +274,48 @@ TABLE = (
         _yes_or_no,
         "`0`: refuse pins of formats that can run code while they are loaded (joblib, keras, h5)",
         "1",
+    ),
+    Row(
+        "SIGN_IN",
+        "sign_in",
+        _sign_in,
+        "who vouches for users: `firebase:PROJECT_ID`, or `oidc:https://issuer/`",
+        "nobody: anyone may call",
+    ),
+    Row(
+        "SIGN_IN_AUDIENCE",
+        "sign_in_audience",
+        _text,
+        "with `oidc`: the `aud` of the tokens, the client's ID",
+        "none",
+    ),
+    Row(
+        "SIGN_IN_ALLOW",
+        "sign_in_allow",
+        _allow,
+        "which users may call: `domain:example.org`, `uid:ID`, `claim:NAME=VALUE`, `anonymous`",
+        "all but anonymous ones",
+    ),
+    Row(
+        "SIGN_IN_KEYS",
+        "sign_in_keys",
+        _loopback,
+        "where keys come from in a test: a URL on this machine",
+        "the provider",
+    ),
+    Row(
+        "APP_CHECK",
+        "app_check",
+        _project_number,
+        "the number of the Firebase project whose apps may call, proven by App Check",
+        "any app",
+    ),
+    Row(
+        "RATE_LIMIT",
+        "rate_limit",
+        _rate,
+        "how often one user, or one address, may call an instance: `60/min`",
+        "no limit",
     ),
     Row(
         "GOOGLE_CLOUD_PROJECT",

@@ -1,0 +1,138 @@
+"""The public keys of an identity provider, by their `kid`, as a JSON Web Key Set (RFC 7517).
+
+They are fetched when a token first asks for one, at most once in `PAUSE` seconds whatever the tokens say. Old
+keys stay in use while a refresh fails; without any, nobody is let in.
+"""
+
+import base64
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from ...errors import SignInUnavailable
+
+Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
+PAUSE = 60.0
+"""Seconds between two fetches: random `kid`s must not make a function hammer its provider."""
+SECONDS = 3.0
+"""How long a connection, or a read, may take."""
+LARGEST = 1_000_000
+"""Bytes of a key set: real ones have a few thousand."""
+
+
+class Keys:
+    """The keys of one provider. Any number of threads may ask; one of them fetches, the others wait."""
+
+    def __init__(self, find: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
+        """Use the key set whose URL `find` returns (it may ask the provider); `clock` counts seconds."""
+        self._find = find
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keys: dict[str, Key] = {}
+        self._stale = float("-inf")
+        self._next = float("-inf")
+
+    def get(self, kid: str) -> Key | None:
+        """Return the key with this `kid`; None if the provider has none such.
+
+        Raises:
+            SignInUnavailable: no keys can be had.
+        """
+        key = self._keys.get(kid)
+        if key is None or self._clock() >= self._stale:
+            with self._lock:
+                if kid not in self._keys or self._clock() >= self._stale:
+                    self._refresh()
+            key = self._keys.get(kid)
+        if not self._keys:
+            wait = max(self._next - self._clock(), 1.0)
+            raise SignInUnavailable("the identity provider's keys cannot be had", wait)
+        return key
+
+    def _refresh(self) -> None:
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + PAUSE
+        try:
+            body, seconds = fetch(self._find())
+            found = parse(body)
+        except (OSError, HTTPException, ValueError, KeyError, TypeError, RecursionError):
+            return
+        if found:
+            self._keys = found
+            self._stale = now + max(seconds, PAUSE)
+
+
+def parse(body: bytes) -> dict[str, Key]:
+    """Read a key set; keys of other kinds than RSA and P-256, or for encryption, are left out."""
+    found: dict[str, Key] = {}
+    for jwk in json.loads(body)["keys"]:
+        if isinstance(jwk, dict) and isinstance(jwk.get("kid"), str) and jwk.get("use", "sig") == "sig":
+            key = _key(jwk)
+            if key is not None:
+                found[jwk["kid"]] = key
+    return found
+
+
+def _key(jwk: dict[str, Any]) -> Key | None:
+    try:
+        if jwk["kty"] == "RSA":
+            key = rsa.RSAPublicNumbers(_number(jwk["e"]), _number(jwk["n"])).public_key()
+            return key if key.key_size >= 2048 else None
+        if jwk["kty"] == "EC" and jwk["crv"] == "P-256":
+            return ec.EllipticCurvePublicNumbers(
+                _number(jwk["x"]), _number(jwk["y"]), ec.SECP256R1()
+            ).public_key()
+    except (KeyError, TypeError, ValueError):
+        return None
+    return None
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def discover(issuer: str) -> str:
+    """Ask an OpenID Connect provider where its keys lie (OpenID Connect Discovery 1.0).
+
+    Raises:
+        ValueError, KeyError, OSError or HTTPException: it does not say, or is not this issuer.
+    """
+    body, _ = fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    document = json.loads(body)
+    if document["issuer"] != issuer:
+        raise ValueError(f"the issuer calls itself {document['issuer']!r}")
+    return str(document["jwks_uri"])
+
+
+def fetch(url: str) -> tuple[bytes, float]:
+    """GET a document over HTTPS (or HTTP on this machine); its body, and for how many seconds it holds.
+
+    Raises:
+        ValueError, OSError or HTTPException: it cannot be had.
+    """
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+    if not local and parts.scheme != "https":
+        raise ValueError(f"expected https; got {parts.scheme!r}")
+    kind = HTTPConnection if local else HTTPSConnection
+    connection = kind(parts.netloc, timeout=SECONDS)
+    try:
+        connection.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
+        answer = connection.getresponse()
+        body = answer.read(LARGEST + 1)
+        if answer.status != 200 or len(body) > LARGEST:
+            raise ValueError(f"{url}: status {answer.status}, {len(body)} bytes")
+        age = re.search(r"max-age=(\d{1,9})", answer.headers.get("Cache-Control", ""))
+        return body, float(age[1]) if age else 0.0
+    finally:
+        connection.close()

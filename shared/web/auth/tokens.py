@@ -1,0 +1,127 @@
+"""Signed tokens (RFC 7519): taken apart strictly, their signature verified, their claims checked."""
+
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from ...errors import Unauthenticated
+from .keys import Key, Keys
+
+LONGEST = 16_000
+"""Characters of a token; real ones have some one or two thousand."""
+SKEW = 10.0
+"""Seconds that clocks may differ."""
+
+Claims = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a provider's tokens must say.
+
+    Attributes:
+        issuer: the `iss`.
+        audience: the `aud`: itself, or (`listed`) one of a list.
+        algorithms: of the signature, `RS256` or `ES256`.
+        signed_in: whether `auth_time` must be there, and be in the past.
+        listed: whether `aud` is a list that holds the audience.
+        longest_subject: characters of the `sub`, at most.
+    """
+
+    issuer: str
+    audience: str
+    algorithms: tuple[str, ...] = ("RS256",)
+    signed_in: bool = False
+    listed: bool = False
+    longest_subject: int = 255
+
+
+def verify(token: str, expected: Expected, keys: Keys, now: Callable[[], float] = time.time) -> Claims:
+    """Return the claims of a token that its issuer has signed, for this audience, and that still holds.
+
+    Raises:
+        Unauthenticated: it is no such token; the message says why.
+        SignInUnavailable: the issuer's keys cannot be had.
+    """
+    if len(token) > LONGEST or not re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", token, re.ASCII):
+        raise Unauthenticated("expected a signed token of three parts")
+    signed, _, signature = token.rpartition(".")
+    header, claims = (_object(part) for part in signed.split("."))
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if algorithm not in expected.algorithms or not isinstance(kid, str) or "crit" in header:
+        raise Unauthenticated(f"expected a token signed with {' or '.join(expected.algorithms)}, with a kid")
+    _check_claims(claims, expected, now())  # before the keys: a token of another issuer costs no fetch
+    key = keys.get(kid)
+    if key is None or not _signed(key, str(algorithm), signed.encode(), _bytes(signature)):
+        raise Unauthenticated("the token's signature is not its issuer's")
+    return claims
+
+
+def _bytes(part: str) -> bytes:
+    try:
+        return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise Unauthenticated("expected a token in base64url") from None
+
+
+def _object(part: str) -> dict[str, Any]:
+    try:
+        content = json.loads(_bytes(part).decode())
+    except (ValueError, RecursionError):
+        raise Unauthenticated("expected a token whose parts are JSON") from None
+    if not isinstance(content, dict):
+        raise Unauthenticated("expected a token whose parts are JSON objects")
+    return content
+
+
+def _check_claims(claims: Claims, expected: Expected, now: float) -> None:
+    audience = claims.get("aud")
+    meant = (
+        isinstance(audience, list) and expected.audience in audience
+        if expected.listed
+        else (audience == expected.audience)
+    )
+    if claims.get("iss") != expected.issuer or not meant:
+        raise Unauthenticated(f"expected a token of {expected.issuer} for {expected.audience}")
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 1 <= len(subject) <= expected.longest_subject:
+        raise Unauthenticated("expected a token with a subject")
+    if _time(claims, "exp") <= now - SKEW:
+        raise Unauthenticated("the token has expired; sign in again")
+    past = ["iat", *(["auth_time"] if expected.signed_in else [])]
+    if any(_time(claims, name) > now + SKEW for name in past):
+        raise Unauthenticated("the token is of the future; is a clock wrong?")
+    if "nbf" in claims and _time(claims, "nbf") > now + SKEW:
+        raise Unauthenticated("the token does not hold yet")
+
+
+def _time(claims: Claims, name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        raise Unauthenticated(f"expected a token with a time {name!r}")
+    return float(value)
+
+
+def _signed(key: Key, algorithm: str, content: bytes, signature: bytes) -> bool:
+    """Whether `signature` is by the key; an algorithm of another kind of key is not."""
+    try:
+        if algorithm == "RS256" and isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, content, padding.PKCS1v15(), SHA256())
+        elif algorithm == "ES256" and isinstance(key, ec.EllipticCurvePublicKey) and len(signature) == 64:
+            r, s = (int.from_bytes(half) for half in (signature[:32], signature[32:]))
+            key.verify(encode_dss_signature(r, s), content, ec.ECDSA(SHA256()))
+        else:
+            return False
+    except InvalidSignature:
+        return False
+    return True

@@ -1,0 +1,353 @@
+"""Who is let in: good tokens, hostile ones, key sets that rotate or fail, and callers that call too often."""
+
+import hmac
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from identity import PROJECT, encoded, provider, sign
+
+from shared.errors import Forbidden, SignInUnavailable, TooManyRequests, Unauthenticated
+from shared.settings import Rate, SettingError, Settings
+from shared.web.auth.keys import PAUSE, Keys
+from shared.web.auth.limit import MOST, Limit
+from shared.web.auth.sign_in import Gate
+
+NOW = int(time.time())
+
+
+@pytest.fixture(scope="module")
+def google():
+    with provider() as server:
+        yield server
+
+
+@pytest.fixture
+def gate(google):
+    google.fetches = 0
+    return made(google)
+
+
+def made(google, **variables):
+    given = {"SIGN_IN": f"firebase:{PROJECT}", "SIGN_IN_KEYS": f"{google.url}/jwks", **variables}
+    return Gate(Settings.read(given))
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_users_token_is_taken_and_the_user_told_apart_by_a_hash(google, gate):
+    one = gate.admit(bearer(google.token(google.firebase())))
+    again = gate.admit(bearer(google.token(google.firebase(email=...))))
+    other = gate.admit(bearer(google.token(google.firebase(sub="uid-2"))))
+    assert one == again != other
+    assert "uid" not in one.id
+    assert "@" not in one.id
+    assert google.fetches == 1
+
+
+def pem(google):
+    return google.rsa.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def hs256(google):
+    head, body = ({"alg": "HS256", "kid": "one"}, google.firebase())
+    content = f"{encoded(json.dumps(head).encode())}.{encoded(json.dumps(body).encode())}"
+    return f"{content}.{encoded(hmac.digest(pem(google), content.encode(), sha256))}"
+
+
+def unsigned(google):
+    """As the Auth emulator makes them."""
+    head = encoded(json.dumps({"alg": "none", "typ": "JWT"}).encode())
+    return f"{head}.{encoded(json.dumps(google.firebase()).encode())}."
+
+
+def raw(google, header, claims):
+    content = f"{encoded(header)}.{encoded(claims)}"
+    return f"{content}.{encoded(sign(google.rsa, content.encode()))}"
+
+
+def claims(**changes):
+    return lambda google: google.token(google.firebase(**changes))
+
+
+def header(**changes):
+    return lambda google: google.token(google.firebase(), **changes)
+
+
+HEAD = b'{"alg": "RS256", "kid": "one"}'
+HOSTILE = {
+    "nothing": lambda _: "",
+    "junk": lambda _: "not-a-token",
+    "two parts": lambda google: google.token(google.firebase()).rpartition(".")[0],
+    "four parts": lambda google: google.token(google.firebase()) + ".AA",
+    "no kid": header(kid=...),
+    "a kid that is a number": header(kid=1),
+    "an unknown kid": header(kid="other"),
+    "another algorithm": header(alg="RS512"),
+    "an algorithm in small letters": header(alg="rs256"),
+    "ES256 where RS256 is expected": lambda google: google.token(
+        google.firebase(), google.ec, alg="ES256", kid="curve"
+    ),
+    "RS256 with a curve's kid": header(kid="curve"),
+    "a critical extension": header(crit=["exp"]),
+    "forged": lambda google: google.token(google.firebase(), rsa.generate_private_key(65537, 2048)),
+    "unsigned, as the emulator makes them": unsigned,
+    "unsigned, with a kid": lambda google: unsigned(google) + "AA",
+    "HS256 with the public key as secret": hs256,
+    "changed after it was signed": lambda google: ".".join(
+        encoded(json.dumps(google.firebase(sub="root")).encode()) if place == 1 else part
+        for place, part in enumerate(google.token(google.firebase()).split("."))
+    ),
+    "another project": claims(aud="other-project"),
+    "another project's issuer": claims(iss="https://securetoken.google.com/other-project"),
+    "a Google account's": claims(iss="https://accounts.google.com"),
+    "a session cookie": claims(iss=f"https://session.firebase.google.com/{PROJECT}"),
+    "a list of audiences": claims(aud=[PROJECT]),
+    "no audience": claims(aud=...),
+    "no expiry": claims(exp=...),
+    "expired": claims(exp=NOW - 60),
+    "an expiry that is true": claims(exp=True),
+    "an expiry that is a text": claims(exp=str(NOW + 3600)),
+    "an endless expiry": claims(exp=1e300),
+    "issued in the future": claims(iat=NOW + 3600),
+    "no time of issue": claims(iat=...),
+    "signed in in the future": claims(auth_time=NOW + 3600),
+    "no time of sign-in": claims(auth_time=...),
+    "not yet valid": claims(nbf=NOW + 3600),
+    "no subject": claims(sub=...),
+    "an empty subject": claims(sub=""),
+    "a subject that is a number": claims(sub=7),
+    "a subject without end": claims(sub="x" * 129),
+    "a header that is a list": lambda google: raw(google, b"[]", b"{}"),
+    "nested without end": lambda google: raw(google, HEAD, b"[" * 5000),
+    "a deeply nested header": lambda google: raw(google, b"[" * 5900, b"{}"),
+    "not UTF-8": lambda google: raw(google, HEAD, b'{"aud": "\xff"}'),
+    "not a number": lambda google: raw(
+        google, HEAD, json.dumps({**google.firebase(), "exp": float("nan")}).encode()
+    ),
+    "100 kB": lambda google: google.token(google.firebase(more="x" * 100_000)),
+    "not base64": lambda google: google.token(google.firebase()).replace(".", ".!", 1),
+    "of letters that are no ASCII": lambda _: "\u00e4.\u00e4.\u00e4",
+}
+
+
+def refused(gate, token):
+    try:
+        gate.admit(bearer(token))
+    except Unauthenticated:
+        return True
+    return False
+
+
+def test_every_hostile_token_is_a_401_and_costs_one_key_fetch_in_all(google, gate):
+    let_in = [name for name, make in HOSTILE.items() if not refused(gate, make(google))]
+    assert let_in == []
+    assert gate.admit(bearer(google.token(google.firebase())))
+    assert google.fetches == 1
+
+
+@pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic YTpi", "Token x"])
+def test_without_a_bearer_token_the_answer_says_what_was_expected(gate, value):
+    with pytest.raises(Unauthenticated, match="Authorization: Bearer TOKEN") as refused:
+        gate.admit({"Authorization": value} if value else {})
+    assert refused.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_clocks_may_differ_by_seconds(google, gate):
+    now = int(time.time())
+    assert gate.admit(bearer(google.token(google.firebase(exp=now - 2))))
+    assert gate.admit(bearer(google.token(google.firebase(iat=now + 5, auth_time=now + 5))))
+
+
+ANONYMOUS = {"firebase": {"sign_in_provider": "anonymous"}, "email": ...}
+
+
+@pytest.mark.parametrize(
+    ("allow", "changes", "let_in"),
+    [
+        ("", {}, True),
+        ("", ANONYMOUS, False),
+        ("anonymous", ANONYMOUS, True),
+        ("anonymous", {}, True),
+        ("uid:uid-1", {}, True),
+        ("uid:uid-1", {"sub": "uid-11"}, False),
+        ("uid:uid-1", {**ANONYMOUS, "sub": "uid-1"}, False),
+        ("domain:example.org", {}, True),
+        ("domain:example.org", {"email": "ada@EXAMPLE.org"}, True),
+        ("domain:example.org", {"email_verified": False}, False),
+        ("domain:example.org", {"email_verified": "true"}, False),
+        ("domain:example.org", {"email": "ada@evil-example.org"}, False),
+        ("domain:example.org", {"email": "ada@example.org.evil.com"}, False),
+        ("domain:example.org", {"email": ...}, False),
+        ("domain:example.org,uid:uid-9", {"sub": "uid-9", "email": ...}, True),
+        ("domain:example.org,anonymous", ANONYMOUS, True),
+        ("domain:example.org,anonymous", {"email": "ada@other.org"}, False),
+        ("claim:role=lab", {"role": "lab"}, True),
+        ("claim:role=lab", {"role": ["lab"]}, False),
+        ("claim:role=lab", {}, False),
+        ("claim:admin=true", {"admin": True}, True),
+        ("claim:admin=true", {"admin": 1}, False),
+    ],
+)
+def test_only_the_users_that_are_allowed_may_call(google, allow, changes, let_in):
+    gate = made(google, **({"SIGN_IN_ALLOW": allow} if allow else {}))
+    token = google.token(google.firebase(**changes))
+    if let_in:
+        assert gate.admit(bearer(token))
+    else:
+        with pytest.raises(Forbidden):
+            gate.admit(bearer(token))
+
+
+def test_another_providers_tokens_are_checked_by_its_own_keys(google):
+    settings = {"SIGN_IN": "oidc:https://login.example.org/", "SIGN_IN_AUDIENCE": "client-1"}
+    gate = made(google, **settings)
+    claims = google.firebase(iss="https://login.example.org/", aud="client-1", auth_time=..., firebase=...)
+    assert gate.admit(bearer(google.token(claims)))
+    assert gate.admit(bearer(google.token(claims, google.ec, alg="ES256", kid="curve")))
+    for wrong in ({"aud": "client-2"}, {"iss": "https://login.example.org"}, {"aud": ["client-1"]}):
+        with pytest.raises(Unauthenticated):
+            gate.admit(bearer(google.token({**claims, **wrong})))
+    with pytest.raises(Unauthenticated):
+        gate.admit(bearer(google.token(claims, google.ec, alg="RS256", kid="curve")))
+
+
+def test_an_app_proves_itself_beside_the_user(google):
+    gate = made(google, APP_CHECK="123456789012")
+    user = bearer(google.token(google.firebase()))
+    app = google.firebase(
+        iss="https://firebaseappcheck.googleapis.com/123456789012",
+        aud=["projects/123456789012", f"projects/{PROJECT}"],
+        sub="1:123456789012:web:abc",
+    )
+    assert gate.admit({**user, "X-Firebase-AppCheck": google.token(app)})
+    for headers in (
+        user,
+        {**user, "X-Firebase-AppCheck": google.token({**app, "aud": ["projects/2"]})},
+        {**user, "X-Firebase-AppCheck": google.token({**app, "aud": "projects/123456789012"})},
+        {**user, "X-Firebase-AppCheck": google.token(google.firebase())},
+        bearer(google.token(app)),
+    ):
+        with pytest.raises(Unauthenticated):
+            gate.admit(headers)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def rotating():
+    with provider() as server:
+        yield server
+
+
+def test_a_new_key_is_found_and_random_kids_cost_no_fetch(rotating, clock):
+    keys = Keys(lambda: f"{rotating.url}/jwks", clock)
+    assert keys.get("one")
+    for number in range(100):
+        assert keys.get(f"random-{number}") is None
+    assert rotating.fetches == 1
+    rotating.published = {"two": rotating.rsa}
+    clock.now += PAUSE
+    assert keys.get("two")
+    assert keys.get("one") is None
+    assert rotating.fetches == 2
+
+
+def test_old_keys_stay_while_a_refresh_fails_and_are_renewed_when_they_are_stale(rotating, clock):
+    rotating.max_age = 300
+    keys = Keys(lambda: f"{rotating.url}/jwks", clock)
+    assert keys.get("one")
+    clock.now += 299
+    assert keys.get("one")
+    assert rotating.fetches == 1
+    clock.now += 2
+    rotating.down = True
+    assert keys.get("one")
+    assert keys.get("one")
+    assert rotating.fetches == 2
+    rotating.down = False
+    clock.now += PAUSE
+    assert keys.get("one")
+    assert rotating.fetches == 3
+
+
+def test_without_any_keys_nobody_is_let_in_and_the_answer_says_when_to_try_again(rotating, clock):
+    rotating.down = True
+    keys = Keys(lambda: f"{rotating.url}/jwks", clock)
+    for _ in range(3):
+        with pytest.raises(SignInUnavailable) as refused:
+            keys.get("one")
+        assert 1 <= int(refused.value.headers["Retry-After"]) <= PAUSE
+    assert rotating.fetches == 1
+    rotating.down = False
+    clock.now += PAUSE
+    assert keys.get("one")
+
+
+def test_many_at_once_share_one_fetch(rotating):
+    keys = Keys(lambda: f"{rotating.url}/jwks")
+    with ThreadPoolExecutor(20) as pool:
+        assert all(pool.map(keys.get, ["one"] * 20))
+    assert rotating.fetches == 1
+
+
+def test_a_caller_has_so_many_calls_and_then_waits(clock):
+    limit = Limit(Rate(3, 60), clock)
+    for _ in range(3):
+        limit.count("a")
+    with pytest.raises(TooManyRequests) as refused:
+        limit.count("a")
+    assert refused.value.headers["Retry-After"] == "20"
+    limit.count("b")
+    clock.now += 20
+    limit.count("a")
+    with pytest.raises(TooManyRequests):
+        limit.count("a")
+
+
+def test_callers_are_forgotten_beyond_a_number(clock):
+    limit = Limit(Rate(1, 3600), clock)
+    limit.count("first")
+    for number in range(MOST):
+        limit.count(str(number))
+    limit.count("first")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"SIGN_IN": "firebase"}, "SIGN_IN: expected firebase:PROJECT_ID or oidc"),
+        ({"SIGN_IN": "firebase:Not A Project"}, "SIGN_IN: expected"),
+        ({"SIGN_IN": "oidc:http://login.example.org/"}, "SIGN_IN: expected"),
+        ({"SIGN_IN": "oidc:https://login.example.org/"}, "SIGN_IN_AUDIENCE: expected"),
+        ({"SIGN_IN": "firebase:demo-project", "SIGN_IN_AUDIENCE": "x"}, "SIGN_IN_AUDIENCE: it belongs"),
+        ({"SIGN_IN_ALLOW": "anonymous"}, "SIGN_IN_ALLOW: set SIGN_IN too"),
+        ({"SIGN_IN": "firebase:demo-project", "SIGN_IN_ALLOW": "everybody"}, "SIGN_IN_ALLOW: expected"),
+        ({"SIGN_IN_KEYS": "https://keys.example.org/"}, "SIGN_IN_KEYS: expected http://127"),
+        ({"SIGN_IN_KEYS": "http://127.0.0.1.evil.org/jwks"}, "SIGN_IN_KEYS: expected"),
+        ({"SIGN_IN_KEYS": "http://127.0.0.1:1/jwks", "K_SERVICE": "x"}, "SIGN_IN_KEYS: it is for tests"),
+        ({"APP_CHECK": "my-project"}, "APP_CHECK: expected the number"),
+        ({"RATE_LIMIT": "60"}, "RATE_LIMIT: expected a rate such as 60/min"),
+        ({"RATE_LIMIT": "0/min"}, "RATE_LIMIT: expected"),
+    ],
+)
+def test_settings_that_would_let_the_wrong_people_in_refuse_to_start(variables, message):
+    with pytest.raises(SettingError, match=message):
+        Settings.read(variables)
