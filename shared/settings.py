@@ -54,6 +54,7 @@ class Settings:
         app_check: the number of the project whose apps may call; empty if any may.
         rate_limit: how often one caller may call; None if there is no limit.
         project: the Google Cloud project that log lines belong to; empty if there is none.
+        service: the name that the platform knows this function by; empty if it runs elsewhere.
     """
 
     model_store: str = str(ROOT / "models")
@@ -72,6 +73,7 @@ class Settings:
     app_check: str = ""
     rate_limit: Rate | None = None
     project: str = ""
+    service: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -203,7 +205,7 @@ def _rate(name: str, value: str) -> Rate:
 def _check_sign_in(settings: Settings, environment: Mapping[str, str]) -> None:
     """Refuse settings of sign-in that do not go together, or would let the wrong people in."""
     sign_in = settings.sign_in
-    if settings.sign_in_keys and environment.get("K_SERVICE"):
+    if settings.sign_in_keys and (settings.service or environment.get("GAE_SERVICE")):
         raise SettingError("SIGN_IN_KEYS: it is for tests alone; remove it where the function is deployed")
     if sign_in and sign_in.kind == "oidc" and not settings.sign_in_audience:
         raise SettingError("SIGN_IN_AUDIENCE: expected the `aud` of the tokens, as SIGN_IN is oidc")
@@ -322,6 +324,13 @@ TABLE = (
         "project",
         _text,
         "the project, so that log lines are tied to its traces",
+        "none",
+    ),
+    Row(
+        "K_SERVICE",
+        "service",
+        _text,
+        "the platform's own: where it is set, its front end names the caller's address",
         "none",
     ),
     Row(

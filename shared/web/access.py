@@ -18,6 +18,7 @@ class Facts:
     Attributes:
         model: the version of the model.
         began: when its thread took it, by `time.perf_counter()`.
+        user: a hash of who signed in; empty if nobody did.
         cold: whether it found the model not in memory; None if it did not ask for it.
         labels: the label of each input, None for one that could not be classified; None if it had none.
         spans: where the time went, in seconds by name.
@@ -28,6 +29,7 @@ class Facts:
 
     model: str
     began: float = field(default_factory=time.perf_counter)
+    user: str = ""
     cold: bool | None = None
     labels: list[str | None] | None = None
     spans: dict[str, float] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Facts:
         """What the line says, but for what is not known."""
         found = {
             "model": self.model,
+            "user": self.user or None,
             "cold": self.cold,
             "labels": self.labels,
             "instances": None if self.labels is None else len(self.labels),

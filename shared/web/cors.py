@@ -6,7 +6,8 @@ from functools import cache
 from flask import Request
 
 MAX_AGE = 7200  # seconds; browsers keep a preflight's answer no longer
-USUAL = ("Content-Type", "Authorization", "traceparent")
+APP_CHECK_HEADER = "X-Firebase-AppCheck"
+USUAL = ("Content-Type", "Authorization", APP_CHECK_HEADER, "traceparent")
 _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]{1,100}", re.ASCII)
 
 
@@ -31,7 +32,7 @@ def headers(request: Request, allow: str, origins: frozenset[str]) -> list[tuple
     answer = "*" if "*" in origins else origin
     found += [
         ("Access-Control-Allow-Origin", answer),
-        ("Access-Control-Expose-Headers", "Server-Timing, Retry-After"),
+        ("Access-Control-Expose-Headers", "Server-Timing, Retry-After, WWW-Authenticate"),
         ("Timing-Allow-Origin", answer),
     ]
     if preflight and "Access-Control-Request-Method" in request.headers:

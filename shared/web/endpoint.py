@@ -27,6 +27,7 @@ from ..errors import (
 )
 from . import access, cors
 from .body import Memory, receive
+from .callers import Callers
 from .client import Client
 from .responses import problem, respond, respond_empty, respond_json, serialized
 from .service import Service
@@ -74,6 +75,7 @@ class Endpoint:
         settings = service.settings
         self._service = service
         self._slots = threading.BoundedSemaphore(settings.threads)
+        self._callers = Callers(settings)
         self._memory = Memory((settings.threads + 4) * settings.max_body)
         self._routes: dict[str, dict[str, Callable[[Call], Response]]] = {
             "/": {"GET": self._status, "POST": self._classify},
@@ -156,6 +158,7 @@ class Endpoint:
 
     def _classify(self, call: Call) -> Response:
         service, request, facts = self._service, call.request, call.facts
+        self._callers.admit(request, facts)  # before the body is read: a refusal must cost nothing
         with self._memory.share() as take:
             with timing.span("read"), call.client.await_body():
                 receive(request, service.settings.max_body, take)

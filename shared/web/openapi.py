@@ -1,10 +1,13 @@
 """What a function answers, as OpenAPI 3.1: every path, body, response and error."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..example import Example
+from ..settings import Settings
 from .bodies import EXPLAIN, bodies, object_of, with_optional
+from .cors import APP_CHECK_HEADER
 
 if TYPE_CHECKING:
     from .service import Service
@@ -37,7 +40,7 @@ def describe(service: "Service") -> dict[str, Any]:
     """The OpenAPI document of one function."""
     example = Example.read(service.folder)
     model = object_of(name={"const": service.name}, version={"type": "string"})
-    answer = _answer(service)
+    answer, schemes = _answer(service), _schemes(service.settings)
     one = {"$ref": "#/components/schemas/Answer"}
     many = object_of(
         predictions={
@@ -64,8 +67,9 @@ def describe(service: "Service") -> dict[str, Any]:
                 "description": "One answer, or `predictions` where several inputs or `instances` were sent.",
                 "headers": {"Server-Timing": {"schema": {"type": "string"}}},
             },
-            **_problems(*READING),
+            **_problems(*_refusals(service.settings), *READING),
         },
+        **_required(schemes),
     }
     status = object_of(
         error={"const": "0"},
@@ -104,9 +108,37 @@ def describe(service: "Service") -> dict[str, Any]:
                 "Instance": with_optional(object_of(**answer), **_optional(service)),
                 "Answers": many,
                 "Problem": PROBLEM,
-            }
+            },
+            **({"securitySchemes": schemes} if schemes else {}),
         },
     }
+
+
+def _schemes(settings: Settings) -> dict[str, Any]:
+    """What a caller must prove, by name; nothing if anybody may call."""
+    user = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": f"an ID token of {settings.sign_in.name}" if settings.sign_in else "",
+    }
+    app = {
+        "type": "apiKey",
+        "in": "header",
+        "name": APP_CHECK_HEADER,
+        "description": f"a Firebase App Check token of the project {settings.app_check}",
+    }
+    return {**({"user": user} if settings.sign_in else {}), **({"app": app} if settings.app_check else {})}
+
+
+def _required(schemes: Mapping[str, Any]) -> dict[str, Any]:
+    """All schemes at once."""
+    return {"security": [{name: [] for name in schemes}]} if schemes else {}
+
+
+def _refusals(settings: Settings) -> tuple[type[errors.ServiceError], ...]:
+    checked = (errors.Unauthenticated, errors.Forbidden) if settings.sign_in or settings.app_check else ()
+    return (*checked, *((errors.TooManyRequests,) if settings.rate_limit else ()))
 
 
 def _answer(service: "Service") -> dict[str, Any]:

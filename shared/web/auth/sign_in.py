@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Forbidden, Unauthenticated
 from ...settings import Settings
 from .keys import Keys, discover
 from .tokens import Claims, Expected, verify
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
 
 FIREBASE_KEYS = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
 APP_CHECK_KEYS = "https://firebaseappcheck.googleapis.com/v1/jwks"
@@ -31,7 +34,7 @@ class Gate:
         self._expected, self._keys = _provider(settings)
         self._app, self._app_keys = _app_check(settings)
 
-    def admit(self, headers: Mapping[str, str]) -> User | None:
+    def admit(self, headers: "Mapping[str, str] | Headers") -> User | None:
         """Return the user that a request's headers prove; None if nobody has to sign in.
 
         Raises:

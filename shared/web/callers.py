@@ -1,0 +1,75 @@
+"""Who may call, and how often: what `SIGN_IN`, `APP_CHECK` and `RATE_LIMIT` ask for.
+
+What a setting does not ask for is not imported: signing in takes a library of its own.
+"""
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from flask import Request
+
+from ..settings import Settings
+from .access import Facts
+
+if TYPE_CHECKING:
+    from .auth.limit import Limit
+    from .auth.sign_in import Gate
+
+
+class Callers:
+    """Admits the callers of one function; any number of threads may ask it at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._behind_proxy = bool(settings.service)
+        self._gate = _gate(settings)
+        self._limit = _limit(settings)
+
+    def admit(self, request: Request, facts: Facts) -> None:
+        """Let a caller in by the request's headers alone, and note the user for the log.
+
+        Raises:
+            Unauthenticated: a token is missing, or is not good.
+            Forbidden: the user is not one of those allowed.
+            TooManyRequests: the user, or the address if nobody signs in, calls too often.
+            SignInUnavailable: the identity provider's keys cannot be had.
+        """
+        user = self._gate.admit(request.headers) if self._gate else None
+        facts.user = user.id if user else ""
+        if self._limit:
+            self._limit.count(facts.user or address(request, self._behind_proxy))
+
+
+def _gate(settings: Settings) -> "Gate | None":
+    if not (settings.sign_in or settings.app_check):
+        return None
+    from .auth.sign_in import Gate
+
+    return Gate(settings)
+
+
+def _limit(settings: Settings) -> "Limit | None":
+    if not settings.rate_limit:
+        return None
+    from .auth.limit import Limit
+
+    return Limit(settings.rate_limit)
+
+
+def address(request: Request, behind_proxy: bool) -> str:
+    """Return the caller's address; of IPv6 the /64, which is what one subscriber has.
+
+    Args:
+        request: the request.
+        behind_proxy: whether the platform's front end passes requests on. It appends the address that it
+            was called from to `X-Forwarded-For`; what stands before it, the caller wrote. Without a front
+            end all of that header is the caller's, and only the connection's peer is known.
+    """
+    last = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    found = last if behind_proxy and last else request.remote_addr or ""
+    try:
+        parsed = ipaddress.ip_address(found)
+    except ValueError:
+        return found[:50]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return found
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
