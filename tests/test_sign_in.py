@@ -1,23 +1,17 @@
 """Who is let in: good tokens, hostile ones, key sets that rotate or fail, and callers that call too often."""
 
-import hmac
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from identity import PROJECT, encoded, provider, sign
+from hostile import HOSTILE
+from identity import EMULATED, PROJECT, provider
 
 from shared.errors import Forbidden, SignInUnavailable, TooManyRequests, Unauthenticated
 from shared.settings import Rate, SettingError, Settings
 from shared.web.auth.keys import PAUSE, Keys
 from shared.web.auth.limit import MOST, Limit
 from shared.web.auth.sign_in import Gate
-
-NOW = int(time.time())
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +27,7 @@ def gate(google):
 
 
 def made(google, **variables):
-    given = {"SIGN_IN": f"firebase:{PROJECT}", "SIGN_IN_KEYS": f"{google.url}/jwks", **variables}
-    return Gate(Settings.read(given))
+    return Gate(Settings.read({**google.settings, **variables}))
 
 
 def bearer(token):
@@ -49,92 +42,6 @@ def test_a_users_token_is_taken_and_the_user_told_apart_by_a_hash(google, gate):
     assert "uid" not in one.id
     assert "@" not in one.id
     assert google.fetches == 1
-
-
-def pem(google):
-    return google.rsa.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-def hs256(google):
-    head, body = ({"alg": "HS256", "kid": "one"}, google.firebase())
-    content = f"{encoded(json.dumps(head).encode())}.{encoded(json.dumps(body).encode())}"
-    return f"{content}.{encoded(hmac.digest(pem(google), content.encode(), sha256))}"
-
-
-def unsigned(google):
-    """As the Auth emulator makes them."""
-    head = encoded(json.dumps({"alg": "none", "typ": "JWT"}).encode())
-    return f"{head}.{encoded(json.dumps(google.firebase()).encode())}."
-
-
-def raw(google, header, claims):
-    content = f"{encoded(header)}.{encoded(claims)}"
-    return f"{content}.{encoded(sign(google.rsa, content.encode()))}"
-
-
-def claims(**changes):
-    return lambda google: google.token(google.firebase(**changes))
-
-
-def header(**changes):
-    return lambda google: google.token(google.firebase(), **changes)
-
-
-HEAD = b'{"alg": "RS256", "kid": "one"}'
-HOSTILE = {
-    "nothing": lambda _: "",
-    "junk": lambda _: "not-a-token",
-    "two parts": lambda google: google.token(google.firebase()).rpartition(".")[0],
-    "four parts": lambda google: google.token(google.firebase()) + ".AA",
-    "no kid": header(kid=...),
-    "a kid that is a number": header(kid=1),
-    "an unknown kid": header(kid="other"),
-    "another algorithm": header(alg="RS512"),
-    "an algorithm in small letters": header(alg="rs256"),
-    "ES256 where RS256 is expected": lambda google: google.token(
-        google.firebase(), google.ec, alg="ES256", kid="curve"
-    ),
-    "RS256 with a curve's kid": header(kid="curve"),
-    "a critical extension": header(crit=["exp"]),
-    "forged": lambda google: google.token(google.firebase(), rsa.generate_private_key(65537, 2048)),
-    "unsigned, as the emulator makes them": unsigned,
-    "unsigned, with a kid": lambda google: unsigned(google) + "AA",
-    "HS256 with the public key as secret": hs256,
-    "changed after it was signed": lambda google: ".".join(
-        encoded(json.dumps(google.firebase(sub="root")).encode()) if place == 1 else part
-        for place, part in enumerate(google.token(google.firebase()).split("."))
-    ),
-    "another project": claims(aud="other-project"),
-    "another project's issuer": claims(iss="https://securetoken.google.com/other-project"),
-    "a Google account's": claims(iss="https://accounts.google.com"),
-    "a session cookie": claims(iss=f"https://session.firebase.google.com/{PROJECT}"),
-    "a list of audiences": claims(aud=[PROJECT]),
-    "no audience": claims(aud=...),
-    "no expiry": claims(exp=...),
-    "expired": claims(exp=NOW - 60),
-    "an expiry that is true": claims(exp=True),
-    "an expiry that is a text": claims(exp=str(NOW + 3600)),
-    "an endless expiry": claims(exp=1e300),
-    "issued in the future": claims(iat=NOW + 3600),
-    "no time of issue": claims(iat=...),
-    "signed in in the future": claims(auth_time=NOW + 3600),
-    "no time of sign-in": claims(auth_time=...),
-    "not yet valid": claims(nbf=NOW + 3600),
-    "no subject": claims(sub=...),
-    "an empty subject": claims(sub=""),
-    "a subject that is a number": claims(sub=7),
-    "a subject without end": claims(sub="x" * 129),
-    "a header that is a list": lambda google: raw(google, b"[]", b"{}"),
-    "nested without end": lambda google: raw(google, HEAD, b"[" * 5000),
-    "a deeply nested header": lambda google: raw(google, b"[" * 5900, b"{}"),
-    "not UTF-8": lambda google: raw(google, HEAD, b'{"aud": "\xff"}'),
-    "not a number": lambda google: raw(
-        google, HEAD, json.dumps({**google.firebase(), "exp": float("nan")}).encode()
-    ),
-    "100 kB": lambda google: google.token(google.firebase(more="x" * 100_000)),
-    "not base64": lambda google: google.token(google.firebase()).replace(".", ".!", 1),
-    "of letters that are no ASCII": lambda _: "\u00e4.\u00e4.\u00e4",
-}
 
 
 def refused(gate, token):
@@ -188,6 +95,7 @@ ANONYMOUS = {"firebase": {"sign_in_provider": "anonymous"}, "email": ...}
         ("domain:example.org,uid:uid-9", {"sub": "uid-9", "email": ...}, True),
         ("domain:example.org,anonymous", ANONYMOUS, True),
         ("domain:example.org,anonymous", {"email": "ada@other.org"}, False),
+        ("", {"provider_id": "anonymous"}, False),
         ("claim:role=lab", {"role": "lab"}, True),
         ("claim:role=lab", {"role": ["lab"]}, False),
         ("claim:role=lab", {}, False),
@@ -203,6 +111,14 @@ def test_only_the_users_that_are_allowed_may_call(google, allow, changes, let_in
     else:
         with pytest.raises(Forbidden):
             gate.admit(bearer(token))
+
+
+def test_users_of_the_real_emulator_are_let_in_once_their_claims_are_signed(google, gate):
+    assert gate.admit(bearer(google.resigned(EMULATED["email"])))
+    with pytest.raises(Forbidden):
+        gate.admit(bearer(google.resigned(EMULATED["anonymous"])))
+    anonymous = made(google, SIGN_IN_ALLOW="anonymous")
+    assert anonymous.admit(bearer(google.resigned(EMULATED["anonymous"])))
 
 
 def test_another_providers_tokens_are_checked_by_its_own_keys(google):
@@ -343,6 +259,7 @@ def test_callers_are_forgotten_beyond_a_number(clock):
         ({"SIGN_IN_KEYS": "https://keys.example.org/"}, "SIGN_IN_KEYS: expected http://127"),
         ({"SIGN_IN_KEYS": "http://127.0.0.1.evil.org/jwks"}, "SIGN_IN_KEYS: expected"),
         ({"SIGN_IN_KEYS": "http://127.0.0.1:1/jwks", "K_SERVICE": "x"}, "SIGN_IN_KEYS: it is for tests"),
+        ({"SIGN_IN_KEYS": "http://127.0.0.1:1/jwks", "GAE_SERVICE": "x"}, "SIGN_IN_KEYS: it is for tests"),
         ({"APP_CHECK": "my-project"}, "APP_CHECK: expected the number"),
         ({"RATE_LIMIT": "60"}, "RATE_LIMIT: expected a rate such as 60/min"),
         ({"RATE_LIMIT": "0/min"}, "RATE_LIMIT: expected"),

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -14,6 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 PROJECT = "demo-project"
+EMULATED: dict[str, str] = json.loads(Path(__file__).with_name("emulator.json").read_text())
+"""Tokens that the Auth emulator of firebase-tools gave out at a sign-up: by e-mail, and anonymously."""
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What a token says, unverified."""
+    body = token.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
 
 
 def encoded(data: bytes) -> str:
@@ -70,6 +79,17 @@ class Provider(http.server.ThreadingHTTPServer):
             "sub": "uid-1",
         }
         return {name: value for name, value in {**claims, **changes}.items() if value is not ...}
+
+    def resigned(self, token: str, **changes: Any) -> str:
+        """A token with the claims of another, as if given out now, signed by this provider."""
+        now = int(time.time())
+        times = {"auth_time": now, "iat": now, "exp": now + 3600}
+        return self.token({**claims_of(token), **times, **changes})
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables of a function that trusts this provider."""
+        return {"SIGN_IN": f"firebase:{PROJECT}", "SIGN_IN_KEYS": f"{self.url}/jwks"}
 
     def token(self, claims: Any, key: Any = None, **header: Any) -> str:
         """A token of these claims, signed; `header` adds to its header, `...` removes."""

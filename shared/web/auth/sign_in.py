@@ -72,7 +72,8 @@ def allowed(claims: Claims, allow: frozenset[str]) -> bool:
 
 def _anonymous(claims: Claims) -> bool:
     firebase = claims.get("firebase")
-    return isinstance(firebase, dict) and firebase.get("sign_in_provider") == "anonymous"
+    provider = firebase.get("sign_in_provider") if isinstance(firebase, dict) else None
+    return "anonymous" in (provider, claims.get("provider_id"))
 
 
 def _is(claims: Claims, kind: str, value: str) -> bool:
