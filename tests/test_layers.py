@@ -138,3 +138,5 @@ print(json.dumps([imported, sorted(sys.modules)]))
     for loaded in json.loads(run.stdout.splitlines()[-1]):
         assert not {module.split(".")[0] for module in loaded} & HEAVY
         assert not {"google.cloud.storage"} & set(loaded), "a model on disk needs no client"
+        unasked = [each for each in loaded if each.startswith(("shared.web.auth", "cryptography"))]
+        assert not unasked, "nobody has to sign in"
