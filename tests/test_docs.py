@@ -71,7 +71,12 @@ def test_plain_make_lists_the_commands():
 
 
 def test_every_relative_link_leads_somewhere():
-    for page in [ROOT / "README.md", ROOT / "deploy" / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("models/**/README.md")]:
+    for page in [
+        ROOT / "README.md",
+        ROOT / "deploy" / "README.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("models/**/README.md"),
+    ]:
         for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page}: {link}"
 
