@@ -10,13 +10,17 @@ import http.server
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from identity import EMULATED, claims_of, provider
+from conftest import FUNCTIONS, ROOT
+from identity import EMULATED, PROJECT, claims_of, provider
+
+from shared.example import Example
 
 TEXT = (ROOT / "docs" / "frontends.md").read_text()
 CELL = ROOT / "models" / "malaria" / "examples" / "infected.png"
@@ -209,3 +213,53 @@ def test_a_page_of_another_origin_reads_each_refusal(origin, opened, start, issu
     assert 1 <= int(retry) <= 3600
     with pytest.raises(Exception, match="Failed to fetch"):
         opened.evaluate(READ, [url, "x" * 100_000])
+
+
+def called(page, kind, folder):
+    """What the call that the page shows answers when it is run in `folder`."""
+    page.check(f"input[value={kind}]", force=True)
+    call = page.eval_on_selector("#call", "call => call.textContent")
+    if kind == "javascript":
+        call = call.replace("console.log(", "return (")
+        files = "typeof items === 'undefined' ? [] : items.map((item) => item.file)"
+        return page.evaluate(f"(async () => {{ const input = {{files: {files}}}; {call} }})()")
+    python = [sys.executable, "-c", call.replace("print(answer.json())", "print(answer.text)")]
+    command = python if kind == "python" else ["sh", "-c", call]
+    run = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120)
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_functions_own_page_sends_the_token_and_shows_it_in_the_calls(
+    name, opened, start, issuer, tmp_path
+):
+    example = Example.read(ROOT / "functions" / name)
+    (tmp_path / "example.png").write_bytes(example.file.read_bytes() if example.file else b"")
+    complaints = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(start(ROOT / "functions" / name / "main.py", **issuer.settings, APP_CHECK="123456789012").url)
+    app = issuer.firebase(
+        iss="https://firebaseappcheck.googleapis.com/123456789012",
+        aud=["projects/123456789012"],
+        sub="1:1:web:a",
+    )
+    tried = opened.locator(".examples button").first
+    tried.click()
+    opened.wait_for_selector("#news[data-kind=error], .failure, tbody tr", state="attached")
+    assert "App Check" in opened.inner_text("main")
+    opened.get_by_label("App Check token").fill(issuer.token(app))
+    opened.get_by_label(f"ID token of {PROJECT}").fill(issuer.resigned(EMULATED["email"]) + "\u2026\n")
+    tried.click()
+    opened.wait_for_selector("#news[data-kind=done]", state="attached")
+    for kind in ("curl", "python", "javascript"):
+        answer = called(opened, kind, tmp_path)
+        assert all(one["error"] == "0" for one in answer.get("predictions", [answer])), kind
+    opened.get_by_label("App Check token").fill("")
+    assert called(opened, "javascript", tmp_path)["code"] == "unauthenticated"
+    assert not complaints
+
+
+def test_where_anybody_may_call_the_page_asks_for_no_token(load):
+    text = load("review").get("/", headers={"Accept": "text/html"}).text
+    assert 'id="proofs"' not in text
+    assert "#text" in text

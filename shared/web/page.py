@@ -14,6 +14,8 @@ from markupsafe import Markup
 
 from ..example import Example
 from ..pin import Pin
+from ..settings import Settings
+from .cors import APP_CHECK_HEADER
 from .readers import Images, Rows, Texts
 from .service import Service
 
@@ -59,6 +61,7 @@ def _words(service: Service, reader: str) -> dict[str, Any]:
         "figures": {name: _figure(name, value) for name, value in numbers.items()},
         "remarks": _remarks(service),
         "service": _facts(service),
+        "proofs": _proofs(service.settings),
     }
 
 
@@ -74,6 +77,14 @@ def _facts(service: Service) -> dict[str, Any]:
         "max_instances": service.settings.max_instances,
         "max_body_bytes": service.settings.max_body,
     }
+
+
+def _proofs(settings: Settings) -> list[dict[str, str]]:
+    """The tokens that a caller sends: the label of each field, the header, and what precedes the token."""
+    user = {"header": "Authorization", "prefix": "Bearer "}
+    app = {"header": APP_CHECK_HEADER, "prefix": "", "label": "App Check token"}
+    signed_in = [{**user, "label": f"ID token of {settings.sign_in.name}"}] if settings.sign_in else []
+    return signed_in + ([app] if settings.app_check else [])
 
 
 def _reader(service: Service) -> str:

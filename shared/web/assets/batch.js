@@ -55,7 +55,8 @@ async function classify() {
   $("#result").ariaBusy = "true";
   for (const item of items) if (!item.answer) item.error = item.row = undefined;
   const portions = portioned(items.filter((item) => !item.answer));
-  showCalls(kind.written(portions[0] ?? items.slice(0, 1)));
+  const first = portions[0] ?? items.slice(0, 1);
+  showCalls(() => kind.written(first));
   try {
     for (const portion of portions) {
       await classifyPortion(portion, timing, signal);

@@ -1,15 +1,15 @@
 // The calls: what the page has asked, as a program asks it.
 
-import { $, address } from "./page.js";
+import { $, address, proofs } from "./page.js";
 
 export const shellQuoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-let calls = {};
+let write = () => ({});
 
-/** The same request as a program makes it: texts by the value of the radio button that shows them. */
-export function showCalls(texts) {
-  calls = texts;
-  $("#call").textContent = calls[$("input[name=call]:checked").value];
+/** Show what `written` returns: the same request as a program makes it, by the value of a radio button. */
+export function showCalls(written) {
+  write = written;
+  $("#call").textContent = write()[$("input[name=call]:checked").value];
 }
 
 async function copyCall() {
@@ -26,22 +26,37 @@ async function copyCall() {
 }
 
 /** A call of curl, with what is sent as further arguments. */
-export const curlCall = (...parts) => [`curl -s ${shellQuoted(address)}`, ...parts].join(" \\\n  ");
+export function curlCall(...parts) {
+  const headers = Object.entries(proofs()).map(([name, value]) => `-H ${shellQuoted(`${name}: ${value}`)}`);
+  return [`curl -s ${shellQuoted(address)}`, ...headers, ...parts].join(" \\\n  ");
+}
 
 /** A call with Python's requests, which is given these arguments after `lines` have made them. */
-export const pythonCall = (lines, given) => `import requests
+export function pythonCall(lines, given) {
+  const proven = Object.keys(proofs()).length > 0;
+  const session = proven ? `session = requests.Session()\nsession.headers.update(${JSON.stringify(proofs())})\n` : "";
+  return `import requests
 
 ${lines}
-answer = requests.post(${JSON.stringify(address)}, ${given})
+${session}answer = ${proven ? "session" : "requests"}.post(${JSON.stringify(address)}, ${given})
 print(answer.json())`;
+}
 
 /** A call with fetch, which is given these options after `lines` have made them. */
-export const javascriptCall = (lines, options) => `// on another site only where ALLOWED_ORIGINS names it
+export function javascriptCall(lines, options) {
+  const headers = Object.entries(proofs()).map((one) => `request.headers.set(${one.map((part) => JSON.stringify(part)).join(", ")});\n`);
+  const url = JSON.stringify(address);
+  const called = headers.length
+    ? `const request = new Request(${url}, ${options});\n${headers.join("")}const response = await fetch(request);`
+    : `const response = await fetch(${url}, ${options});`;
+  return `// on another site only where ALLOWED_ORIGINS names it
 ${lines}
-const response = await fetch(${JSON.stringify(address)}, ${options});
+${called}
 console.log(await response.json());`;
+}
 
 $("#copy").addEventListener("click", copyCall);
 for (const choice of document.querySelectorAll("input[name=call]")) {
-  choice.addEventListener("change", () => showCalls(calls));
+  choice.addEventListener("change", () => showCalls(write));
 }
+$("#proofs")?.addEventListener("input", () => showCalls(write));

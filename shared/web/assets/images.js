@@ -105,4 +105,4 @@ document.addEventListener("drop", (event) => {
   $("#drop").classList.remove("over");
   startFiles(event.dataTransfer.files);
 });
-showCalls(written([{ file: { name: "image.png" } }]));
+showCalls(() => written([{ file: { name: "image.png" } }]));

@@ -51,8 +51,16 @@ export const withId = (reason, content) =>
 /** The address that is asked, with an explanation if the function gives any. */
 export const address = base + service.path + (service.explains ? "?explain=1" : "");
 
+/** The headers that prove who calls, from the fields that there are if somebody has to sign in. */
+export function proofs() {
+  const fields = [...document.querySelectorAll("#proofs input")];
+  // What is copied may bring line breaks or an ellipsis, which no header can hold.
+  const given = fields.map(({ dataset, value }) => [dataset, value.replaceAll(/[^!-~]+/g, "")]);
+  return Object.fromEntries(given.filter(([, value]) => value).map(([to, value]) => [to.header, to.prefix + value]));
+}
+
 async function send(options) {
-  const headers = { Accept: "application/json", ...options.headers };
+  const headers = { Accept: "application/json", ...proofs(), ...options.headers };
   try {
     const response = await fetch(address, { ...options, headers });
     return { response, text: await response.text() };

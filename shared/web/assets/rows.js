@@ -147,4 +147,4 @@ for (const example of document.querySelectorAll("[data-row]")) {
   });
 }
 const names = fields.map((field) => field.dataset.column);
-showCalls(names.length ? writtenRow(Object.fromEntries(names.map((name) => [name, 0]))) : writtenTable("first,second\n0,0\n", "text/csv"));
+showCalls(() => (names.length ? writtenRow(Object.fromEntries(names.map((name) => [name, 0]))) : writtenTable("first,second\n0,0\n", "text/csv")));

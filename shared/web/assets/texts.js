@@ -14,7 +14,7 @@ async function read() {
   const { signal } = underway;
   const text = $("#text").value;
   const { lang } = $("#text");
-  showCalls(written(text));
+  showCalls(() => written(text));
   tellBusy("Reading");
   $("#result").ariaBusy = "true";
   const body = JSON.stringify({ [service.json_field]: text });
@@ -140,4 +140,4 @@ if (service.explains) {
   $("#for").style.setProperty("--weight", "26%");
   $("#against").style.setProperty("--weight", "26%");
 }
-showCalls(written(document.querySelector("[data-text]")?.dataset.text ?? "A short text."));
+showCalls(() => written(document.querySelector("[data-text]")?.dataset.text ?? "A short text."));
