@@ -20,8 +20,6 @@ import pytest
 from conftest import FUNCTIONS, ROOT
 from identity import EMULATED, PROJECT, claims_of, provider
 
-from shared.example import Example
-
 TEXT = (ROOT / "docs" / "frontends.md").read_text()
 CELL = ROOT / "models" / "malaria" / "examples" / "infected.png"
 STAND_IN = """
@@ -230,20 +228,14 @@ def called(page, kind, folder):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_functions_own_page_sends_the_token_and_shows_it_in_the_calls(
-    name, opened, start, issuer, tmp_path
-):
-    example = Example.read(ROOT / "functions" / name)
-    (tmp_path / "example.png").write_bytes(example.file.read_bytes() if example.file else b"")
+def test_the_functions_own_page_sends_the_tokens_and_shows_them(name, opened, start, issuer, tmp_path):
     complaints = []
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.goto(start(ROOT / "functions" / name / "main.py", **issuer.settings, APP_CHECK="123456789012").url)
-    app = issuer.firebase(
-        iss="https://firebaseappcheck.googleapis.com/123456789012",
-        aud=["projects/123456789012"],
-        sub="1:1:web:a",
-    )
+    issued = "https://firebaseappcheck.googleapis.com/123456789012"
+    app = issuer.firebase(iss=issued, aud=["projects/123456789012"], sub="1:1:web:a")
     tried = opened.locator(".examples button").first
+    (tmp_path / (tried.get_attribute("data-file") or "none")).write_bytes(CELL.read_bytes())
     tried.click()
     opened.wait_for_selector("#news[data-kind=error], .failure, tbody tr", state="attached")
     assert "App Check" in opened.inner_text("main")
