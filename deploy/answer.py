@@ -62,6 +62,29 @@ def try_out(url: str, token: str, function: Function, patience: int, split: bool
         time.sleep(2)
 
 
+def try_unproven(url: str, function: Function, patience: int, split: bool) -> None:
+    """Send the function's example without a token, which a function that checks its callers must refuse.
+
+    Raises:
+        WrongAnswer: it answers, or with another model's version.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        status, answer = ask(url, "", {"instances": [function.example.input]})
+        refused = status == 401 and '"unauthenticated"' in str(answer)
+        version = text(ask(url, "")[1], "model", "version")
+        if refused and (split or version == function.pin.version):
+            return
+        if status == 200:
+            raise WrongAnswer(f"{url}: it answers a caller who has not signed in")
+        if time.monotonic() > deadline or status not in STARTING:
+            raise WrongAnswer(
+                f"{url}: expected the model {function.pin.version} and 401 unauthenticated without a token, "
+                f"got the model {version or '?'} and {status}: {answer}"
+            )
+        time.sleep(2)
+
+
 def _check(url: str, token: str, function: Function, answer: Any, split: bool) -> list[str]:
     predictions = objects(answer, "predictions")
     if len(predictions) != 1:

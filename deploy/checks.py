@@ -123,6 +123,29 @@ def target(wanted: Wanted, functions: Sequence[Function], there: There) -> list[
     return found
 
 
+def checked_callers(wanted: Wanted, functions: Sequence[Function], there: There) -> list[Failure]:
+    """Check that no function that checks its callers becomes open to anyone unless that is said."""
+    found = []
+    for each in functions:
+        service = there.services.get(each.name)
+        before = service.settings.get("SIGN_IN", "") if service else ""
+        if before and wanted.public:
+            found.append(
+                Failure(
+                    f"{each.name} checks its callers (SIGN_IN={before}), --public lets anyone call: give "
+                    f"--sign-in {before} in its place, or deploy without --public first"
+                )
+            )
+        if wanted.sign_in and wanted.canary and service and not before:
+            found.append(
+                Failure(
+                    f"{each.name} does not check its callers yet, and during a canary anyone could call the "
+                    "old revision: leave --canary out"
+                )
+            )
+    return found
+
+
 def everything(wanted: Wanted, functions: Sequence[Function], there: There) -> list[Failure]:
     """Check all that can be checked of a project."""
     return [
@@ -130,4 +153,5 @@ def everything(wanted: Wanted, functions: Sequence[Function], there: There) -> l
         *bucket(wanted, functions, there),
         *(failure for each in functions for failure in fits(wanted, each)),
         *target(wanted, functions, there),
+        *checked_callers(wanted, functions, there),
     ]

@@ -92,9 +92,11 @@ def _checked(wanted: Wanted) -> Wanted:
     if wanted.min_instances > wanted.max_instances:
         raise UsageError("there are more minimum than maximum instances")
     try:
-        Settings.read({"ALLOWED_ORIGINS": wanted.origins})
+        Settings.read({"ALLOWED_ORIGINS": wanted.origins, **wanted.checks})
     except SettingError as error:
         raise UsageError(str(error)) from None
+    if wanted.public and wanted.sign_in:
+        raise UsageError("--public lets anyone call, --sign-in only users who sign in: give one of them")
     if wanted.command == "stage":
         return wanted
     if not wanted.project:
@@ -111,7 +113,7 @@ def _check_app_engine(wanted: Wanted) -> None:
         raise UsageError(f"{wanted.command} is for functions and run; see 'gcloud app --help'")
     if len(wanted.names) != 1:
         raise UsageError("--to appengine needs the name of one function")
-    if not wanted.public:
-        raise UsageError("anyone may call what is on App Engine: say so with --public")
+    if not wanted.open:
+        raise UsageError("anyone may call what is on App Engine: say so with --public, or give --sign-in")
     if wanted.canary:
         raise UsageError("--canary is for functions and run")

@@ -1,8 +1,11 @@
 """What an operator does afterwards: look, read logs, go back, take away."""
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from . import alerts, day, look, plan, queries, traffic
+from . import alerts, day, look, plan, queries, report, traffic
 from .answer import ask, token
 from .execute import execute
 from .gcloud import Gcloud, GcloudError, text
@@ -49,6 +52,9 @@ def _describe(wanted: Wanted, gcloud: Gcloud, name: str, service: Service) -> No
         print(f"  model             {text(answer, 'model', 'version')}, {memory}")
     else:
         print(f"  no answer: {code} {answer}")
+    callers = queries.callers(gcloud, wanted, name)
+    public = replace(service, callers=callers).public
+    print(f"  who may call      {report.may_call(public, service.settings, callers)}")
     print(f"  last day          {_last_day(wanted, gcloud, name)}")
 
 
@@ -73,14 +79,33 @@ def roll_back(wanted: Wanted, gcloud: Gcloud) -> None:
         if "Cannot find service" in error.text:
             raise Refused([f"{name} is not deployed: see './deploy.sh status'"]) from None
         raise
-    newest, before = traffic.way_back(
-        service, gcloud.rows("run", "revisions", "list", f"--service={name}", region)
-    )
+    revisions = gcloud.rows("run", "revisions", "list", f"--service={name}", region)
+    newest, before = traffic.way_back(service, revisions)
     if before is None:
         raise Refused([f"{name} has no revision before {newest}: deploy an older commit instead"])
+    _check_way_back(wanted, gcloud, revisions, newest, before)
     note = f"{name}: {before} has all the traffic, {newest} none; the next deploy gives it to the latest"
     command = ("run", "services", "update-traffic", name, region, f"--to-revisions={before}=100")
     execute(wanted, gcloud, [Step(command, note=note)])
+
+
+def _check_way_back(
+    wanted: Wanted, gcloud: Gcloud, revisions: Sequence[Mapping[str, Any]], newest: str | None, before: str
+) -> None:
+    """Refuse to go back to a revision that does not check its callers, if anyone reaches it."""
+    [name] = wanted.names
+    checks = {
+        text(each, "metadata", "name"): {"SIGN_IN", "APP_CHECK"} & {*queries.settings(each)}
+        for each in revisions
+    }
+    lost = checks.get(newest or "", set()) - checks.get(before, set())
+    if lost and "allUsers" in queries.callers(gcloud, wanted, name):
+        raise Refused(
+            [
+                f"{before} does not check its callers ({', '.join(sorted(lost))}), and anyone can reach it: "
+                "deploy that commit again, with the options that it should have"
+            ]
+        )
 
 
 def logs(wanted: Wanted, gcloud: Gcloud) -> None:

@@ -78,6 +78,19 @@ OPTIONS = (
     Option(
         "--public", "", "PUBLIC", "0", _yes, "anyone may call; without it, only who has roles/run.invoker"
     ),
+    Option(
+        "--sign-in",
+        "PROVIDER",
+        "SIGN_IN",
+        "",
+        str,
+        "users of firebase:PROJECT or oidc:https://issuer/ may call, from anywhere; the function checks them",
+    ),
+    Option("--sign-in-audience", "ID", "SIGN_IN_AUDIENCE", "", str, "the aud of an oidc provider's tokens"),
+    Option("--sign-in-allow", "LIST", "SIGN_IN_ALLOW", "", str, "of the users, only these may call"),
+    Option("--app-check", "NUMBER", "APP_CHECK", "", str, "only apps of this Firebase project may call"),
+    Option("--rate-limit", "RATE", "RATE_LIMIT", "", str, "such as 60/min, of one user or one address"),
+    Option("--user-token", "TOKEN", "USER_TOKEN", "", str, "a user's ID token, to make the test calls with"),
     Option("--to", "TARGET", "TARGET", "functions", _TARGET, "functions (default), run or appengine"),
     Option(
         "--runtime",

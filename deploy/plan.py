@@ -129,9 +129,9 @@ def release(
 def open_or_close(wanted: Wanted, name: str, service: Service | None) -> list[Step]:
     """Set whether anyone may call: apart from the deployment, since one may fail without the other."""
     public = service is not None and service.public
-    if public == wanted.public:
+    if public == wanted.open:
         return []
-    verb = "add" if wanted.public else "remove"
+    verb = "add" if wanted.open else "remove"
     change = ("run", "services", f"{verb}-iam-policy-binding", name, f"--region={wanted.region}")
     return [Step((*change, "--member=allUsers", "--role=roles/run.invoker"))]
 

@@ -125,7 +125,14 @@ def service(resource: Mapping[str, Any]) -> Service:
         latest=traffic.latest(resource),
         follows_latest=traffic.follows_latest(resource),
         owner=text(labels, "goog-managed-by"),
+        settings=settings(dig(resource, "spec", "template")),
     )
+
+
+def settings(revision: Any) -> dict[str, str]:
+    """The environment of a revision, or of the template of one, as Google describes it."""
+    containers = objects(revision, "spec", "containers")
+    return {text(each, "name"): text(each, "value") for one in containers for each in objects(one, "env")}
 
 
 def callers(gcloud: Gcloud, wanted: Wanted, name: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import checks, plan, report, source, stage
-from .answer import WrongAnswer, token, try_out
+from .answer import WrongAnswer, token, try_out, try_unproven
 from .execute import execute
 from .gcloud import Gcloud, GcloudError, text
 from .look import TARGETS, look, look_closer, tools
@@ -137,7 +137,9 @@ def _release(wanted: Wanted, gcloud: Gcloud, staged: Staged, state: There) -> No
         steps = plan.release(wanted, name, staged.source, deploy, service)
         if not steps:
             say(f"{name}: unchanged")
-        execute(wanted, gcloud, [*steps, *plan.open_or_close(wanted, name, service)])
+        change = plan.open_or_close(wanted, name, service)
+        # At no moment may anyone call what does not check its callers.
+        execute(wanted, gcloud, [*steps, *change] if wanted.open else [*change, *steps])
         url = shown = "" if wanted.dry_run else _address(wanted, gcloud, name)
     if not wanted.dry_run:
         _try(wanted, gcloud, function, url)
@@ -172,9 +174,16 @@ def _try(wanted: Wanted, gcloud: Gcloud, function: Function, url: str) -> None:
     name = function.name
     if not url:
         raise Refused([f"{name} has no address: look at './deploy.sh logs {name}'"])
-    bearer = "" if wanted.public else token(wanted, gcloud, url)
+    split = wanted.canary is not None
+    bearer = wanted.user_token if wanted.open else token(wanted, gcloud, url)
+    checked = wanted.sign_in or wanted.app_check
     try:
-        warnings = try_out(url, bearer, function, wanted.patience, wanted.canary is not None)
+        if checked:
+            try_unproven(url, function, wanted.patience, split)
+        if checked and (wanted.app_check or not bearer):
+            say(f"{name} refuses callers without a token; with one it was not tried (see --user-token)")
+            return
+        warnings = try_out(url, bearer, function, wanted.patience, split)
     except WrongAnswer as error:
         back = "" if wanted.to == "appengine" else f", go back with './deploy.sh rollback {name}'"
         raise Refused(

@@ -3,7 +3,7 @@
 import json
 import mimetypes
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import sizes, stage
 from .options import OPTIONS
@@ -28,7 +28,9 @@ def deployed(wanted: Wanted, function: Function, url: str, callers: Sequence[str
 
 def calls(wanted: Wanted, function: Function, url: str) -> list[str]:
     """Commands that call it, for the reader's shell."""
-    token = "" if wanted.public else ' -H "Authorization: Bearer $(gcloud auth print-identity-token)"'
+    own = "" if wanted.open else ' -H "Authorization: Bearer $(gcloud auth print-identity-token)"'
+    token = ' -H "Authorization: Bearer $USER_TOKEN"' if wanted.sign_in else own
+    token += ' -H "X-Firebase-AppCheck: $APP_TOKEN"' if wanted.app_check else ""
     if file := function.example.file:
         path = (ROOT / "functions" / function.name / file.name).relative_to(ROOT)
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -36,14 +38,25 @@ def calls(wanted: Wanted, function: Function, url: str) -> list[str]:
     else:
         content = json.dumps({"instances": [function.example.input]})
         body = f"-H 'Content-Type: application/json' -d {shlex.quote(content)}"
-    found = [f"curl{token} {body} {url}", f"curl{token} {url}"]
-    return [*found, f"open {url} in a browser"] if wanted.public else found
+    found = [f"curl{token} {body} {url}", f"curl{own} {url}"]
+    return [*found, f"open {url} in a browser"] if wanted.open else found
 
 
 def who(wanted: Wanted, callers: Sequence[str]) -> str:
-    """Who may call."""
-    if wanted.public:
-        return "anyone, at your expense" + ("; pages of " + wanted.origins if wanted.origins else "")
+    """Who may call what is deployed now."""
+    return may_call(wanted.open, stage.environment(wanted), callers)
+
+
+def may_call(public: bool, settings: Mapping[str, str], callers: Sequence[str]) -> str:
+    """Who may call a function: whom Google lets through, and whom of these the function itself does."""
+    origins = settings.get("ALLOWED_ORIGINS", "")
+    pages = f"; pages of {origins}" if origins else ""
+    app = f", from apps of project {settings['APP_CHECK']}" if settings.get("APP_CHECK") else ""
+    sign_in, allow = settings.get("SIGN_IN", ""), settings.get("SIGN_IN_ALLOW", "")
+    some = f" ({allow})" if allow else ", not anonymous ones" if sign_in.startswith("firebase:") else ""
+    users = f"users of {sign_in}{some}"
+    if public:
+        return f"{users if sign_in else 'anyone, at your expense'}{app}{pages}"
     named = [each for each in callers if each not in ("allUsers", "allAuthenticatedUsers")]
     if "allAuthenticatedUsers" in callers:
         return "anyone who is signed in with Google"

@@ -36,6 +36,7 @@ def environment(wanted: Wanted) -> dict[str, str]:
     # Python runs on one CPU at a time in each worker. A CPU that is there for the memory it brings gets none,
     # which would need that memory again.
     found |= {"THREADS": str(wanted.concurrency), "WORKERS": str(wanted.cpu or 1)}
+    found |= wanted.checks
     return {name: value for name, value in found.items() if value or name == "ALLOWED_ORIGINS"}
 
 

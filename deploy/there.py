@@ -18,6 +18,7 @@ class Service:
         owner: what made the service, if it is not its own: `cloudfunctions`.
         public: whether anyone may call.
         callers: who has `roles/run.invoker` on it.
+        settings: the environment of what was deployed last.
     """
 
     state: str = ""
@@ -29,6 +30,7 @@ class Service:
     follows_latest: bool = True
     owner: str = ""
     callers: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:

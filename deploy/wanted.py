@@ -31,6 +31,12 @@ class Wanted:
     prefix: str
     origins: str
     public: bool
+    sign_in: str
+    sign_in_audience: str
+    sign_in_allow: str
+    app_check: str
+    rate_limit: str
+    user_token: str
     to: str
     runtime: str
     memory: str
@@ -56,6 +62,23 @@ class Wanted:
     def store(self) -> str:
         """Where the functions find their models; empty: beside their code."""
         return f"gs://{self.bucket}/{self.prefix}" if self.bucket else ""
+
+    @property
+    def open(self) -> bool:
+        """Whether Google lets anyone's request through: those of users who sign in the function checks."""
+        return self.public or bool(self.sign_in)
+
+    @property
+    def checks(self) -> dict[str, str]:
+        """The settings by which the function itself checks its callers."""
+        found = {
+            "SIGN_IN": self.sign_in,
+            "SIGN_IN_AUDIENCE": self.sign_in_audience,
+            "SIGN_IN_ALLOW": self.sign_in_allow,
+            "APP_CHECK": self.app_check,
+            "RATE_LIMIT": self.rate_limit,
+        }
+        return {name: value for name, value in found.items() if value}
 
     def account(self, name: str) -> str:
         """The service account that a function runs as."""

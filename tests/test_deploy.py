@@ -42,6 +42,11 @@ from shared.pin import FORMATS, Pin
         (["all", "--to", "lambda"], "expected functions, run or appengine"),
         (["all", "--to", "appengine", "--public"], "--to appengine needs the name of one function"),
         (["review", "--to", "appengine"], "anyone may call what is on App Engine: say so with --public"),
+        (["all", "--public", "--sign-in", "firebase:my-project"], "give one of them"),
+        (["all", "--sign-in", "my-project"], "SIGN_IN: expected firebase:PROJECT_ID or oidc"),
+        (["all", "--sign-in", "oidc:https://x.org/"], "SIGN_IN_AUDIENCE: expected"),
+        (["all", "--sign-in-allow", "uid:a"], "SIGN_IN_ALLOW: set SIGN_IN too"),
+        (["all", "--public", "--rate-limit", "60"], "RATE_LIMIT: expected a rate such as 60/min"),
         (["status", "--to", "appengine"], "status is for functions and run"),
         (["rollback"], "rollback needs the name of a function"),
         (["alerts", "review"], "alerts needs an address: --email ADDRESS"),
@@ -299,11 +304,43 @@ def test_a_release_is_what_is_missing(service, arguments, steps):
     assert released(service, *arguments) == steps
 
 
+USERS = ("--sign-in", "firebase:demo-project")
+
+
+def test_a_function_that_checks_its_callers_is_opened_to_anyone_only_if_that_is_said(review):
+    open_to_users = {"review": dataclasses.replace(OLD, settings={"SIGN_IN": USERS[1]})}
+    [fault] = faults(review, "--public", services=open_to_users)
+    assert "give --sign-in firebase:demo-project in its place, or deploy without --public first" in fault
+    assert not faults(review, services=open_to_users)
+    assert not faults(review, *USERS, services=open_to_users)
+    unchecked = {"review": OLD}
+    assert not faults(review, *USERS, services=unchecked)
+    [fault] = faults(review, *USERS, "--canary", "20", services=unchecked)
+    assert "leave --canary out" in fault
+
+
+def test_the_settings_of_sign_in_reach_the_function_and_the_report(review):
+    options = wanted(
+        "review", *USERS, "--sign-in-allow", "domain:example.org", "--rate-limit", "9/s", **PROJECT
+    )
+    settings = stage.environment(options)
+    assert {name: settings[name] for name in ("SIGN_IN", "SIGN_IN_ALLOW", "RATE_LIMIT")} == {
+        "SIGN_IN": "firebase:demo-project",
+        "SIGN_IN_ALLOW": "domain:example.org",
+        "RATE_LIMIT": "9/s",
+    }
+    assert not {"SIGN_IN", "APP_CHECK", "RATE_LIMIT"} & {*stage.environment(wanted("review", **PROJECT))}
+    assert report.who(options, ()) == "users of firebase:demo-project (domain:example.org)"
+    assert "Bearer $USER_TOKEN" in report.calls(options, review, "https://x")[0]
+
+
 def test_who_may_call_is_changed_if_it_differs():
     for arguments, callers, verb in (
         ((), (), None),
         (("--public",), (), "add"),
         (("--public",), ("allUsers",), None),
+        (USERS, (), "add"),
+        (USERS, ("allUsers",), None),
         ((), ("allUsers", "user:me"), "remove"),
     ):
         service = Service(callers=callers)

@@ -1,5 +1,6 @@
 """deploy.sh with the real gcloud against a pretended Google Cloud, which starts what was uploaded to it."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -15,8 +16,9 @@ import pytest
 from cells import encode
 from conftest import FUNCTIONS, ROOT, commit
 from deploying import Deployment, change, changed_pin, drive, pin, succeed
+from identity import PROJECT, provider
 from PIL import Image
-from processes import from_source, running
+from processes import command_of, from_source, running
 from test_own_models import colours
 
 
@@ -166,6 +168,49 @@ def test_new_log_lines_are_followed_until_it_is_interrupted(google, checkout):
     run.stop()
     assert run.end().stdout == ""
     assert run.returncode == 130
+
+
+def opened(google):
+    return any("allUsers" in each["members"] for each in google.runs["review"].policy["bindings"])
+
+
+def test_users_who_sign_in_may_call_and_at_no_moment_anyone_else(google, checkout, tmp_path):
+    sign_in = ("--sign-in", f"firebase:{PROJECT}")
+    with provider() as issuer, contextlib.ExitStack() as stack:
+
+        def serve(name, resource, *_):
+            _, settings = command_of(resource)
+            keys = {"SIGN_IN_KEYS": f"{issuer.url}/jwks"} if "SIGN_IN" in settings else {}
+            own = {**settings, **keys, "MODEL_STORE": str(checkout / "models")}
+            log = tmp_path / f"{len(google.requests)}.log"
+            return stack.enter_context(
+                running(from_source(name), checkout, Path(sys.executable).parent, log, **own)
+            )
+
+        google.on_deploy = serve
+        succeed(google, checkout, "review")
+        first = google.runs["review"].latest
+        assert not opened(google)
+        told, done = succeed(google, checkout, "review", *sign_in)
+        assert "refuses callers without a token; with one it was not tried" in told.stderr
+        assert "setIamPolicy" in done[-1]
+        assert opened(google)
+        token = issuer.token(issuer.firebase())
+        told, _ = succeed(google, checkout, "review", *sign_in, USER_TOKEN=token)
+        assert "was not tried" not in told.stderr
+        assert f"who may call  users of firebase:{PROJECT}, not anonymous ones" in told.stdout
+        told, _ = succeed(google, checkout, "status")
+        assert f"who may call      users of firebase:{PROJECT}, not anonymous ones" in told.stdout
+        refused, _ = drive(google, checkout, "rollback", "review")
+        assert f"{first} does not check its callers (SIGN_IN), and anyone can reach it" in refused.stderr
+        refused, done = drive(google, checkout, "review", "--public")
+        assert "review checks its callers" in refused.stderr
+        assert (refused.returncode, done) == (1, [])
+        _, done = succeed(google, checkout, "review")
+        assert "setIamPolicy" in done[0]
+        assert not opened(google)
+        told, _ = succeed(google, checkout, "status")
+        assert "who may call      who has roles/run.invoker" in told.stdout
 
 
 def test_the_status_tells_the_last_day_from_the_log_lines(google, checkout):
