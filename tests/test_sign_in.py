@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 from hostile import HOSTILE
@@ -202,6 +203,28 @@ def test_old_keys_stay_while_a_refresh_fails_and_are_renewed_when_they_are_stale
     clock.now += PAUSE
     assert keys.get("one")
     assert rotating.fetches == 3
+
+
+def test_a_stale_key_is_used_while_another_thread_fetches(rotating, clock):
+    asked, go_on, slow = Event(), Event(), []
+
+    def find():
+        if slow:
+            asked.set()
+            assert go_on.wait(60)
+        return f"{rotating.url}/jwks"
+
+    keys = Keys(find, clock)
+    assert keys.get("one")
+    clock.now += 4000
+    slow.append(True)
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(keys.get, "one")
+        assert asked.wait(60)
+        assert keys.get("one")
+        go_on.set()
+        assert fetching.result()
+    assert rotating.fetches == 2
 
 
 def test_without_any_keys_nobody_is_let_in_and_the_answer_says_when_to_try_again(rotating, clock):

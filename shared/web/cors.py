@@ -14,8 +14,8 @@ _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]{1,100}", re.ASCII)
 def headers(request: Request, allow: str, origins: frozenset[str]) -> list[tuple[str, str]]:
     """Make the headers that let the page that asks read the answer; `Vary` alone if it may not.
 
-    A preflight from an allowed origin may send what headers it asks for: libraries add their own, and none
-    means anything here.
+    A preflight from an allowed origin may send what headers it asks for: libraries add their own, and
+    without a good token none opens anything.
 
     Args:
         request: the request.

@@ -47,10 +47,13 @@ class Keys:
             SignInUnavailable: no keys can be had.
         """
         key = self._keys.get(kid)
-        if key is None or self._clock() >= self._stale:
-            with self._lock:
+        # Who has a key, if a stale one, does not wait for the fetch of another thread.
+        if (key is None or self._clock() >= self._stale) and self._lock.acquire(blocking=key is None):
+            try:
                 if kid not in self._keys or self._clock() >= self._stale:
                     self._refresh()
+            finally:
+                self._lock.release()
             key = self._keys.get(kid)
         if not self._keys:
             wait = max(self._next - self._clock(), 1.0)
