@@ -103,7 +103,7 @@ def test_every_kind_of_answer_can_be_read_by_an_allowed_origin(name, start, tmp_
         status, headers, _ = exchange(server, method, path, asked)
         assert headers["Access-Control-Allow-Origin"] == ORIGIN, (method, path, status)
         assert "Origin" in headers.get_all("Vary")
-        assert headers["Access-Control-Expose-Headers"] == "Server-Timing, Retry-After"
+        assert headers["Access-Control-Expose-Headers"] == "Server-Timing, Retry-After, WWW-Authenticate"
     preflight = {**asked, "Access-Control-Request-Method": "POST"}
     status, headers, content = exchange(server, "OPTIONS", "/", preflight)
     assert (status, content) == (204, b"")
