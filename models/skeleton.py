@@ -16,7 +16,7 @@ from shared.example import Example
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_PORT = 8083
 """The ports below it belong to the functions that came first."""
-SERVER = ("functions-framework", "google-cloud-storage", "numpy")
+SERVER = ("cryptography", "functions-framework", "google-cloud-storage", "numpy")
 """What every function is served with, whatever it classifies."""
 
 
