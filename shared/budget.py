@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from .errors import TooMuchWork
 
@@ -12,17 +13,41 @@ MAX_WORK = 60_000_000
 MAX_REQUEST = 2 * MAX_WORK
 """Work of all inputs of one request."""
 
-_left: ContextVar[list[int] | None] = ContextVar("work left to this request", default=None)
+PER_INPUT = 500_000
+"""Work of an input besides its decoding: what a small network takes. It has no limit but `MAX_INSTANCES`."""
+
+
+@dataclass
+class _Account:
+    """What a request has spent: within its limit, and besides."""
+
+    spent: int = 0
+    inputs: int = 0
+
+
+_account: ContextVar[_Account | None] = ContextVar("work of this request", default=None)
 
 
 @contextlib.contextmanager
 def one_request() -> Iterator[None]:
     """Hold everything that is spent within to `MAX_REQUEST`, together."""
-    token = _left.set([MAX_REQUEST])
+    token = _account.set(_Account())
     try:
         yield
     finally:
-        _left.reset(token)
+        _account.reset(token)
+
+
+def expect(inputs: int) -> None:
+    """Count so many inputs that are about to be answered."""
+    if account := _account.get():
+        account.inputs += inputs
+
+
+def total() -> int:
+    """The work that this request is known to cause; 0 outside of one."""
+    account = _account.get()
+    return account.spent + PER_INPUT * account.inputs if account else 0
 
 
 def spend(work: int, name: str) -> None:
@@ -33,16 +58,16 @@ def spend(work: int, name: str) -> None:
     """
     if work > MAX_WORK:
         raise TooMuchWork(
-            f"expected at most {MAX_WORK // 1_000_000} million steps of decoding; "
+            f"expected at most {MAX_WORK // 1_000_000} million steps of work; "
             f"this {name} takes about {work // 1_000_000:,} million"
         )
-    left = _left.get()
-    if left is None:
+    account = _account.get()
+    if account is None:
         return
-    if work > left[0]:
+    if account.spent + work > MAX_REQUEST:
         raise TooMuchWork(
-            f"expected at most {MAX_REQUEST // 1_000_000} million steps of decoding in one request; with "
-            f"this {name} it would be {(MAX_REQUEST - left[0] + work) // 1_000_000:,} million: "
+            f"expected at most {MAX_REQUEST // 1_000_000} million steps of work in one request; with "
+            f"this {name} it would be {(account.spent + work) // 1_000_000:,} million: "
             "send it in another request"
         )
-    left[0] -= work
+    account.spent += work

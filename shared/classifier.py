@@ -9,6 +9,7 @@ from . import budget, logs
 from .errors import ServiceError, Unexpected
 from .pin import Pin
 from .timing import span
+from .turns import turn
 
 Raw = TypeVar("Raw")
 Raw_contra = TypeVar("Raw_contra", contravariant=True)
@@ -70,14 +71,15 @@ def classify(
     the answer any more.
     """
     inputs: list[Input | ServiceError] = []
-    with span("decode"), budget.one_request():
+    budget.expect(len(raws))
+    with span("decode"):
         for raw in raws:
             check()
             inputs.append(_attempt(classifier.decode, raw))
     check()
-    with span("predict"):
+    with span("predict"), turn():
         outputs = _predict(classifier, inputs)
-    with span("encode"):
+    with span("encode"), turn():
         return [
             _attempt(lambda output: checked(classifier.encode(output, explain)), each) for each in outputs
         ]

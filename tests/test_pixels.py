@@ -8,7 +8,6 @@ import random
 import struct
 import subprocess
 import sys
-import threading
 import warnings
 import zlib
 
@@ -23,7 +22,7 @@ from PIL import Image
 
 from shared import budget
 from shared.errors import ServiceError, TooLarge, TooMuchWork, UniformImage, UnsupportedType, Unusable
-from shared.runtimes.pixels import FORMATS, FairLock, decode
+from shared.runtimes.pixels import FORMATS, decode
 
 INFECTED = ROOT / "models" / "malaria" / "examples" / "infected.png"
 NORMAL = ROOT / "models" / "malaria" / "examples" / "normal.png"
@@ -598,24 +597,6 @@ def test_the_images_of_one_request_may_cost_so_much_together(load):
     assert [answer.get("code") for answer in answers[:4]] == ["uniform_image"] * 3 + ["too_much_work"]
     assert "send it in another request" in answers[4]["message"]
     assert answers[-1]["classification"] == "Infected"
-
-
-def test_large_images_are_decoded_in_the_order_in_which_they_came():
-    lock, order = FairLock(), []
-
-    def take(index):
-        with lock:
-            order.append(index)
-
-    threads = [threading.Thread(target=take, args=(index,)) for index in range(8)]
-    with lock:
-        for index, thread in enumerate(threads, start=2):
-            thread.start()
-            while lock._asked < index:
-                pass
-    for thread in threads:
-        thread.join()
-    assert order == list(range(8))
 
 
 def test_each_request_has_a_budget_of_its_own():

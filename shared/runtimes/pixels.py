@@ -1,8 +1,6 @@
 """From the bytes of an image file to pixels, within limits."""
 
-import contextlib
 import struct
-import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .. import budget
 from ..errors import ServiceError, TooLarge, TooMuchWork, UniformImage, UnsupportedType, Unusable
+from ..turns import turn
 from .formats import avif, bmp, gif, heic, jpeg, jpeg2000, png, tiff, webp
 from .formats.plan import Plan
 from .samples import Warned, rgb, shrink
@@ -28,30 +27,6 @@ LARGE = 12_000_000
 MIN_CONTRAST = 8
 """Levels of 256 between the darkest and the lightest of an image in which there is anything to see."""
 
-
-class FairLock:
-    """A lock that is had in the order in which it was asked for.
-
-    That of the standard library may be had again and again by a thread that has just released it.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._asked = self._served = 0
-
-    def __enter__(self) -> None:
-        with self._changed:
-            turn = self._asked
-            self._asked += 1
-            self._changed.wait_for(lambda: self._served == turn)
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._served += 1
-            self._changed.notify_all()
-
-
-_one_large = FairLock()
 
 Pixels = NDArray[np.uint8]
 
@@ -111,7 +86,7 @@ def decode(data: bytes, size: tuple[int, int]) -> Picture:
 def _decoded(plan: Plan, size: tuple[int, int], memory: int) -> tuple[Pixels, list[Warned]]:
     failure: ServiceError
     try:
-        with _one_large if max(plan.work, memory) > LARGE else contextlib.nullcontext():
+        with turn(large=max(plan.work, memory) > LARGE):
             image, warned = rgb(plan, _least(size))
             image = image.resize(size[::-1], Image.Resampling.BILINEAR)
         return np.asarray(image), warned

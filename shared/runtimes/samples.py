@@ -1,6 +1,5 @@
 """From a file's samples, whatever they are, to 8-bit RGB as the camera saw it."""
 
-import contextlib
 import ctypes
 import io
 import sys
@@ -40,18 +39,6 @@ def _silence_libtiff() -> None:
 
 
 _silence_libtiff()
-
-
-def _return_large_blocks() -> None:
-    """Give each block of over a megabyte back to the system once it is free.
-
-    By itself glibc keeps up to 64 MB for each thread that has decoded a photo (mallopt(3), M_MMAP_THRESHOLD).
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(-3, 1_000_000)
-
-
-_return_large_blocks()
 
 
 class Warned(NamedTuple):

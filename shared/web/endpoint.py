@@ -1,11 +1,8 @@
 """The HTTP side every function shares: paths and methods in, JSON out, errors to responses in one place."""
 
-import contextlib
 import gc
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import flask
@@ -13,7 +10,7 @@ from flask import Request, Response
 from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
-from .. import timing
+from .. import budget, timing
 from ..classifier import Answer, classify
 from ..errors import (
     BadRequest,
@@ -25,6 +22,7 @@ from ..errors import (
     TooLarge,
     UnsupportedType,
 )
+from ..turns import Turns
 from . import access, cors
 from .body import Memory, receive
 from .callers import Callers
@@ -74,8 +72,8 @@ class Endpoint:
     def __init__(self, service: Service) -> None:
         settings = service.settings
         self._service = service
-        self._slots = threading.BoundedSemaphore(settings.threads)
         self._callers = Callers(settings)
+        self._turns = Turns(settings.threads)
         self._memory = Memory((settings.threads + 4) * settings.max_body)
         self._routes: dict[str, dict[str, Callable[[Call], Response]]] = {
             "/": {"GET": self._status, "POST": self._classify},
@@ -162,7 +160,7 @@ class Endpoint:
         with self._memory.share() as take:
             with timing.span("read"), call.client.await_body():
                 receive(request, service.settings.max_body, take)
-            with self._slot(call):
+            with self._turns.request(call.deadline, call.check), budget.one_request():
                 with timing.span("read"):
                     parsed = service.reader.read(request, service.settings)
                 facts.cold = not service.classifier.ready
@@ -177,17 +175,6 @@ class Endpoint:
                 raise result
             content = self._instance(result, facts)
         return respond_json({**content, "model": service.model}, headers={"Cache-Control": "no-store"})
-
-    @contextlib.contextmanager
-    def _slot(self, call: Call) -> Iterator[None]:
-        """Wait for a place among the `THREADS` that may work, as long as somebody waits for the answer."""
-        if not self._slots.acquire(timeout=max(0.0, call.deadline - time.monotonic())):
-            raise TimedOut("no thread was free for it in time")
-        try:
-            call.check()
-            yield
-        finally:
-            self._slots.release()
 
     def _instance(self, result: Answer | ServiceError, facts: access.Facts) -> Answer:
         """Shape one answer; an error takes its place."""

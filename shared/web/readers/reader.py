@@ -1,9 +1,7 @@
 """What the readers have in common: forms, raw bodies and JSON, chosen by the content type and the bytes."""
 
-import contextlib
 import itertools
 import re
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,6 +10,7 @@ from flask import Request
 
 from ...errors import BadRequest, ServiceError, TooLarge, UnsupportedType
 from ...settings import Settings
+from ...turns import turn
 from . import forms, json_body
 from .forms import MULTIPART, URLENCODED, Part
 
@@ -23,8 +22,6 @@ BESIDE = frozenset({"explain", "parameters", "signature_name", "key"})
 """Fields that may stand beside an input; all but `explain` are Google's and TensorFlow's, and ignored."""
 YES = frozenset({"", "1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
-
-_one_large = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class Reader:
             raise UnsupportedType(f"expected a body without Content-Encoding; got {encoding[:50]}")
         by_query = yes_or_no(request.args.get("explain", "0"))
         body = request.get_data()
-        with _one_large if len(body) > LARGE else contextlib.nullcontext():
+        with turn(large=len(body) > LARGE):
             inputs, explain = self.parse(body, request.mimetype, request.mimetype_params)
             items = list(itertools.islice(inputs.items, settings.max_instances + 1))
         if len(items) > settings.max_instances:
