@@ -250,3 +250,36 @@ def test_lists_over_the_limit_are_refused_without_being_read_to_the_end():
     body = b'{"instances": [' + b"1," * 200_000 + b"1]}"
     with pytest.raises(TooLarge, match="at most 32 inputs"):
         read(READER, body, "application/json")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "undefined", "application/binary", "unknown/unknown"])
+def test_an_image_is_one_under_a_type_that_says_nothing(kind):
+    assert only(READER, IMAGE, kind) == IMAGE
+
+
+@pytest.mark.parametrize(
+    "prefix", [";name=a, b.png;base64,", ";name=a%2Cb.png;base64,", "base64,", ";charset=x ; base64 ,"]
+)
+def test_the_name_in_a_data_url_may_hold_a_comma(prefix):
+    url = f"data:image/png{prefix}" if prefix[0] == ";" else f"data:{prefix}"
+    sent = url.encode() + base64.b64encode(IMAGE)
+    for kind in ("text/plain", "image/png"):
+        assert only(READER, sent, kind) == IMAGE
+    assert only(READER, b"image=" + sent, URLENCODED) == IMAGE
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_base64_of_a_text_file_with_a_byte_order_mark_is_decoded(encoding):
+    sent = base64.b64encode(IMAGE).decode().encode(encoding)
+    assert only(READER, sent, "application/octet-stream") == IMAGE
+    assert only(READER, form(('name="image"', sent)), MULTIPART) == IMAGE
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", None])
+def test_a_form_under_another_type_is_a_form(kind):
+    assert only(READER, form(('name="image"; filename="a.png"', IMAGE)), kind) == IMAGE
+
+
+def test_explain_may_be_a_number_with_a_point():
+    body = json.dumps({"image": base64.b64encode(IMAGE).decode(), "explain": 1.0}).encode()
+    assert read(READER, body, "application/json").explain

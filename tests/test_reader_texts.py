@@ -118,7 +118,7 @@ def test_utf_16_without_a_mark_is_refused_rather_than_judged():
             only(READER, ENGLISH.encode("utf-16-le"), kind)
 
 
-@pytest.mark.parametrize("charset", ["x-unknown", "idna", "hex", "utf-7", "unicode_escape", "utf-32"])
+@pytest.mark.parametrize("charset", ["x-unknown", "idna", "hex", "utf-7", "unicode_escape"])
 def test_an_unknown_charset_of_other_than_ascii_is_refused(charset):
     with pytest.raises(BadRequest, match="expected text in UTF-8"):
         only(READER, WESTERN.encode(), f"text/plain; charset={charset}")
@@ -134,7 +134,7 @@ def test_bytes_that_are_not_utf_8_are_refused_however_they_come():
         (form(('name="text"; filename="a.txt"', LATIN)), MULTIPART),
         (form(('name="text"', LATIN)), MULTIPART),
         (b"text=tr%E8s+dr%F4le", URLENCODED),
-        (b"text=" + LATIN, URLENCODED),
+        (b"text=" + LATIN.replace(b"&", b"%26"), URLENCODED),
         (b'{"text": "' + LATIN + b'"}', "application/json"),
     ):
         with pytest.raises(BadRequest, match=r"expected UTF-8 text; byte .* declare it in Content-Type"):
@@ -222,3 +222,41 @@ def test_prose_of_curls_default_type_is_asked_for_its_field():
 def test_a_form_of_a_million_fields_is_refused():
     with pytest.raises(BadRequest, match="at most 1,000 fields"):
         only(READER, b"a&" * 1_000_000, URLENCODED)
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf_32_is_not_taken_for_utf_16(order):
+    mark = "\ufeff".encode(f"utf-32-{order}")
+    assert only(READER, mark + WESTERN.encode(f"utf-32-{order}"), "text/plain") == WESTERN
+    assert only(READER, WESTERN.encode(f"utf-32-{order}"), f"text/plain; charset=UTF-32{order}") == WESTERN
+    with pytest.raises(BadRequest, match="byte-order mark in utf-32"):
+        only(READER, WESTERN.encode(f"utf-32-{order}"), "text/plain; charset=utf-32")
+
+
+@pytest.mark.parametrize("charset", ["'utf-8'", "ANSI_X3.4-1968"])
+def test_other_names_of_utf_8_and_ascii_are_known(charset):
+    assert only(READER, WESTERN.encode(), f"text/plain; charset={charset}") == WESTERN
+
+
+def test_a_form_says_its_charset_in_a_field_or_in_its_type():
+    named, text = ('name="_charset_"', b"windows-1252"), ('name="text"', LATIN)
+    assert only(READER, form(named, text), MULTIPART) == WESTERN
+    assert only(READER, form(text), f"{MULTIPART}; charset=iso-8859-1") == WESTERN
+    quoted = LATIN.replace(b"&", b"%26")
+    assert only(READER, b"_charset_=iso-8859-1&text=" + quoted, URLENCODED) == WESTERN
+
+
+@pytest.mark.parametrize("value", ["Tom & Jerry is great", "R&B", "so & so = great"])
+def test_an_ampersand_that_is_not_encoded_does_not_cut_a_text(value):
+    with pytest.raises(BadRequest, match="%26 for an &"):
+        only(READER, f"text={value}".encode(), URLENCODED)
+    assert only(READER, f"text={value}".replace("&", "%26").encode(), URLENCODED) == value
+    assert read(READER, b"text=good&explain", URLENCODED).explain
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain;charset=UTF-8", "application/octet-stream", None])
+def test_a_form_under_another_type_is_a_form(kind):
+    assert only(READER, b"text=I+loved+it%21", kind) == "I loved it!"
+    assert only(READER, form(('name="text"', b"I loved it!")), kind) == "I loved it!"
+    for text in ("text = code", "text== code", "-- a dash"):
+        assert only(READER, text.encode(), kind) == text

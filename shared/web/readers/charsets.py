@@ -5,6 +5,8 @@ import codecs
 from ...errors import BadRequest
 
 BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before that of UTF-16, which it begins with
+    codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
@@ -12,11 +14,11 @@ BYTE_ORDER_MARKS = {
 # Not every codec of Python: some are no charsets, and `idna` takes quadratic time. ISO-8859-1 is read as
 # browsers read it (WHATWG Encoding Standard): the bytes that windows-1252 has more are no letters in it.
 CODECS = {
-    **dict.fromkeys(("utf-8", "utf8", "us-ascii", "ascii"), "utf-8"),
-    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "cp1252"), "cp1252"),
+    **dict.fromkeys(("utf-8", "utf8", "us-ascii", "ascii", "ansi-x3.4-1968"), "utf-8"),
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "iso88591", "latin1", "latin-1", "l1", "cp1252"), "cp1252"),
     **{f"iso-8859-{part}": f"iso8859-{part}" for part in (*range(2, 12), *range(13, 17))},
     **{f"windows-{page}": f"cp{page}" for page in range(1250, 1259)},
-    **{f"utf-16{order}": f"utf-16-{order}" for order in ("le", "be")},
+    **{f"utf-{bits}{order}": f"utf-{bits}-{order}" for bits in (16, 32) for order in ("le", "be")},
 }
 
 
@@ -34,13 +36,13 @@ def decode(content: bytes, charset: str = "") -> str:
     # UTF-16 of English is ASCII, too, with a NUL beside each letter.
     if content.isascii() and b"\0" not in content:
         return content.decode("ascii")
-    name = charset.strip().lower().replace("_", "-")
-    if name == "utf-16":
-        raise BadRequest("expected a byte-order mark in UTF-16; or declare charset=utf-16le or utf-16be")
+    name = charset.strip(" \t'").lower().replace("_", "-")
+    if name in ("utf-16", "utf-32"):
+        raise BadRequest(f"expected a byte-order mark in {name}; or declare charset={name}le or {name}be")
     codec = CODECS.get(name or "utf-8", "")
     if not codec:
         raise BadRequest(
-            f"expected text in UTF-8, UTF-16, ISO-8859 or windows-125x; got charset={charset[:50]}"
+            f"expected text in UTF-8, UTF-16, UTF-32, ISO-8859 or windows-125x; got charset={charset[:50]}"
         )
     if codec == "utf-8" and len(content) > 3 and 3 * content.count(0) > len(content):
         raise BadRequest(

@@ -16,6 +16,7 @@ MAX_HEAD = 8_000
 MAX_ESCAPES = 1_000_000
 """Percent-encoded bytes; each takes fifty bytes of memory while it is decoded."""
 
+_HEAD = re.compile(rb"--([!-~]{1,70})\r?\n[Cc]ontent-[Dd]isposition:[ \t]*form-data", re.ASCII)
 _FIELD = re.compile(rb"[^=&\0-\x1f\x7f-\xff]{1,200}=")
 _CONTROL = re.compile(r"[\0\r\n]")
 _OPTION = re.compile(r';\s*+([\w*-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;"]*+))')
@@ -37,8 +38,16 @@ class Part(NamedTuple):
     is_file: bool
 
 
-def multipart(body: bytes, boundary: str) -> list[Part]:
+def boundary_of(body: bytes) -> str:
+    """The boundary of a multipart form that comes under another type; empty if the body is none."""
+    found = _HEAD.match(body)
+    return found[1].decode("ascii") if found else ""
+
+
+def multipart(body: bytes, boundary: str, charset: str = "") -> list[Part]:
     """Parse a `multipart/form-data` body (RFC 7578), its lines ended by CRLF or, as some clients have it, LF.
+
+    A part without a charset is in that of the form, if the form has one.
 
     Raises:
         BadRequest: there is no boundary, or the body is no such form.
@@ -68,7 +77,14 @@ def multipart(body: bytes, boundary: str) -> list[Part]:
             raise TooLarge(f"expected a form of at most {MAX_PARTS:,} parts")
         parts.append(_part(body, end + len(newline), stop, newline))
         end = following + len(line)
-    return parts
+    return in_charset(parts, charset)
+
+
+def in_charset(parts: list[Part], charset: str) -> list[Part]:
+    """The parts with the form's charset, which a field `_charset_` may say (RFC 7578, 4.6)."""
+    said = [part.content[:50].decode("latin-1") for part in parts if part.name == "_charset_"]
+    default = said[0] if said else charset
+    return [part._replace(charset=part.charset or default) for part in parts]
 
 
 def _part(body: bytes, start: int, stop: int, newline: bytes) -> Part:
@@ -137,7 +153,8 @@ def urlencoded(body: bytes, charset: str, base64: bool = False) -> list[Part]:
         base64: whether its values are base64, which many clients put there as it is, `+` being no blank.
 
     Raises:
-        BadRequest: it has more than `MAX_PARTS` fields.
+        BadRequest: it has more than `MAX_PARTS` fields, or an `&` in a value is not encoded: what follows it
+            would be lost.
         TooLarge: it has more than `MAX_ESCAPES` percent-encoded bytes in a field.
     """
     # What encodes one of `+` and `/` encodes both.
@@ -145,11 +162,18 @@ def urlencoded(body: bytes, charset: str, base64: bool = False) -> list[Part]:
     fields = body.split(b"&", MAX_PARTS)
     if len(fields) > MAX_PARTS:
         raise BadRequest(f"expected a form of at most {MAX_PARTS:,} fields")
+    for field in fields[1:]:
+        name, equals, _ = field.partition(b"=")
+        if b" " in name or (field and not equals and name != b"explain"):
+            raise BadRequest(
+                "expected %26 for an & within a value of the form: encode it, as curl --data-urlencode does"
+            )
     pairs = [field.replace(b"+", plus).partition(b"=") for field in fields if field]
-    return [
-        Part(_plain(unquoted(name).decode("utf-8", "replace")), unquoted(value), charset, False)
+    parts = [
+        Part(_plain(unquoted(name).decode("utf-8", "replace")), unquoted(value), "", False)
         for name, _, value in pairs
     ]
+    return in_charset(parts, charset)
 
 
 def unquoted(value: bytes) -> bytes:

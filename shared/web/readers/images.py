@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import BadRequest, Unusable
-from . import forms, json_body
+from . import charsets, forms, json_body
 from .forms import Part
-from .reader import Inputs, Reader
+from .reader import Inputs, Reader, is_json
 
 # PNG, JPEG, GIF, WebP, BMP, TIFF, HEIC and AVIF, JPEG 2000: to know them in base64, not to judge them.
 SIGNATURE = re.compile(
@@ -21,9 +21,10 @@ HEAD = 100
 _TEXT = re.compile(rb"[\t\n\r -~]+")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_\s-]+={0,2}\s*")
 _SCHEME = re.compile(rb"\s*+data:", re.IGNORECASE)
-# A quoted parameter may hold a comma. Possessive, so that it fails in linear time.
-_DATA_URL = re.compile(rb'\s*+data:((?:[^",]++|"[^"]*+")*+),', re.IGNORECASE)
-_IS_BASE64 = re.compile(rb";\s*base64\s*$", re.IGNORECASE)
+# A parameter may hold a comma, quoted or not: so the first "base64," is looked for. Whatever blanks
+# there are, either fails in linear time.
+_BASE64_URL = re.compile(rb"\s*+data:(?:[ -~]*?;)?\s*+base64\s*+,", re.IGNORECASE)
+_DATA_URL = re.compile(rb'\s*+data:(?:[^",]++|"[^"]*+")*+,', re.IGNORECASE)
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _BLANKS = b" \t\n\r\f"
 
@@ -33,6 +34,12 @@ class Images(Reader):
 
     what = "an image file"
     kinds = ("image/.+",)
+
+    def parse(self, body: bytes, kind: str, params: Mapping[str, str]) -> tuple[Inputs, bool | None]:
+        """Take an image that comes under the type of JSON, which some clients set whatever they send."""
+        if is_json(kind) and SIGNATURE.match(body) and not _TEXT.fullmatch(body[:HEAD]):
+            return Inputs([body]), None
+        return super().parse(body, kind, params)
 
     def raw(self, body: bytes, kind: str, params: Mapping[str, str]) -> Inputs:  # noqa: ARG002
         """Read a body that is an image; as text, it is base64."""
@@ -68,6 +75,8 @@ class Images(Reader):
 
 def _image(content: bytes, as_text: bool) -> bytes:
     """Return an image's bytes, out of base64 if it is in it, or if it comes as text and is ASCII."""
+    if content.startswith(tuple(charsets.BYTE_ORDER_MARKS)):  # of a text file; of no image
+        content = charsets.decode(content).encode()
     if (as_text and _TEXT.fullmatch(content[:HEAD])) or is_wrapped(content):
         content = from_base64(content)
     return _filled(content)
@@ -98,10 +107,10 @@ def from_base64(text: bytes) -> bytes:
     Raises:
         BadRequest: there are other characters in it, or it is cut off.
     """
-    if url := _DATA_URL.match(text):
+    if url := _BASE64_URL.match(text):
         text = forms.unquoted(text[url.end() :])
-        if not _IS_BASE64.search(url[1]):
-            return text
+    elif url := _DATA_URL.match(text):
+        return forms.unquoted(text[url.end() :])
     letters = text.translate(_STANDARD, _BLANKS)
     if not letters.endswith(b"="):
         letters += b"=" * (-len(letters) % 4)

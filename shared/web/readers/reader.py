@@ -16,7 +16,11 @@ from .forms import MULTIPART, URLENCODED, Part
 
 LARGE = 1_000_000
 """Bytes beyond which bodies are parsed one at a time: a burst of them would fill the memory."""
-UNTYPED = ("", "*/*", "application/octet-stream", "binary/octet-stream", "text/plain")
+UNTYPED = (
+    *("", "*/*", "application/octet-stream", "binary/octet-stream", "text/plain", "undefined"),
+    *("application/binary", "application/x-binary", "application/x-octet-stream", "application/unknown"),
+    *("application/force-download", "content/unknown", "unknown/unknown"),
+)
 """Media types that say nothing: clients send them by default, with any content."""
 BESIDE = frozenset({"explain", "parameters", "signature_name", "key"})
 """Fields that may stand beside an input; all but `explain` are Google's and TensorFlow's, and ignored."""
@@ -96,8 +100,8 @@ class Reader:
         """
         charset = params.get("charset", "")
         if kind == MULTIPART:
-            return self.fields_of(forms.multipart(body, params.get("boundary", "")))
-        if kind in ("application/json", "text/json") or kind.endswith("+json"):
+            return self.fields_of(forms.multipart(body, params.get("boundary", ""), charset))
+        if is_json(kind):
             return self._json(json_body.loads(body, charset))
         if (
             kind not in UNTYPED
@@ -107,7 +111,9 @@ class Reader:
             raise UnsupportedType(f"expected {self._ways}; got the type {kind[:100]}")
         if (content := self._object(body, charset)) is not None:
             return self._json(content)
-        if kind == URLENCODED:
+        if boundary := forms.boundary_of(body):
+            return self.fields_of(forms.multipart(body, boundary, charset))
+        if kind == URLENCODED or self._is_form(body):
             return self.form(body, charset)
         return self.raw(body, kind, params), None
 
@@ -171,6 +177,13 @@ class Reader:
         explain = yes_or_no(words[-1]) if words else None
         return Inputs(items, len(groups) > 1 or any(group.many for group in groups)), explain
 
+    def _is_form(self, body: bytes) -> bool:
+        """Whether a body under another type begins with a field of ours, as an urlencoded form does."""
+        names = "|".join(re.escape(name) for name in self.fields)
+        return bool(
+            re.match(rf"(?:{names})(?:\[\d*\]|%5B\d*%5D)?=(?!=)", body[:300].decode("latin-1"), re.ASCII)
+        )
+
     def _object(self, body: bytes, charset: str) -> dict[str, Any] | None:
         """Parse a JSON object that comes under another type; None if the body is anything else.
 
@@ -210,6 +223,11 @@ class Reader:
         return Inputs((_attempt(self.instance, value) for value in instances), True), explain
 
 
+def is_json(kind: str) -> bool:
+    """Whether a media type is JSON's."""
+    return kind in ("application/json", "text/json") or kind.endswith("+json")
+
+
 def _attempt(step: Callable[[Any], Any], value: Any) -> Any:
     """Read one value; what is wrong with it comes back in its place."""
     try:
@@ -220,6 +238,7 @@ def _attempt(step: Callable[[Any], Any], value: Any) -> Any:
 
 def yes_or_no(value: Any) -> bool:
     """Read `explain`, from a query, a form or JSON; raises `BadRequest`."""
+    value = int(value) if isinstance(value, float) and value in (0, 1) else value
     word = str(value).strip().lower() if isinstance(value, str | bool) or value in (0, 1) else None
     if word not in YES | NO:
         got = repr(value[:20]) if isinstance(value, str) else json_body.name_of(value)
