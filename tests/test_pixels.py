@@ -468,6 +468,49 @@ def test_a_progressive_jpeg_is_taken_once_its_detail_has_come():
         decode(data[: len(data) // 3], SMALL)
 
 
+@pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"subsampling": 0}])
+def test_a_truncated_jpeg_is_known_though_an_end_was_put_to_it(options):
+    whole = encode(CELL.resize((400, 400)), "JPEG", quality=90, **options)
+    for share in (0.3, 0.5, 0.7):
+        with pytest.raises(Unusable, match="truncated"):
+            decode(whole[: int(share * len(whole))] + b"\xff\xd9", SIZE)
+    picture = decode(whole[: int(0.999 * len(whole))] + b"\xff\xd9", SIZE)
+    assert codes(picture) == ["truncated"]
+    assert np.abs(picture.astype(int) - decode(whole, SIZE)).max() < 16
+
+
+def test_a_whole_jpeg_may_end_in_the_grey_of_missing_blocks():
+    image = Image.new("RGB", (200, 400), (128, 128, 128))
+    image.paste(CELL.resize((200, 150)))
+    for options in ({}, {"restart_marker_rows": 1}, {"progressive": True}):
+        assert codes(decode(encode(image, "JPEG", **options), SIZE)) == []
+
+
+def test_a_png_whose_checksum_is_wrong_is_refused():
+    data = bytearray(encode(CELL))
+    data[len(data) // 2] ^= 1
+    with pytest.raises(Unusable, match="the checksum of its IDAT"):
+        decode(bytes(data), SIZE)
+
+
+def test_a_damaged_image_is_told_from_one_of_a_kind_that_is_not_read():
+    head = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 32, 3, 1024, 0, 0, 0, 0)
+    masks = struct.pack("<III", 0x3FF00000, 0xFFC00, 0x3FF)
+    data = b"BM" + struct.pack("<IHHI", 66 + 1024, 0, 0, 66) + head + masks + bytes(1024)
+    with pytest.raises(Unusable, match=r"^Unsupported BMP bitfields layout: save the BMP image as PNG"):
+        decode(data, SIZE)
+    with pytest.raises(Unusable, match="JPEG-LS"):
+        decode(b"\xff\xd8\xff\xf7\0\x0b\x08\0\x10\0\x10\1\1\x11\0\xff\xda\0\x08\1\1\0\0\0\0\xff\xd9", SIZE)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colours_that_are_multiplied_by_alpha_are_the_picture_over_black(bits):
+    colours = COLOURS.astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
+    for alpha in (0, 2**bits - 1):
+        samples = np.dstack([colours, np.full(SIZE, alpha, colours.dtype)])
+        assert differ(tiffs.page(samples, 2, extra=(1,)), COLOURS) == 0
+
+
 def test_a_warning_stands_beside_the_answer_and_only_then(load):
     client = load("malaria")
     sent = [

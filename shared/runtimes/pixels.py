@@ -97,7 +97,10 @@ def _decoded(plan: Plan, size: tuple[int, int], memory: int) -> tuple[Pixels, li
             f"the {plan.format} image is damaged, or of a kind that is not read here: save it as PNG"
         )
     except Exception as error:
-        failure = Unusable(f"the {plan.format} image is truncated or damaged: {error}")
+        if str(error).lower().startswith("unsupported"):
+            failure = Unusable(f"{error}: save the {plan.format} image as PNG")
+        else:
+            failure = Unusable(f"the {plan.format} image is truncated or damaged: {error}")
     # Raised here and bare, it keeps no frame in memory in which there is an image.
     raise failure
 

@@ -12,6 +12,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
+from .. import budget
 from ..errors import Unusable
 from .formats.plan import Plan, exif_orientation
 
@@ -75,7 +76,7 @@ def rgb(plan: Plan, least: tuple[int, int]) -> tuple[Image.Image, list[Warned]]:
         image = ImageChops.invert(image) if plan.inverted else image
     elif ";16" in (rawmode := _rawmode(file)):
         image = _with_low_bytes(file, rawmode, plan, warned)
-    elif plan.damaged:
+    elif plan.damaged or _ends_early(file, plan):
         image = _mended(file, plan, warned)
     return _upright(_rgb(image), orientation), warned
 
@@ -179,6 +180,30 @@ def _over_black(image: Image.Image) -> Image.Image:
         black = Image.new("RGBA", band.size, (0, 0, 0, 255))
         whole.paste(Image.alpha_composite(black, band).convert("RGB"), box)
     return whole
+
+
+JUNK = b"".join(b"\x55\xaa\x33\x99" * 64 + bytes([0xFF, 0xD0 + index]) for index in range(8)) * 8
+"""Coded data of any blocks, with each of the restart markers."""
+
+
+def _ends_early(image: Image.Image, plan: Plan) -> bool:
+    """Whether a JPEG that ends in the grey of missing blocks lacks some: then more data makes them differ."""
+    if plan.format != "JPEG":
+        return False
+    side = max(1, plan.rows * image.height // plan.height // 2)
+    last = image.crop((max(0, image.width - side), image.height - 1, image.width, image.height))
+    grey = (127, 127) if image.mode == "CMYK" else (128, 128)
+    if any(channel.getextrema() != grey for channel in last.split()):
+        return False
+    budget.spend(plan.work, "JPEG image")
+    *pieces, end = plan.files[0]
+    longer = _opened(plan, [*pieces, JUNK, end])
+    longer.draft("RGB", image.size)
+    if ImageChops.difference(longer, image).getbbox() is None:
+        return False
+    if image.mode == "CMYK":
+        raise Unusable("the JPEG image is truncated: it ends before its last rows have come")
+    return True
 
 
 def _mended(image: Image.Image, plan: Plan, warned: list[Warned]) -> Image.Image:

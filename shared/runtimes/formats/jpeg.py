@@ -15,6 +15,7 @@ NAMES = {
     0xC5: "hierarchical",
     0xC6: "hierarchical",
     0xDE: "hierarchical",
+    0xF7: "lossless (JPEG-LS)",
 }
 FILL = b"\xff" * 1000
 """No data is coded so; libjpeg would go through it again for each block that Pillow hands it."""
@@ -125,7 +126,7 @@ def _coded(data: bytes, start: int) -> tuple[int, bool]:
 
 
 def _segment(frame: Frame, marker: int, body: bytes) -> None:
-    if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xDE:
+    if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker in (0xDE, 0xF7):
         _start_of_frame(frame, marker, body)
     elif marker == SOS:
         frame.scans += 1

@@ -1,7 +1,9 @@
 """PNG: the chunks of one still picture."""
 
 import struct
+import zlib
 
+from ...errors import Unusable
 from .plan import Plan, exif_orientation, limit_parts, several_frames, xmp_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -14,6 +16,7 @@ def scan(data: bytes) -> Plan:
 
     Raises:
         struct.error: there is no header.
+        Unusable: a checksum is wrong.
         UnsupportedType: an APNG of several frames.
         TooMuchWork: too many chunks.
     """
@@ -27,6 +30,10 @@ def scan(data: bytes) -> Plan:
         count += 1
         limit_parts(count, "chunks of a PNG")
         if name in KEPT:
+            if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+                raise Unusable(
+                    f"the PNG image is truncated or damaged: the checksum of its {name.decode()} is wrong"
+                )
             kept.append(view[at:end])
         elif name == b"fdAT" or (name == b"acTL" and data[at + 8 : at + 12] != b"\0\0\0\1"):
             raise several_frames("PNG")

@@ -184,7 +184,9 @@ def _kind(tags: Tags, samples: int, compression: int, photometric: int) -> tuple
     if not form <= {1, 4}:
         raise Unusable("expected unsigned samples; those of this TIFF are signed or complex")
     colours = PHOTOMETRICS[photometric]
-    extra = tuple(tags.get(EXTRA, ()))[: max(0, samples - colours)]
+    # Samples that are multiplied by alpha are what the picture is over black: their alpha says nothing more.
+    extra = tuple(0 if each == 1 and colours == 3 else each for each in tags.get(EXTRA, ()))
+    extra = extra[: max(0, samples - colours)]
     layouts = {1: {0, 1, 3}, 2: {0, 1, 3}, 4: {0, 1, 3}, 12: {0, 1}, 8: set(PHOTOMETRICS), 16: {0, 1, 2, 5}}
     if photometric not in layouts.get(bits, ()):
         raise Unusable(f"expected 8 or 16 bits per channel; this TIFF of kind {photometric} has {bits}")
