@@ -40,14 +40,9 @@ bench: $(DEV)/installed ## Measure this and other ways to serve the models (wrk 
 # `make train-NAME DATA=cells.zip` gives the program its option --data.
 $(TRAINED:%=train-%): train-%: $(DEV)/installed
 	@$(DEV)/bin/python -m models.$*.train $(shell printf '%s\n' $(filter-out PYTHON=%,$(MAKEOVERRIDES)) | sed -nE 's/^([A-Z]+)=/--\L\1=/p')
+
 soak: $(DEV)/installed ## Ask both functions 100,000 times, a fifth of it hostile (REQUESTS=100000)
 	@$(DEV)/bin/python -m benchmarks.soak --requests $(or $(REQUESTS),100000)
-
-train-malaria: $(DEV)/installed ## Train the malaria network (DATA=cell_images.zip)
-	@$(DEV)/bin/python -m models.malaria.train $(if $(DATA),--data $(DATA))
-
-train-review: $(DEV)/installed ## Train the review model (IMDB=aclImdb NOLLYSENTI=data)
-	@$(DEV)/bin/python -m models.review.train $(if $(IMDB),--imdb $(IMDB)) $(if $(NOLLYSENTI),--nollysenti $(NOLLYSENTI))
 
 clean: ## Remove what the commands above have made
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache
