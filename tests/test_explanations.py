@@ -29,6 +29,9 @@ CELLS = ROOT / "models" / "malaria" / "examples"
 
 STRANGE = HOSTILE | {
     "only tags": "<br /><b></b>",
+    "links and addresses": "see https://x.org/a, (www.imdb.com) me@x.co.uk! &lt;http://y.org&gt;",
+    "letters in another dress": "\uff27\uff4f\uff4f\uff44 \U0001d418\U0001d41e \ufb01lm \uff26i\u0301",
+    "invisible characters": "go\u00adod \u200b \u202efilm\u202c \ufeff a\u200db \U0001f468\u200d\U0001f469",
     "an ampersand and no entity": "AT&T & R&D &; &#; & good",
     "an open tag": "a <b and <c",
     "a letter that grows": "İYİ \u0130 film",
@@ -83,6 +86,8 @@ def malaria():
 
 def explained(served, text):
     """The explanation of an answer, with its tokens as objects."""
+    if not clean(text):  # which is refused
+        return served._linear.explain(text)
     found = answer(served, text, explain=True)["explanation"]
     return Explanation(**{**found, "tokens": [Contribution(**token) for token in found["tokens"]]})
 

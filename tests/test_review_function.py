@@ -52,7 +52,6 @@ def test_a_form_field_over_half_a_megabyte_is_a_problem_in_json_and_not_html(cli
         "🎬🔥",
         "مراجعة فيلم رائعة",
         "o\u0323\u0301" * 500,
-        "<br /><br />",
         "<script>alert(1)</script>",
         "a" * 50_000,
         "1",

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from shared import budget
 from shared.classifier import Answer, verdict
-from shared.errors import ModelUnavailable
+from shared.errors import ModelUnavailable, Unusable
 from shared.pin import Pin
 from shared.runtimes import sklearn, texts
 from shared.runtimes.outputs import logistic
 from shared.turns import turn
 
-from .ngrams import Buckets, Ngrams, Span, code_points, token_spans, with_unmarked
+from .ngrams import Buckets, Codes, Ngrams, Span, code_points, token_spans, with_unmarked
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +54,18 @@ EXPLANATION: dict[str, Any] = {
         },
     },
 }
+
+
+NOTHING = 2
+"""Code points of a line without a token: the two spaces around it."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """A review as it was sent, and the code points of its cleaned line, shape (letters,), uint32."""
+
+    text: str
+    codes: Codes
 
 
 @dataclass(frozen=True)
@@ -128,9 +140,13 @@ class Linear:
 
     def log_odds(self, text: str) -> float:
         """Log-odds of the second label against the first."""
+        return self.log_odds_of(with_unmarked(code_points(text)))
+
+    def log_odds_of(self, codes: Codes) -> float:
+        """The same of a line that `code_points` and `with_unmarked` have made."""
         total = self.intercept
         table = self.weights.reshape(-1)
-        for scale, buckets in zip(self.scales, self.ngrams.features(text), strict=True):
+        for scale, buckets in zip(self.scales, self.ngrams.features_of(codes), strict=True):
             if buckets.size:
                 total += scale * table[buckets].sum(dtype=np.int64) / np.sqrt(buckets.size)
         return float(total)
@@ -193,18 +209,26 @@ class Classifier:
                 "is `format` in model.json right?"
             ) from error
 
-    def decode(self, raw: str) -> str:
-        """Return the review itself, its work counted."""
+    def decode(self, raw: str) -> Review:
+        """Clean a review, its work counted.
+
+        Raises:
+            Unusable: there is nothing in it to read.
+            TooMuchWork: it, and what the request asked for before, are over the budget.
+        """
         budget.spend(PER_CHARACTER * len(raw), "review")
-        return raw
+        codes = code_points(raw)
+        if codes.size <= NOTHING:
+            raise Unusable("expected a text; this one has nothing but links, tags or invisible characters")
+        return Review(raw, with_unmarked(codes))
 
-    def sample(self) -> str:
+    def sample(self) -> Review:
         """Return something to predict on."""
-        return "A film."
+        return self.decode("A film.")
 
-    def predict(self, batch: Sequence[str]) -> list[Sentiment]:
+    def predict(self, batch: Sequence[Review]) -> list[Sentiment]:
         """One `Sentiment` for each review, in order."""
-        return [Sentiment(review, self._linear.log_odds(review)) for review in batch]
+        return [Sentiment(review.text, self._linear.log_odds_of(review.codes)) for review in batch]
 
     def encode(self, output: Sentiment, explain: bool) -> Answer:
         """Say the label and the probabilities, and which tokens speak for the second label."""

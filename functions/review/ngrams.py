@@ -43,6 +43,26 @@ _EMOTICON = r"[:;=]'?-?[()\[\]dpo/\\|*3]+(?!\w)|<3"
 _TOKEN = re.compile(rf"{_WORD}|{_EMOTICON}|[^\s\w]")
 _PLAIN = str.maketrans({"_": " ", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 
+# A link or an e-mail address, bounded so that no text takes long to search.
+_LINK = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]]"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}",
+    re.IGNORECASE,
+)
+_EMOJI = "\u2190-\u2bff\U0001f000-\U0001faff"
+# Category Cf (format characters), but for joiners inside emoji; and two blanks that count as letters.
+_UNSEEN = re.compile(
+    "[\u2800\u3164\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064"
+    "\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+    f"|(?<![{_EMOJI}\ufe0f])\u200d|\u200d(?![{_EMOJI}])"
+)
+# Letters and digits in another dress: full-width, mathematical, enclosed, ligatures. None has a tone mark.
+_DRESSED = re.compile(
+    "[\u2102\u210a-\u2113\u2115\u2119-\u211d\u2124\u2128\u212c\u212d\u212f-\u2131\u2133-\u2134\u2139\u213c-\u213f"
+    "\u2145-\u2149\u2460-\u2473\u24b6-\u24ea\u3000\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff\U0001f130-\U0001f149]"
+)
+
 # Pieces of a text that can be rewritten one by one: a character reference ends before the next `&`, and no
 # character below U+0300 is composed with the one before it.
 _REFERENCE = re.compile("&[^&]*")
@@ -71,14 +91,27 @@ _INVERSES = _powers(_INVERSE, _TABLED)
 def clean(text: str) -> str:
     """Tokens of `text`, lower-case and in NFC, joined by single spaces.
 
-    HTML tags go, entities become characters; words, emoticons, emoji and punctuation are tokens.
+    HTML tags, links, e-mail addresses and invisible characters go; entities become characters, letters in
+    another dress plain ones; words, emoticons, emoji and punctuation are tokens.
     """
     if "&" in text:
         text = _unescaped(text)
     if "<" in text:
         text = _TAG.sub(" ", text)
+    if _may_link(text):
+        text = _LINK.sub(" ", text)
+    if not text.isascii():
+        text = _DRESSED.sub(lambda match: _undressed(match[0]), _UNSEEN.sub("", text))
     text = _composed(text).lower().translate(_PLAIN)
     return " ".join(_TOKEN.findall(text))
+
+
+def _may_link(text: str) -> bool:
+    return "@" in text or "://" in text or "www." in text or "WWW." in text
+
+
+def _undressed(letter: str) -> str:
+    return unicodedata.normalize("NFKC", letter)
 
 
 def _unescaped(text: str) -> str:
@@ -114,6 +147,10 @@ def token_spans(text: str) -> list[Span]:
         traced = traced.sub(_REFERENCE, _unescaped)
     if "<" in traced.text:
         traced = traced.sub(_TAG, lambda _: " ")
+    if _may_link(traced.text):
+        traced = traced.sub(_LINK, lambda _: " ")
+    if not traced.text.isascii():
+        traced = traced.sub(_UNSEEN, lambda _: "").sub(_DRESSED, _undressed)
     if not unicodedata.is_normalized("NFC", traced.text):
         traced = traced.sub(_CLUSTER, _composed)
     traced = traced.sub(_LONGER, str.lower)
@@ -209,7 +246,11 @@ class Ngrams:
 
     def features(self, text: str) -> tuple[Buckets, Buckets]:
         """The distinct buckets of the word n-grams of `text` and of its character n-grams, sorted."""
-        words, chars = self.buckets(with_unmarked(code_points(text)))
+        return self.features_of(with_unmarked(code_points(text)))
+
+    def features_of(self, codes: Codes) -> tuple[Buckets, Buckets]:
+        """The same of a line that `code_points` and `with_unmarked` have made."""
+        words, chars = self.buckets(codes)
         return _distinct(words), _distinct(chars)
 
     def buckets(self, codes: Codes) -> tuple[Buckets, Buckets]:

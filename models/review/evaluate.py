@@ -64,7 +64,7 @@ def main() -> None:
 def positive_probability(classifier: Classifier | texts.Classifier, review: str) -> float:
     """Ask for the probability of the second label, unrounded."""
     if isinstance(classifier, Classifier):
-        return float(logistic(np.array(classifier.predict([review])[0].log_odds)))
+        return float(logistic(np.array(classifier.predict([classifier.decode(review)])[0].log_odds)))
     return float(classifier.predict([review])[0][1])
 
 
