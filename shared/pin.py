@@ -203,8 +203,10 @@ def _refuse(name: str, expected: str, value: Any) -> NoReturn:
 
 
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > LONGEST:
-        _refuse(name, f"a text of at most {LONGEST} characters", value)
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        _refuse(name, "a text", value)
+    if len(value) > LONGEST:
+        _refuse(name, f"a text of at most {LONGEST:,} characters", value)
     return value
 
 

@@ -115,10 +115,10 @@ def _scaling(model: Any) -> str:
 
 def _arithmetic(layer: Any, kind: str) -> str:
     """Name an operation by which `x / 127.5 - 1` and the like make pixels of 0 to 255 small."""
-    nodes = getattr(layer, "_inbound_nodes", ())
-    arguments: tuple[Any, ...] = nodes[0].arguments.args if len(nodes) == 1 else ()
+    nodes = getattr(layer, "_inbound_nodes", [])
+    arguments = list(nodes[0].arguments.args)[1:] if len(nodes) == 1 else []
     try:
-        constants = [float(np.max(np.abs(np.asarray(each, float)))) for each in arguments[1:]]
+        constants = [float(np.max(np.abs(np.asarray(each, float)))) for each in arguments]
     except (TypeError, ValueError):  # tensors that are computed
         return ""
     value = constants[0] if len(constants) == 1 else 0.0
