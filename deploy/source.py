@@ -5,23 +5,14 @@ import io
 import re
 import subprocess
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.example import Example
-from shared.pin import Pin, PinError, Unpublished
+from shared.pin import PACKAGES, Pin, PinError, Unpublished
 
 from .wanted import ROOT
-
-PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "tflite": ("ai-edge-litert",),
-    "linear": ("numpy",),
-    "joblib": ("scikit-learn",),
-    "keras": ("tensorflow-cpu", "tensorflow"),
-    "h5": ("tensorflow-cpu", "tensorflow"),
-}
-"""The package that loads each format: one of these must be required."""
 
 
 class SourceError(Exception):

@@ -8,15 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from shared.pin import PACKAGES
+
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / ".venv" / "functions"
-PACKAGES = {
-    "tflite": ("ai-edge-litert",),
-    "keras": ("tensorflow-cpu", "tensorflow"),
-    "h5": ("tensorflow-cpu", "tensorflow"),
-    "joblib": ("scikit-learn",),
-}
-"""What a model of a format is run with: one of these packages."""
 
 
 class NotInstalled(Exception):

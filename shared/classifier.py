@@ -18,6 +18,9 @@ Output = TypeVar("Output")
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
+ROUNDING = 5e-7
+"""How far a probability of six digits may be from the exact one."""
+
 Answer = dict[str, Any]
 """`label`, `probabilities` by label, and what else the classifier says of one input."""
 
@@ -114,12 +117,13 @@ def checked(answer: Answer) -> Answer:
     """Return the answer if its probabilities are some.
 
     Raises:
-        ValueError: they are not finite numbers from 0 to 1 that sum to 1, to the precision of float32.
+        ValueError: they are not finite numbers from 0 to 1 that sum to 1, to the precision of float32 and of
+            the six digits that each is rounded to.
     """
     probabilities: Mapping[str, float] = answer["probabilities"]
     values = probabilities.values()
     if not all(math.isfinite(value) and 0 <= value <= 1 for value in values) or not math.isclose(
-        sum(values), 1, abs_tol=1e-4
+        sum(values), 1, abs_tol=1e-4 + ROUNDING * len(values)
     ):
         raise ValueError(f"the model's output is no probability: {dict(probabilities)}")
     if answer["label"] not in probabilities:
@@ -127,15 +131,16 @@ def checked(answer: Answer) -> Answer:
     return answer
 
 
-def verdict(labels: Sequence[str], probabilities: Sequence[float], threshold: float = 0.5) -> Answer:
+def verdict(labels: Sequence[str], probabilities: Sequence[float], threshold: float | None = None) -> Answer:
     """Name the label of these probabilities, and round them to six digits.
 
     Args:
         labels: two or more.
         probabilities: one for each label; they sum to 1.
-        threshold: with two labels, the probability of the second from which on it is the answer.
+        threshold: with two labels, the probability of the second from which on it is the answer. Without
+            one, the answer is the most probable label, and of equal ones the first, as with `argmax`.
     """
-    if len(labels) == 2:
+    if len(labels) == 2 and threshold is not None:
         best = int(probabilities[1] >= threshold)
     else:
         best = max(range(len(labels)), key=probabilities.__getitem__)

@@ -17,10 +17,24 @@ from typing import Any, NoReturn
 FORMATS = ("tflite", "keras", "h5", "linear", "joblib")
 CODE_FORMATS = ("keras", "h5", "joblib")
 """Formats whose files can run code while they are loaded."""
+PACKAGES = {
+    "tflite": ("ai-edge-litert",),
+    "keras": ("tensorflow-cpu", "tensorflow"),
+    "h5": ("tensorflow-cpu", "tensorflow"),
+    "linear": ("numpy",),
+    "joblib": ("scikit-learn",),
+}
+"""What a file of each format is run with: one of these packages."""
 CHANNELS = ("RGB", "BGR", "grey")
 OUTPUTS = ("probabilities", "logits")
 MAX_SIDE = 4096
 """Pixels a side that a network may ask for: 16 million pixels are 200 MB in float32."""
+
+
+LONGEST = 1000
+"""Characters of a text: a file name in Cloud Storage has at most 1,024 bytes."""
+BRIGHTEST = 1e6
+"""The largest value of a pixel: white is 65,535 in 16 bits."""
 
 
 class PinError(ValueError):
@@ -191,13 +205,18 @@ def _refuse(name: str, expected: str, value: Any) -> NoReturn:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         _refuse(name, "a text", value)
+    if len(value) > LONGEST:
+        _refuse(name, f"a text of at most {LONGEST:,} characters", value)
     return value
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        _refuse(name, "a number", value)
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        pass
+    _refuse(name, "a number", value)
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
@@ -299,7 +318,10 @@ def _size(name: str, value: Any) -> tuple[int, int]:
 def _range(name: str, value: Any) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2 or _number(name, value[0]) == _number(name, value[1]):
         _refuse(name, "[black, white], two different numbers", value)
-    return float(value[0]), float(value[1])
+    black, white = (_number(name, each) for each in value)
+    if max(abs(black), abs(white)) > BRIGHTEST:
+        _refuse(name, f"numbers from {-BRIGHTEST:,.0f} to {BRIGHTEST:,.0f}", value)
+    return black, white
 
 
 _INPUT_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {

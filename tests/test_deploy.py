@@ -21,7 +21,7 @@ from deploy.options import OPTIONS
 from deploy.targets import appengine, functions, run
 from deploy.there import Service, There, Version
 from shared.example import Example
-from shared.pin import FORMATS, Pin
+from shared.pin import FORMATS, PACKAGES, Pin
 
 # What makes no sense.
 
@@ -160,7 +160,7 @@ def test_memory_is_told_by_format_and_size(form, size, memory):
 
 
 def test_every_format_has_its_memory_and_its_package():
-    for table in (sizes.RESIDENT, sizes.COPIES, source.PACKAGES):
+    for table in (sizes.RESIDENT, sizes.COPIES, PACKAGES):
         assert set(table) == set(FORMATS)
 
 

@@ -15,16 +15,18 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from own import BLUE, RED, colours, converted, pinned
+from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, LabelEncoder, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
-from shared.classifier import classify
+from shared.classifier import checked, classify, verdict
 from shared.errors import ModelUnavailable, Unexpected, Unusable
 from shared.runtimes import rows, texts
 from shared.runtimes.images import Classifier
@@ -213,6 +215,70 @@ def test_what_is_no_network_for_these_images_and_labels_is_refused(keras, tmp_pa
         load(path)
 
 
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+def test_grey_images_without_an_axis_of_channels_are_given_so(keras, tmp_path, suffix):
+    grey = colours(keras, 1, "sigmoid", channels=1)
+    model = keras.Sequential([keras.Input((8, 8)), keras.layers.Reshape((8, 8, 1)), grey])
+    path = tmp_path / f"own.{suffix}"
+    path.write_bytes(converted(model)) if suffix == "tflite" else model.save(path)
+    classifier = load(path)
+    assert (classifier.size, classifier.channels) == ((8, 8), "grey")
+    assert last(classifier, (255, 255, 255)) == pytest.approx(sigmoid(8), abs=1e-5)
+
+
+def test_a_softmax_in_eight_bits_that_is_handed_out_in_float_sums_to_one(keras, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf, "int8", tf.float32)  # the type of the input and the output, for `converted`
+    path = tmp_path / "own.tflite"
+    path.write_bytes(converted(colours(keras, 3, "softmax"), "int8"))
+    answers = classify(load(path, TEN[:3]), [CELL.read_bytes()], explain=False)
+    assert sum(answers[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "tflite"])
+def test_pixels_that_whole_numbers_cannot_hold_are_refused(keras, tmp_path, suffix):
+    path = tmp_path / f"own.{suffix}"
+    if suffix == "tflite":
+        path.write_bytes(converted(colours(keras, 1, "sigmoid"), "uint8"))
+    else:
+        inner = colours(keras, 1, "sigmoid", scale=1 / 255)
+        image = keras.Input((8, 8, 3), dtype="uint8")
+        keras.Model(image, inner(image)).save(path)
+    wrong = [0, 255] if suffix == "tflite" else [0, 1]
+    with pytest.raises(ModelUnavailable, match=r"input\.range is .*whole numbers that stand for"):
+        load(path, input={"range": wrong})
+    assert last(load(path), RED) == pytest.approx(1, abs=0.02)
+
+
+def test_operations_between_the_layers_of_keras_are_told_too(keras, tmp_path):
+    def around(before, after):
+        image = keras.Input((8, 8, 3))
+        pooled = keras.layers.GlobalAveragePooling2D()(before(image))
+        path = saved(keras.Model(image, after(keras.layers.Dense(2)(pooled))), tmp_path / "own.keras")
+        return load(path, output="logits").network.about()
+
+    for before, scaling in (
+        (lambda x: x / 127.5 - 1, "division by 127.5"),
+        (lambda x: (x - 127.5) / 127.5, "subtract 127.5"),
+        (lambda x: x * (1 / 255), "multiplication by 0.00392157"),
+        (keras.layers.Rescaling([1 / 255] * 3), "Rescaling(0.00392157)"),
+        (lambda x: x * 2 - 1, ""),
+    ):
+        about = around(before, keras.ops.softmax)
+        assert (about.scaling, about.ending) == (scaling, "softmax")
+    first = keras.layers.BatchNormalization()
+    first.build((None, 8, 8, 3))
+    first.moving_mean.assign([120.0] * 3)
+    assert around(first, lambda x: x).scaling == "BatchNormalization"
+
+
+def test_a_thousand_labels_may_be_rounded():
+    rest = 4e-7
+    answer = verdict([str(number) for number in range(1000)], [1 - 999 * rest, *[rest] * 999])
+    assert checked(answer) is answer
+
+
 def one_line(error, *words):
     """The message says this, in a line and the lines to paste."""
     message = str(error.value)
@@ -220,6 +286,10 @@ def one_line(error, *words):
     assert len(message.splitlines()[0]) < 500
     assert len(message.splitlines()) <= 4
     return message
+
+
+def sigmoid_of_own(values):
+    return values
 
 
 def test_what_keras_cannot_load_is_said_in_a_line(keras, tmp_path):
@@ -246,6 +316,11 @@ def test_what_keras_cannot_load_is_said_in_a_line(keras, tmp_path):
         with pytest.raises(ModelUnavailable) as error:
             load(path)
         one_line(error, "not a file that Keras's model.save wrote")
+    path = tmp_path / "own.keras"
+    saved(around(keras.layers.Dense(3, activation=sigmoid_of_own)), path)
+    with pytest.raises(ModelUnavailable) as error:
+        load(path)
+    one_line(error, "a function of your own, sigmoid_of_own", "convert it to LiteRT")
     weights = tmp_path / "own.weights.h5"
     colours(keras, 1, "sigmoid").save_weights(weights)
     with pytest.raises(ModelUnavailable) as error:
@@ -384,9 +459,72 @@ def test_the_label_is_the_one_that_the_model_predicts(tmp_path, model):
     assert [answer["label"] for answer in answers] == model.predict(vectors).tolist()
 
 
+def test_of_equally_probable_labels_the_model_and_the_function_answer_the_first(tmp_path):
+    model = trained(MultinomialNB(), "bad", "good")
+    assert model.predict(["unknown"]) == ["bad"]
+    assert ask(dumped(model, tmp_path / "own.pkl"), "unknown", ("bad", "good"))["label"] == "bad"
+
+
+@pytest.mark.parametrize(("positive", "expected"), [("good", 0.9), ("bad", 0.1)])
+def test_a_threshold_in_the_file_is_read(tmp_path, positive, expected):
+    model = FixedThresholdClassifier(
+        trained(MultinomialNB(), "bad", "good"), threshold=0.9, pos_label=positive
+    ).fit([BAD, GOOD] * 5, ["bad", "good"] * 5)
+    path = dumped(model, tmp_path / "own.pkl")
+    assert Model(path.read_bytes(), path.name).threshold == pytest.approx(expected)
+    model.set_params(response_method="decision_function")
+    with pytest.raises(ModelUnavailable, match="decides by decision_function"):
+        ask(dumped(model, path), "good", ("bad", "good"))
+
+
+@pytest.mark.parametrize("classes", [(0.0, 1.0), (False, True), (0, 1)])
+def test_numbers_in_the_other_order_are_refused_however_they_are_written(tmp_path, classes):
+    path = dumped(trained(MultinomialNB(), *classes), tmp_path / "own.pkl")
+    with pytest.raises(ModelUnavailable, match="publish it with --labels"):
+        ask(path, "good", ("1", "0"))
+    assert ask(path, "great", ("0", "1"))["label"] == "1"
+
+
+def test_a_label_encoder_beside_a_model_of_names_changes_nothing(tmp_path):
+    whole = (trained(MultinomialNB(), "bad", "good"), LabelEncoder().fit(["bad", "good"]))
+    assert ask(dumped(whole, tmp_path / "own.pkl"), "great", ("bad", "good"))["label"] == "good"
+    other = (trained(MultinomialNB(), "bad", "good"), LabelEncoder().fit(["a", "b"]))
+    with pytest.raises(ModelUnavailable, match="knows a, b, the classifier's classes are bad, good"):
+        ask(dumped(other, tmp_path / "own.pkl"), "great", ("bad", "good"))
+
+
+@pytest.mark.parametrize(
+    ("categories", "unknown"), [([1, 2, 3], "error"), ([1, 2, 3], "ignore"), (["f", "m"], "ignore")]
+)
+def test_columns_of_categories_are_served_if_they_are_numbers(tmp_path, categories, unknown):
+    values = np.array([[number % 4, categories[number % len(categories)]] for number in range(12)])
+    values = values.astype(object) if categories == ["f", "m"] else values
+    encoder = ColumnTransformer(
+        [("kind", OneHotEncoder(handle_unknown=unknown), [1])], remainder="passthrough"
+    )
+    model = make_pipeline(encoder, LogisticRegression()).fit(values, ["high", "low"] * 6)
+    path = dumped(model, tmp_path / "own.pkl")
+    if categories == ["f", "m"]:
+        with pytest.raises(ModelUnavailable, match=r"its column 'x1' takes texts \(f, m\)"):
+            rows.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
+        return
+    classifier = rows.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
+    [answer] = classify(classifier, [[3, 2]], explain=False)
+    assert answer["probabilities"]["high"] == pytest.approx(model.predict_proba([[3, 2]])[0, 0], abs=1e-6)
+
+
+def test_a_table_model_of_logarithms_is_served(tmp_path):
+    values = np.array([[1, 5], [2, 4], [9, 1], [8, 2]], float)
+    model = make_pipeline(FunctionTransformer(np.log), LogisticRegression()).fit(values, list("aabb"))
+    path = dumped(model, tmp_path / "own.pkl")
+    classifier = rows.Classifier.load(path.read_bytes(), pinned(path, ("a", "b")))
+    assert classify(classifier, [[9, 1]], explain=False)[0]["label"] == "b"
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
+        (DecisionTreeClassifier().fit(np.eye(3), [[0, 0], [1, 1], [0, 2]]), "gives 2 answers at once"),
         (make_pipeline(CountVectorizer(), MultinomialNB()), "expected a fitted classifier"),
         (SVC(decision_function_shape="ovo").fit(np.eye(3), list("abc")), "pairs of classes"),
         (OneVsRestClassifier(SVC()).fit(np.eye(3), np.eye(3, dtype=int)), "several labels at once"),
@@ -450,6 +588,9 @@ def lost(monkeypatch, module, name="tokenize"):
             ["scipy here does not have", "pin the version of scipy", "requirements.in"],
         ),
         ("imblearn", ["needs the package imbalanced-learn", "requirements.in"]),
+        ("scikeras.wrappers", ["a Keras network", "model.save('model.keras')"]),
+        ("json", ["is imported instead of yours", "my_json.py"]),
+        ("click", ["is imported instead of yours", "my_click.py"]),
     ],
 )
 def test_a_module_that_is_not_there_is_told_by_whose_it_is(monkeypatch, module, words):
@@ -458,6 +599,21 @@ def test_a_module_that_is_not_there_is_told_by_whose_it_is(monkeypatch, module, 
         Model(content, "own.pkl")
     message = one_line(error, "own.pkl", *words)
     assert ("requirements" in message) == ("requirements.in" in words)
+
+
+def test_what_a_module_of_ones_own_imports_is_told_with_both_ways(monkeypatch, tmp_path):
+    content = lost(monkeypatch, "helper_that_imports")
+    (tmp_path / "helper_that_imports.py").write_text("import of_no_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ModelUnavailable, match=r"--with helper_that_imports\.py of_no_package\.py; if it is a"
+    ):
+        Model(content, "own.pkl")
+
+
+def test_compression_that_needs_a_package_is_told():
+    with pytest.raises(ModelUnavailable, match="compressed with lz4: add lz4"):
+        Model(b"\x04\x22\x4d\x18" + bytes(50), "own.pkl")
 
 
 @pytest.mark.parametrize(

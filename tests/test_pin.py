@@ -6,7 +6,7 @@ import json
 import pytest
 from conftest import FUNCTIONS, ROOT
 
-from shared.pin import FORMATS, Input, Pin, PinError, Unpublished
+from shared.pin import FORMATS, PACKAGES, Input, Pin, PinError, Unpublished
 
 DIGEST = hashlib.sha256(b"weights").hexdigest()
 CONTENT = {
@@ -90,7 +90,7 @@ WRONG = {
     "sha256": ["abc", DIGEST.upper(), DIGEST + "\n", DIGEST[:-1] + "g", "0" * 65, int("1" * 64), None],
     "bytes": ["7000", 0, -1, 7000.0, 7000.5, True, None, 1 << 41],
     "format": ["onnx", "TFLITE", "", 7, None, ["tflite"], {}],
-    "version": ["", " ", 1, None, "a\nb"],
+    "version": ["", " ", 1, None, "a\nb", "1" * 1001],
     "labels": [
         "Yes",
         [],
@@ -103,7 +103,7 @@ WRONG = {
         None,
         {"a": 1},
     ],
-    "threshold": [-0.01, 1.01, "0.5", True, None, [0.5]],
+    "threshold": [-0.01, 1.01, "0.5", True, None, [0.5], 10**400],
     "output": ["softmax", "", None, 1],
     "input": [
         [],
@@ -119,6 +119,8 @@ WRONG = {
         {"range": [0]},
         {"range": [1, 1]},
         {"range": [0, "1"]},
+        {"range": [0, 10**400]},
+        {"range": [0, 1e300]},
         {"columns": []},
         {"columns": ["a", "a"]},
         {"columns": "ab"},
@@ -126,7 +128,14 @@ WRONG = {
     ],
     "modules": [{"a.py": DIGEST}, [], {"../a.py": DIGEST}, {"a.py": "abc"}],
     "trained": ["31.01.2026", "2026-02-30", 20260131, None],
-    "metrics": [[], None, {"accuracy": True}, {"accuracy": None}, {"accuracy": {"mean": 1}}],
+    "metrics": [
+        [],
+        None,
+        {"accuracy": True},
+        {"accuracy": None},
+        {"accuracy": {"mean": 1}},
+        {"accuracy": 10**400},
+    ],
     "sha265": [DIGEST],
 }
 
@@ -187,3 +196,8 @@ def test_a_function_without_a_model_says_how_to_publish_one(tmp_path):
 @pytest.mark.parametrize("format_", FORMATS)
 def test_each_format_can_be_pinned(format_, tmp_path):
     assert read(tmp_path, {**CONTENT, "format": format_}).format == format_
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_each_format_has_the_packages_that_it_is_run_with(format_):
+    assert PACKAGES[format_]

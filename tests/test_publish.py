@@ -1,5 +1,6 @@
 import hashlib
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from own import BLUE, RED, colours, converted
 from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
@@ -53,10 +55,11 @@ def root(tmp_path):
     for name in OURS:
         ignored = shutil.ignore_patterns("__pycache__")
         copied = shutil.copytree(ROOT / "functions" / name, folder / "functions" / name, ignore=ignored)
-        with (copied / "requirements.in").open("a") as file:
-            file.writelines(
-                f"{each}=={version(each)}\n" for each in ("tensorflow-cpu", "scikit-learn", "joblib")
-            )
+        for requirements in ("requirements.in", "requirements.txt"):
+            with (copied / requirements).open("a") as file:
+                file.writelines(
+                    f"{each}=={version(each)}\n" for each in ("tensorflow-cpu", "scikit-learn", "joblib")
+                )
     return folder
 
 
@@ -78,8 +81,8 @@ def own(root):
         (folder / "model.json").write_text(json.dumps({"labels": labels}))
         (folder / "example.json").write_text(json.dumps({"port": 8083, **example}))
         needs = ("ai-edge-litert", "tensorflow-cpu", "scikit-learn", "joblib")
-        (folder / "requirements.in").write_text("".join(f"{each}=={version(each)}\n" for each in needs))
-        (folder / "requirements.txt").write_text("")
+        for requirements in ("requirements.in", "requirements.txt"):
+            (folder / requirements).write_text("".join(f"{each}=={version(each)}\n" for each in needs))
         return folder
 
     return own
@@ -226,6 +229,58 @@ def test_a_function_that_does_not_start_is_told_with_the_reason(root, model):
 )
 def test_suffixes_are_read_in_letters_of_any_size(tmp_path, name, form):
     assert files.form(tmp_path / name) == form
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("m.keras", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("m.tflite", b"\n<!DOCTYPE html><html>", "a web page, not a model"),
+        ("m.joblib", b"<html>", "a web page, not a model"),
+        ("m.keras", b"\x89HDF\r\n\x1a\n", "rename it to m.h5"),
+        ("m.hdf5", b"\x1c\0\0\0TFL3", "rename it to m.tflite"),
+        ("m.tflite", pickle.dumps({}), "rename it to m.joblib"),
+        ("m.keras", b"PK\x03\x04", "a part of a zip archive"),
+        ("m.pkl", b"", "the file is empty"),
+    ],
+)
+def test_a_file_that_is_something_else_is_told_by_its_content(root, tmp_path, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    assert told in refused(root, "malaria", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        (["archive/data.pkl"], "a PyTorch file"),
+        (["a.txt"], "a zip archive"),
+        (["config.json", "metadata.json"], "rename it to m.keras"),
+    ],
+)
+def test_a_zip_archive_is_told_by_what_lies_in_it(root, tmp_path, members, told):
+    with zipfile.ZipFile(tmp_path / "m.pkl", "w") as packed:
+        for name in members:
+            packed.writestr(name, "")
+    assert told in refused(root, "malaria", tmp_path / "m.pkl")
+
+
+def test_a_folder_is_told_how_to_become_a_file(root, tmp_path):
+    (tmp_path / "m.keras").mkdir()
+    assert "from_saved_model" in refused(root, "malaria", tmp_path / "m.keras")
+
+
+def test_the_lock_is_renewed_when_the_advice_to_add_a_package_was_taken(tmp_path, monkeypatch):
+    locked = []
+    monkeypatch.setattr(staging, "_lock", locked.append)
+    here = f"scikit-learn=={version('scikit-learn')}\njoblib=={version('joblib')}\n"
+    (tmp_path / "requirements.in").write_text(here)
+    (tmp_path / "requirements.txt").write_text(here.replace("\n", " \\\n    --hash=sha256:0\n"))
+    content = pickle.dumps(words("a", "b"))
+    assert staging.complete_requirements(tmp_path, "joblib", content) == []
+    assert locked == []
+    (tmp_path / "requirements.in").write_text(here + "lightgbm\n")
+    assert staging.complete_requirements(tmp_path, "joblib", content) == []
+    assert locked == [tmp_path]
 
 
 def test_a_suffix_of_no_format_is_refused_with_those_there_are(root, tmp_path):
@@ -394,6 +449,17 @@ def test_labels_in_the_metadata_of_a_litert_file_are_taken(root, model, tmp_path
     assert "the file's labels are Uninfected, Parasitized" in told
     pin, _ = put(root, "malaria", file, names="Uninfected,Parasitized")
     assert pin.labels == ("Uninfected", "Parasitized")
+
+
+def test_labels_in_metadata_that_are_not_those_of_the_outputs_may_be_overruled(root, model, tmp_path):
+    for lines in ("the\na\nof\n", "Infected\n", "a\na\n"):
+        file = tmp_path / "named.tflite"
+        shutil.copy(model, file)
+        with zipfile.ZipFile(file, "a") as packed:
+            packed.writestr("labels.txt", lines)
+        assert "--labels" in refused(root, "malaria", file)
+        with examined(wished(root, "malaria", file, names="Normal,Infected")) as result:
+            assert result.pin.labels == ("Normal", "Infected")
 
 
 def save(model, path):
@@ -623,6 +689,17 @@ def test_a_text_model_is_published_with_its_own_labels(inprocess, own, root, tmp
     assert "output 0 (neg) = NEG, output 1 (neutral) = Neutral, output 2 (pos) = POS" in told
     assert "a pickle runs code" in told
     assert json.loads((root / "functions" / "own" / "example.json").read_text())["label"] == "POS"
+
+
+def test_a_threshold_by_which_the_model_decides_is_pinned(inprocess, own, root, tmp_path):
+    own("text", "bad", "good", input="good")
+    model = FixedThresholdClassifier(words("bad", "good"), threshold=0.95, pos_label="good")
+    joblib.dump(model.fit(["bad film", "good film"] * 4, ["bad", "good"] * 4), tmp_path / "own.pkl")
+    pin, told = put(root, "own", tmp_path / "own.pkl")
+    assert pin.threshold == 0.95
+    assert "threshold 0.95, by which the model itself decides" in told
+    assert "was pinned already" in put(root, "own", tmp_path / "own.pkl")[1]
+    assert put(root, "own", tmp_path / "own.pkl", "threshold=0.3")[0].threshold == 0.3
 
 
 def test_classes_of_other_names_are_never_taken_for_ours(inprocess, root, tmp_path):

@@ -29,6 +29,8 @@ CODE = {
     "keras": "a Keras file may run code of the file when it is loaded",
 }
 """What is said of a format that can run code."""
+_STARTS = {"h5": rb"\x89HDF\r\n\x1a\n", "tflite": rb"....TFL3", "joblib": rb"\x80[\x02-\x05]"}
+"""How files of a format begin."""
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,
     b"BZh": bz2.decompress,
@@ -36,6 +38,56 @@ _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
     b"]\0": lzma.decompress,
     b"x": zlib.decompress,
 }
+
+
+def check(file: Path, content: bytes) -> None:
+    """Refuse a file that is no model, or one of another format than its suffix says.
+
+    Raises:
+        Refused: so it is; the message says what the file is, by its first bytes.
+    """
+    if not content:
+        raise Refused(f"{file}: the file is empty")
+    if content.startswith(b"version https://git-lfs"):
+        raise Refused(
+            f"{file} is a pointer of Git LFS, not the file itself: run 'git lfs pull' where it is from"
+        )
+    if re.match(rb"\s*<(!doctype|html|\?xml)", content[:200], re.IGNORECASE):
+        raise Refused(
+            f"{file} is a web page, not a model: what it was downloaded from answered with an error or a "
+            "sign-in; download it again, and look at its size"
+        )
+    wanted, found = form(file), _content_form(content)
+    if found in ("", wanted):
+        return
+    if found not in FORMATS.values():
+        raise Refused(f"{file} is {found}: expected a model of {', '.join(FORMATS)}")
+    suffix = next(suffix for suffix, name in FORMATS.items() if name == found)
+    raise Refused(
+        f"{file}: its content is that of a {suffix} file: rename it to {file.stem}{suffix}, and publish that"
+    )
+
+
+def _content_form(content: bytes) -> str:
+    """Return the format that the first bytes are of, or what else they are in words; empty if unknown."""
+    for name, start in _STARTS.items():
+        if re.match(start, content, re.DOTALL):
+            return name
+    return _archive(content) if content.startswith(b"PK\x03\x04") else ""
+
+
+def _archive(content: bytes) -> str:
+    """Tell zip archives apart by what lies in them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            names = packed.namelist()
+    except zipfile.BadZipFile:
+        return "a part of a zip archive (was it copied or downloaded to its end?)"
+    if {"config.json", "metadata.json"} <= set(names):
+        return "keras"
+    if names and all(name.endswith(".npy") for name in names):
+        return "linear"
+    return "a PyTorch file" if any(name.endswith("data.pkl") for name in names) else "a zip archive"
 
 
 def form(file: Path) -> str:
@@ -51,7 +103,7 @@ def form(file: Path) -> str:
 
 
 def labels(form: str, content: bytes) -> tuple[str, ...]:
-    """Return the labels in a LiteRT file's metadata, in the order of its outputs; none if there are none.
+    """Return the labels in a LiteRT file's metadata, in the order of its outputs; none if there are none two.
 
     They are the lines of the text file that the metadata packs along (TensorFlow Lite Metadata).
     """
@@ -66,9 +118,10 @@ def labels(form: str, content: bytes) -> tuple[str, ...]:
     except (zipfile.BadZipFile, UnicodeDecodeError, OSError):
         return ()
     lines = [line.strip() for line in lines if line.strip()]
-    if all(re.match(rf"{place}[ :]+\S", line) for place, line in enumerate(lines)):
-        lines = [re.sub(r"^\d+[ :]+", "", line) for line in lines]
-    return tuple(lines)
+    for first in (0, 1):
+        if all(re.match(rf"{place}[ :]+\S", line) for place, line in enumerate(lines, first)):
+            lines = [re.sub(r"^\d+[ :]+", "", line) for line in lines]
+    return tuple(lines) if len(set(lines)) == len(lines) > 1 else ()
 
 
 def versions(form: str, content: bytes) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _classes(file: str) -> dict[str, Any]:
     from shared.runtimes import sklearn
 
     model = sklearn.Model(Path(file).read_bytes(), Path(file).name)
-    return {"classes": list(model.classes), "named": model.named}
+    return {"classes": list(model.classes), "named": model.named, "threshold": model.threshold}
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
@@ -126,7 +126,9 @@ def _inputs(classifier: Any) -> list[Any]:
     if isinstance(sample, str):
         return [sample, "0", "Good. Bad.", "a " * 500]
     if isinstance(sample, np.ndarray) and sample.ndim == 1:
-        return [sample, sample + 1, sample - 1, sample + 1000]
+        return [
+            each for each in (sample, sample + 1, sample - 1, sample + 1000) if _answered(classifier, each)
+        ]
     if not isinstance(sample, np.ndarray) or sample.ndim != 3:
         return [sample]
     random = np.random.default_rng(0)
@@ -135,6 +137,15 @@ def _inputs(classifier: Any) -> list[Any]:
     ramp = np.linspace(0, 255, sample.shape[1])[None, :, None]
     noise = [random.integers(0, high, sample.shape) for high in (256, 128)]
     return [np.ascontiguousarray(each, dtype=sample.dtype) for each in (*flat, ramp + 0 * sample, *noise)]
+
+
+def _answered(classifier: Any, row: Any) -> bool:
+    """Whether the model takes a row: it may know some values only, or logarithms."""
+    try:
+        classifier.predict([row])
+    except Exception:
+        return False
+    return True
 
 
 def _probe(classifier: Any) -> tuple[list[list[float]], list[list[float]]]:
@@ -178,11 +189,16 @@ def _example(classifier: Any, kind: str, job: dict[str, Any]) -> dict[str, Any]:
 def _row(classifier: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]:
     """A row for the function's example, and its label: of the examples, or of zeros."""
     rows = [{name: row.get(name) for name in classifier.columns} for _, row in examples[:100]]
-    rows.append(dict.fromkeys(classifier.columns, 0))
+    usual = classifier.sample().tolist()
+    rows.append(dict(zip(classifier.columns, map(_short, usual), strict=True)))
     for row, answer in zip(rows, _asked(classifier, rows), strict=True):
         if isinstance(answer, dict):
             return {"input": row, "label": answer["label"]}
-    raise Unreadable("no row of zeros, and none of the examples, is answered")
+    raise Unreadable(f"a row such as {json.dumps(rows[-1])[:200]} is not answered: {answer}")
+
+
+def _short(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
 
 
 def _asked(classifier: Any, raws: Sequence[Any]) -> list[Any]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from . import Refused
 
+SHOWN = 20
+"""Outputs up to which each is printed with its label."""
 VARIANTS = {"neg": "negative", "pos": "positive"}
 
 
@@ -12,6 +14,7 @@ def decide(
     pinned: Sequence[str] | None,
     named: Sequence[str],
     counts: bool,
+    sure: bool = True,
 ) -> tuple[str, ...]:
     """Return the labels in the order of the model's outputs.
 
@@ -20,12 +23,13 @@ def decide(
         pinned: the labels that stand in the pin.
         named: the names in the file, in the order of its outputs; empty if it has none.
         counts: whether those of the pin are this model's: they stand there without a file, or beside it.
+        sure: whether there are as many outputs as names in the file.
 
     Raises:
         Refused: nobody says the labels, or two say different ones.
     """
     if given is not None:
-        return _agreed(tuple(given), named)
+        return _agreed(tuple(given), named, sure)
     if named:
         return _spelled(named, pinned)
     if pinned and counts:
@@ -65,12 +69,14 @@ def mapping(labels: Sequence[str], named: Sequence[str], units: int | None) -> s
         return f"its one output is the probability of {labels[1]}, the rest that of {labels[0]}"
     parts = []
     for place, label in enumerate(labels):
-        name = f" ({named[place]})" if named and named[place] != label else ""
+        name = f" ({named[place]})" if len(named) == len(labels) and named[place] != label else ""
         parts.append(f"output {place}{name} = {label}")
-    return ", ".join(parts)
+    return ", ".join(parts if len(parts) <= SHOWN else [*parts[: SHOWN - 1], "...", parts[-1]])
 
 
-def _agreed(given: tuple[str, ...], named: Sequence[str]) -> tuple[str, ...]:
+def _agreed(given: tuple[str, ...], named: Sequence[str], sure: bool) -> tuple[str, ...]:
+    if named and len(named) != len(given) and not sure:
+        return given
     if named and len(named) != len(given):
         raise Refused(f"--labels names {len(given)}; the file has {len(named)}: {', '.join(named)}")
     found = matched(given, named) if named else None

@@ -14,6 +14,12 @@ from . import Refused, accuracy, files, labels, probes, staging, stored
 from .candidate import Wish, check_modules, draft, present
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER = (
+    "save the model as one .keras file with model.save, or convert the folder to LiteRT:\n"
+    "  import pathlib, tensorflow as tf\n"
+    '  lite = tf.lite.TFLiteConverter.from_saved_model("FOLDER").convert()\n'
+    '  pathlib.Path("model.tflite").write_bytes(lite)'
+)
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,11 @@ def examined(wish: Wish) -> Iterator[Result]:
     """
     try:
         content = wish.file.read_bytes()
+    except IsADirectoryError:
+        raise Refused(f"{wish.file} is a folder, such as TensorFlow's SavedModel: {FOLDER}") from None
     except OSError as error:
         raise Refused(f"{wish.file}: cannot be read: {error.strerror}") from None
-    if not content:
-        raise Refused(f"{wish.file}: the file is empty")
+    files.check(wish.file, content)
     check_modules(wish)
     pin = draft(wish, content)
     with staging.staged(wish, pin) as folder:
@@ -69,6 +76,8 @@ def examined(wish: Wish) -> Iterator[Result]:
         if pin["format"] == "joblib" and not known:
             found = examine({"classes": str(folder.parent / "store" / pin["file"])})
             named = tuple(found["classes"]) if found["named"] else ()
+            if found["threshold"] is not None:
+                pin.setdefault("threshold", found["threshold"])
         pin["labels"] = list(_labels(wish, pin, named))
         Pin.parse(pin)
         (folder / "model.json").write_text(json.dumps(pin))
@@ -126,7 +135,11 @@ def _labels(wish: Wish, pin: Mapping[str, Any], named: tuple[str, ...]) -> tuple
     if mine and given is None:
         return tuple(now["labels"])
     return labels.decide(
-        given, now.get("labels"), named, counts="sha256" not in now or mine or pin["format"] == "linear"
+        given,
+        now.get("labels"),
+        named,
+        counts="sha256" not in now or mine or pin["format"] == "linear",
+        sure=pin["format"] != "tflite",
     )
 
 
@@ -144,6 +157,8 @@ def _remarks(
         remarks.append(f"{files.CODE[pin['format']]}: publish only files whose origin you trust")
     remarks += [f"added to the requirements: {line}" for line in added]
     old = present(wish.folder)
+    if pin.get("threshold") not in (None, 0.5, old.get("threshold"), wish.settings.get("threshold")):
+        remarks.append(f"threshold {pin['threshold']:.6g}, by which the model itself decides")
     if "threshold" in old and "threshold" not in pin and old["threshold"] != 0.5:
         remarks.append(f"threshold 0.5; {old['threshold']} was chosen for another model")
     try:

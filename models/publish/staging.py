@@ -14,21 +14,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dev.environments import environment
+from shared.pin import PACKAGES
 
 from . import Refused, files
 from .candidate import Wish
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMINER = Path(__file__).with_name("inside.py")
-NEEDED = {
-    "tflite": ("ai-edge-litert",),
-    "keras": ("tensorflow-cpu",),
-    "h5": ("tensorflow-cpu",),
-    "joblib": ("scikit-learn", "joblib"),
-}
-"""The packages that a format needs."""
-ALSO = {"tensorflow-cpu": ("tensorflow-cpu", "tensorflow")}
-"""Packages that will do as well."""
+BESIDE = {"joblib": ("joblib",)}
+"""What a format needs beside one of its `PACKAGES`."""
 OLDEST = {(3, 14): "1.7.2", (3, 13): "1.5.2", (3, 12): "1.3.1", (3, 11): "1.1.3"}
 """The first scikit-learn of which PyPI has wheels for a Python, and for those after it."""
 SECONDS = 600
@@ -70,10 +64,12 @@ def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
     target = source if source.exists() else folder / "requirements.txt"
     text = target.read_text() if target.exists() else ""
     added = []
-    for package in NEEDED.get(form, ()):
+    needed = PACKAGES[form] if form != "linear" else ()
+    for package in (*needed[:1], *BESIDE.get(form, ())):
         line = f"{package}=={written.get(package) or _version(package)}"
         found = [
-            re.search(rf"^{name}\b(?!-).*$", text, re.MULTILINE) for name in ALSO.get(package, (package,))
+            re.search(rf"^{name}\b(?!-).*$", text, re.MULTILINE)
+            for name in (needed if package in needed else (package,))
         ]
         asked = next(filter(None, found), None)
         if asked is None:
@@ -88,9 +84,28 @@ def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
             added.append(f"{line}, instead of {asked[0]}")
     if added:
         target.write_text(text)
-    if source.exists() and (added or not (folder / "requirements.txt").exists()):
+    if source.exists() and (added or not _locked(folder)):
         _lock(folder)
     return added
+
+
+def _locked(folder: Path) -> bool:
+    """Whether the lock has what the requirements ask for: the advice to add a package may have been taken."""
+    lock = folder / "requirements.txt"
+    if not lock.exists():
+        return False
+    found = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text(), re.MULTILINE))
+    versions = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found.items()}
+    asked = re.findall(
+        r"^([\w.-]+)(?:\[[^]]*\])?(?:==([^\s;#]+))?",
+        (folder / "requirements.in").read_text(),
+        re.MULTILINE,
+    )
+    for name, version in asked:
+        here = versions.get(re.sub(r"[-_.]+", "-", name).lower())
+        if here is None or version not in ("", here):
+            return False
+    return True
 
 
 def _check_age(sklearn: str) -> None:

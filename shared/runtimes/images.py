@@ -35,6 +35,9 @@ class Prediction:
     warnings: Sequence[Warned] = ()
 
 
+SLACK = 0.15
+"""How far, as a part of the range, pixels may lie outside of what a quantised network has seen."""
+
 Explain = Callable[[Prediction, tuple[int, int]], dict[str, Any] | None]
 """A prediction, and the (height, width) of the network's images, to an explanation."""
 
@@ -69,6 +72,7 @@ class Classifier:
         self._pin = pin
         self._explain = explain
         self.range = pin.input.range or network.range or (0.0, 1.0)
+        _check_range(self.range, network.range)
         self.predict([self.sample()])
 
     @staticmethod
@@ -122,12 +126,25 @@ class Classifier:
 
     def encode(self, output: Prediction, explain: bool) -> Answer:
         """Say the label and the probabilities, and why, if the function can tell."""
-        answer = verdict(self.labels, output.probabilities.tolist(), self._pin.decision_threshold)
+        answer = verdict(self.labels, output.probabilities.tolist(), self._pin.threshold)
         if explain:
             answer["explanation"] = self._explain(output, self.size) if self._explain else None
         if output.warnings:
             answer["warnings"] = [warned._asdict() for warned in output.warnings]
         return answer
+
+
+def _check_range(given: tuple[float, float], held: tuple[float, float] | None) -> None:
+    """Refuse pixels that whole numbers cannot hold; raises `ModelUnavailable`."""
+    if held is None:
+        return
+    low, high = held
+    step, slack = (high - low) / 255, SLACK * (high - low)
+    if min(given) < low - slack or max(given) > high + slack or abs(given[1] - given[0]) < 5 * step:
+        raise ModelUnavailable(
+            f"input.range is {list(given)}; the model's input is of whole numbers that stand for {low:.4g} "
+            f"to {high:.4g}: leave it out, or give what black and white are within those"
+        )
 
 
 # ITU-R 601-2, as Pillow and TensorFlow have it; shape (3, 1).

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelUnavailable
-from .networks import SMALL_FACTOR, About, Floats, Outputs, input_shape, outputs
+from .networks import LARGE_OFFSET, SMALL_FACTOR, About, Floats, Outputs, input_shape, outputs
 
 PACKAGE = "keras"
 CONVERT = (
@@ -53,6 +53,7 @@ class Keras:
         if len(inputs) != 1:
             raise ModelUnavailable(f"expected one input, an image; the model takes {len(inputs)}")
         self.size, self.channels = input_shape(tuple(inputs[0].shape), size)
+        self._rank = len(inputs[0].shape)
         self._kind = np.dtype(inputs[0].dtype)
         self.range = (0.0, 255.0) if self._kind.kind in "iu" else None
         # A model that was built with a list of its one input wants a list; a Sequential has no `input`.
@@ -65,8 +66,10 @@ class Keras:
 
     def run(self, batch: Floats) -> Outputs:
         """Run on images, shape (n, height, width, channels), float32."""
-        values = np.rint(batch).astype(self._kind) if self._kind.kind in "iu" else batch
+        values = batch if self._rank == 4 else batch[..., 0]
+        values = np.rint(values).astype(self._kind) if self._kind.kind in "iu" else values
         result = self._model([values] if self._listed else values, training=False)
+        result = list(result.values()) if isinstance(result, dict) else result
         tensors = result if isinstance(result, list | tuple) else [result]
         return outputs([_single(np.asarray(tensor)) for tensor in tensors])
 
@@ -83,7 +86,7 @@ def _single(values: Any) -> Floats:
 
 def _ending(model: Any) -> str:
     """Name the function that the scores come out of."""
-    last = model.layers[-1]
+    last = _operations(model)[-1]
     if hasattr(last, "layers"):
         return _ending(last)
     activation = getattr(last, "activation", None)
@@ -95,19 +98,49 @@ def _ending(model: Any) -> str:
 def _scaling(model: Any) -> str:
     """Name the layer that makes pixels of 0 to 255 small, if there is one before any weights."""
     for layer in _flat(model):
-        if type(layer).__name__ == "Rescaling":
-            return f"Rescaling({layer.scale:.6g})" if np.max(np.abs(layer.scale)) < SMALL_FACTOR else ""
-        if type(layer).__name__ == "Normalization":
-            return "Normalization" if np.max(np.asarray(layer.mean)) > 1 / SMALL_FACTOR else ""
-        if layer.weights:
+        kind = type(layer).__name__
+        if kind == "Rescaling":
+            scale = np.max(np.abs(np.asarray(layer.scale, float)))
+            if scale < SMALL_FACTOR:
+                return f"Rescaling({scale:.6g})"
+        elif kind in ("Normalization", "BatchNormalization"):
+            mean = layer.mean if kind == "Normalization" else layer.moving_mean
+            return kind if np.max(np.asarray(mean)) > LARGE_OFFSET else ""
+        elif words := _arithmetic(layer, kind):
+            return words
+        elif getattr(layer, "weights", None):
             return ""
     return ""
 
 
+def _arithmetic(layer: Any, kind: str) -> str:
+    """Name an operation by which `x / 127.5 - 1` and the like make pixels of 0 to 255 small."""
+    nodes = getattr(layer, "_inbound_nodes", [])
+    arguments = list(nodes[0].arguments.args)[1:] if len(nodes) == 1 else []
+    try:
+        constants = [float(np.max(np.abs(np.asarray(each, float)))) for each in arguments]
+    except (TypeError, ValueError):  # tensors that are computed
+        return ""
+    value = constants[0] if len(constants) == 1 else 0.0
+    if not value:
+        return ""
+    if kind in ("Divide", "TrueDivide"):
+        return f"division by {value:g}" if 1 / value < SMALL_FACTOR else ""
+    if kind == "Multiply":
+        return f"multiplication by {value:g}" if value < SMALL_FACTOR else ""
+    return f"{kind.lower()} {value:g}" if kind in ("Subtract", "Add") and value > LARGE_OFFSET else ""
+
+
 def _flat(model: Any) -> Iterator[Any]:
-    """Yield the layers in their order, those of nested models too."""
-    for layer in model.layers:
+    """Yield the layers and operations in their order, those of nested models too."""
+    for layer in _operations(model):
         yield from _flat(layer) if hasattr(layer, "layers") else (layer,)
+
+
+def _operations(model: Any) -> list[Any]:
+    """The layers in their order, and the operations between them, which `layers` leaves out."""
+    functional = getattr(model, "_functional", None) or model
+    return list(getattr(functional, "operations", model.layers))
 
 
 def _why_unreadable(content: bytes, suffix: str, error: Exception, here: str) -> str:
@@ -123,9 +156,10 @@ def _why_unreadable(content: bytes, suffix: str, error: Exception, here: str) ->
     if "Lambda" in layers:
         return f"it has a Lambda layer, written by {written}; such code is not run from a file: {CONVERT}"
     cause = str(error)
-    if unknown := re.search(r"(?:Could not locate class|Unknown layer:) '?([\w>]+)", cause):
-        name = unknown[1].rpartition(">")[2]
-        return f"it has a layer of your own, {name}, whose code is not in the file: {CONVERT}"
+    if unknown := re.search(r"(?:Could not locate (class|function)|Unknown (layer|\w+):) '?([\w>]+)", cause):
+        kind = "function" if "function" in unknown.groups() else "layer"
+        name = unknown[3].rpartition(">")[2]
+        return f"it has a {kind} of your own, {name}, whose code is not in the file: {CONVERT}"
     if not version.startswith("3."):
         return f"it was written by {written}, and Keras {here} cannot read it ({_short(cause)}): {CONVERT}"
     return f"it was written by {written}, and Keras {here} cannot load it: {_short(cause)}"

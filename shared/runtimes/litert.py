@@ -10,12 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelUnavailable
-from .networks import SMALL_FACTOR, About, Floats, Outputs, input_shape, outputs
+from .networks import LARGE_OFFSET, SMALL_FACTOR, About, Floats, Outputs, input_shape, outputs
 
 PACKAGE = "ai_edge_litert.interpreter"
 KINDS = (np.float32, np.uint8, np.int8)
+FLEX = (
+    "it needs operators of TensorFlow that LiteRT does not have (SELECT_TF_OPS): convert it again with "
+    "tf.lite.OpsSet.TFLITE_BUILTINS only, or publish the network as a .keras file"
+)
+SOFTMAX_STEP = 1 / 256
+"""The scale of every softmax in 8 bits, also of one whose output is handed out in float32."""
 CALIBRATION = 0.15
 """How far, as a part of the range, the range that was seen when a network was quantised may be off."""
+
+
+MOVING = (
+    "CAST",
+    "DEQUANTIZE",
+    "GATHER",
+    "QUANTIZE",
+    "RESHAPE",
+    "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "REVERSE_V2",
+    "STRIDED_SLICE",
+    "TRANSPOSE",
+)
+"""Operators that move pixels, or write them in another type, and leave their values as they are."""
 
 
 class LiteRT:
@@ -39,13 +60,19 @@ class LiteRT:
         [image] = inputs
         signature = image.get("shape_signature", image["shape"])
         self.size, self.channels = input_shape([int(side) for side in signature], size)
-        shape = [1, *self.size, self.channels]
+        self._rank = len(signature)
+        shape = [1, *self.size, self.channels][: self._rank]
 
         def build(**options: Any) -> Any:
             interpreter = Interpreter(model_content=content, num_threads=1, **options)
             if image["shape"].tolist() != shape:
                 interpreter.resize_tensor_input(image["index"], shape)
-            interpreter.allocate_tensors()
+            try:
+                interpreter.allocate_tensors()
+            except RuntimeError as error:
+                if "Select TensorFlow op" in str(error):
+                    raise ModelUnavailable(FLEX) from error
+                raise
             return interpreter
 
         first = build()
@@ -55,7 +82,7 @@ class LiteRT:
             if tensor["dtype"] not in KINDS:
                 raise ModelUnavailable(
                     f"expected tensors of float32, uint8 or int8; {tensor['name']!r} is of "
-                    f"{tensor['dtype'].__name__}"
+                    f"{tensor['dtype'].__name__}: convert it again with inputs and outputs of one of those"
                 )
         if self._input["dtype"] == np.int8 and not self._input["quantization"][0]:
             raise ModelUnavailable(
@@ -68,7 +95,7 @@ class LiteRT:
         for _ in range((os.cpu_count() or 1) - 1):
             self._idle.put(None)
         self._idle.put(first)
-        self.run(np.zeros(shape, np.float32))
+        self.run(np.zeros((1, *self.size, self.channels), np.float32))
 
     @contextlib.contextmanager
     def _interpreter(self) -> Iterator[Any]:
@@ -91,7 +118,7 @@ class LiteRT:
 
     def run(self, batch: Floats) -> Outputs:
         """Run on images, shape (n, height, width, channels), float32, one by one."""
-        batch = _quantised(batch, self._input)
+        batch = _quantised(batch if self._rank == 4 else batch[..., 0], self._input)
         found = []
         with self._interpreter() as interpreter:
             for image in batch:
@@ -118,12 +145,15 @@ def _real(values: NDArray[Any], tensor: dict[str, Any]) -> Floats:
 
     A softmax rounded to steps of the scale sums to 1 but for half a step for each unit.
     """
-    if tensor["dtype"] == np.float32:
-        return np.asarray(values)
     scale, zero = tensor["quantization"]
-    if not scale:
+    if tensor["dtype"] == np.float32:
+        real, scale = np.asarray(values), SOFTMAX_STEP
+        if (real != np.rint(real / scale) * scale).any():
+            return real
+    elif not scale:
         raise ModelUnavailable(f"the output {tensor['name']!r} is of whole numbers without a scale")
-    real = (values.astype(np.float32) - np.float32(zero)) * np.float32(scale)
+    else:
+        real = (values.astype(np.float32) - np.float32(zero)) * np.float32(scale)
     if real.ndim == 2 and real.shape[1] > 1 and (real >= 0).all():
         total = real.sum(axis=1, keepdims=True)
         if (np.abs(total - 1) <= scale * real.shape[1]).all():
@@ -167,16 +197,28 @@ def _scaling(operators: list[dict[str, Any]], image: int, interpreter: Any) -> s
         inputs = [int(index) for index in each["inputs"]]
         if image not in inputs:
             continue
-        if each["op_name"] in ("QUANTIZE", "DEQUANTIZE", "CAST"):
-            image = int(each["outputs"][0])
-        elif each["op_name"] in ("MUL", "DIV") and len(inputs) == 2:
+        name = each["op_name"]
+        if name in ("MUL", "DIV", "ADD", "SUB") and len(inputs) == 2:
             [other] = [index for index in inputs if index != image] or [image]
             try:
-                constant = float(np.max(np.abs(interpreter.get_tensor(other))))
+                constant = _constant(interpreter, other)
             except ValueError:  # it is computed, and no constant
                 return ""
-            factor = constant if each["op_name"] == "MUL" else 1 / constant if constant else 1.0
-            return f"{each['op_name']} by {factor:.4g}" if factor < SMALL_FACTOR else ""
-        else:
+            factor = constant if name == "MUL" else 1 / constant if name == "DIV" and constant else 1.0
+            if factor < SMALL_FACTOR:
+                return f"{name} by {factor:.4g}"
+            if name in ("ADD", "SUB") and constant > LARGE_OFFSET:
+                return f"{name} of {constant:.4g}"
+        elif name not in MOVING:
             return ""
+        image = int(each["outputs"][0])
     return ""
+
+
+def _constant(interpreter: Any, index: int) -> float:
+    """The largest size of a constant tensor's numbers; raises `ValueError` if it is computed."""
+    values = interpreter.get_tensor(index).astype(np.float64)
+    scale, zero = next(
+        each["quantization"] for each in interpreter.get_tensor_details() if each["index"] == index
+    )
+    return float(np.max(np.abs((values - zero) * scale if scale else values)))

@@ -12,6 +12,8 @@ from ..errors import ModelUnavailable
 Floats = NDArray[np.float32]
 SMALL_FACTOR = 0.1
 """A network that multiplies its input by less than this expects pixels of 0 to 255, not of 0 to 1."""
+LARGE_OFFSET = 1 / SMALL_FACTOR
+"""So does one that subtracts or adds more than this."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,16 @@ def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> 
     """Return the (height, width) and the channels of a network's input.
 
     Args:
-        shape: the shape of its input, (n, height, width, channels); None or less than 1 where it is free.
+        shape: the shape of its input, (n, height, width, channels), or (n, height, width) for grey images;
+            None or less than 1 where it is free.
         pinned: the size in the pin, if there is one.
 
     Raises:
         ModelUnavailable: the input is no image of one or three channels, or of a size that nobody tells.
     """
     dims = [size if size is not None and size > 0 else None for size in shape]
+    if len(dims) == 3:
+        dims = [*dims, 1]
     if len(dims) != 4:
         raise ModelUnavailable(
             f"expected an input of shape (n, height, width, channels); the model takes {len(dims)} "

@@ -1,5 +1,6 @@
 """Classifiers of tables: a scikit-learn model over numeric columns, of any number of labels."""
 
+import contextlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -49,19 +50,41 @@ class Classifier:
         # The model is given numbers without names, in its own order.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         self._named = False
-        try:
-            self._probe(0.0)
-        except ModelUnavailable as error:
-            if "dataframe" not in str(error).casefold():
-                raise
-            self._named = True  # it chooses columns by their names
-            self._probe(0.0)
+        self._usual = self._answered()
         self.takes_missing = self._takes_missing()
 
-    def _probe(self, value: float) -> Floats:
-        """Predict on a row of this value; raises `ModelUnavailable` if that is not possible."""
+    def _answered(self) -> Floats:
+        """Find a row that the model takes: of zeros, of ones, or of categories that it knows.
+
+        Raises:
+            ModelUnavailable: it takes none of them, or texts.
+        """
+        categories = self._model.categories(self.columns)
+        for name, known in categories.items():
+            if not all(isinstance(each, int | float | np.number | np.bool_) for each in known):
+                raise ModelUnavailable(
+                    f"{self._pin.file}: its column {name!r} takes texts "
+                    f"({', '.join(map(str, known[:5]))}): expected numbers in every column; "
+                    "train it on numbers in their place, such as 0, 1, 2"
+                )
+        zeros = np.zeros(len(self.columns))
+        usual = np.array([categories.get(name, [1.0])[0] for name in self.columns], float)
         try:
-            return self._model.probabilities(self._table([np.full(len(self.columns), value)]))
+            self._probe(zeros)
+        except ModelUnavailable as error:
+            # Some choose columns by their names.
+            self._named = "dataframe" in str(error).casefold()
+            with contextlib.suppress(ModelUnavailable):
+                self._probe(zeros)
+                return zeros
+            self._probe(usual)
+            return usual
+        return zeros
+
+    def _probe(self, row: Floats) -> Floats:
+        """Predict on a row, shape (columns,); raises `ModelUnavailable` if that is not possible."""
+        try:
+            return self._model.probabilities(self._table([row]))
         except ModelUnavailable:
             raise
         except Exception as error:
@@ -119,8 +142,8 @@ class Classifier:
         return number
 
     def sample(self) -> Floats:
-        """Return a row of zeros."""
-        return np.zeros(len(self.columns))
+        """Return a row of numbers that the model takes."""
+        return self._usual
 
     def predict(self, batch: Sequence[Floats]) -> list[Floats]:
         """Probabilities of the labels, shape (labels,), for each row."""
@@ -128,12 +151,12 @@ class Classifier:
 
     def encode(self, output: Floats, explain: bool) -> Answer:
         """Say the label and the probabilities; there is no explanation."""
-        answer = verdict(self.labels, output.tolist(), self._pin.decision_threshold)
+        answer = verdict(self.labels, output.tolist(), self._pin.threshold)
         return {**answer, "explanation": None} if explain else answer
 
     def _takes_missing(self) -> bool:
         try:
-            found = self._probe(math.nan)
+            found = self._probe(np.full(len(self.columns), math.nan))
         except Exception:
             return False
         return bool(np.isfinite(found).all())

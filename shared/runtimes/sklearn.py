@@ -6,9 +6,10 @@ import importlib.metadata
 import importlib.util
 import io
 import re
+import sys
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,25 +19,44 @@ from ..pin import Pin
 from .outputs import Floats, logistic, softmax
 
 PACKAGES = {
+    "bs4": "beautifulsoup4",
     "catboost": "catboost",
     "category_encoders": "category-encoders",
     "cloudpickle": "cloudpickle",
+    "contractions": "contractions",
     "dill": "dill",
+    "emoji": "emoji",
+    "feature_engine": "feature-engine",
+    "ftfy": "ftfy",
     "gensim": "gensim",
     "imblearn": "imbalanced-learn",
+    "jieba": "jieba",
     "joblib": "joblib",
     "lightgbm": "lightgbm",
+    "mlxtend": "mlxtend",
     "nltk": "nltk",
     "pandas": "pandas",
+    "polars": "polars",
+    "regex": "regex",
     "scipy": "scipy",
     "sentence_transformers": "sentence-transformers",
     "sklearn": "scikit-learn",
     "skops": "skops",
+    "skorch": "skorch",
+    "snowballstemmer": "snowballstemmer",
     "spacy": "spacy",
+    "statsmodels": "statsmodels",
+    "textblob": "textblob",
     "torch": "torch",
+    "transformers": "transformers",
+    "umap": "umap-learn",
+    "unidecode": "Unidecode",
     "xgboost": "xgboost",
 }
 """Modules that models are pickled from, and the packages that bring them. Any other may be the user's own."""
+NETWORKS = ("keras", "scikeras", "tensorflow")
+"""Modules of Keras networks, which a pickle is no file for."""
+LZ4 = b"\x04\x22\x4d\x18"
 JOIN = (
     "  from sklearn.pipeline import make_pipeline\n"
     '  joblib.dump(make_pipeline(vectoriser, classifier), "model.joblib")'
@@ -56,6 +76,8 @@ class Model:
     Attributes:
         classes: the names of the classes, in the order of the outputs; mere numbers are written as texts.
         named: whether they are names, not mere numbers.
+        threshold: the probability of the second class from which on the model itself answers it, if it
+            has a threshold of its own.
     """
 
     def __init__(self, content: bytes, file: str) -> None:
@@ -67,15 +89,18 @@ class Model:
         loaded = _unpickle(content, file)
         self._vectoriser, self._model, encoder = _parts(loaded, file)
         classes = getattr(self._model, "classes_", None)
+        if isinstance(classes, list) and any(np.ndim(each) for each in classes):
+            raise ModelUnavailable(f"{file} gives {len(classes)} answers at once: expected one classifier")
         if classes is None or np.ndim(classes) != 1 or len(classes) < 2:
             raise ModelUnavailable(
                 f"{file}: expected a fitted classifier of two classes or more; this "
                 f"{type(self._model).__name__} has {'none' if classes is None else list(classes)}"
             )
         _check_one_answer(self._model, len(classes), file)
+        self.threshold = _threshold(self._model, list(classes), file)
         if encoder is not None:
-            classes = encoder.inverse_transform(np.asarray(classes))
-        self.classes = tuple(str(each) for each in classes)
+            classes = _decoded(encoder, classes, file)
+        self.classes = tuple(map(_written, classes))
         self.named = not all(isinstance(each, int | float | np.number | np.bool_) for each in classes)
 
     @property
@@ -94,6 +119,15 @@ class Model:
         """The number of columns it was trained on; 0 if it does not know it."""
         return int(getattr(self._first, "n_features_in_", 0))
 
+    def categories(self, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """The values that its encoders know of columns, by the columns' names."""
+        found: dict[str, list[Any]] = {}
+        for part, chosen in _column_parts(self._first, columns):
+            encoder = next((each for each in _steps(part) if hasattr(each, "categories_")), None)
+            if encoder is not None and len(encoder.categories_) == len(chosen):
+                found |= {name: list(each) for name, each in zip(chosen, encoder.categories_, strict=True)}
+        return found
+
     @property
     def _first(self) -> Any:
         return self._vectoriser if self._vectoriser is not None else self._model
@@ -105,13 +139,17 @@ class Model:
         """
         if self._vectoriser is not None:
             inputs = self._vectoriser.transform(inputs)
-        if hasattr(self._model, "predict_proba"):
-            return np.asarray(self._model.predict_proba(inputs), dtype=np.float64)
-        scores = np.asarray(self._model.decision_function(inputs), dtype=np.float64)
-        if scores.ndim == 1:
+        name = "predict_proba" if hasattr(self._model, "predict_proba") else "decision_function"
+        scores = np.asarray(getattr(self._model, name)(inputs), dtype=np.float64)
+        if name == "decision_function" and scores.ndim == 1:
             second = logistic(scores)
             return np.stack([1 - second, second], axis=1)
-        return softmax(scores)
+        if scores.ndim != 2 or scores.shape[1] != len(self.classes):
+            raise ModelUnavailable(
+                f"{name} of the {type(self._model).__name__} gives the shape {('n', *scores.shape[1:])}: "
+                f"expected a column for each of its {len(self.classes)} classes"
+            )
+        return scores if name == "predict_proba" else softmax(scores)
 
 
 def load(content: bytes, pin: Pin) -> Model:
@@ -128,13 +166,63 @@ def load(content: bytes, pin: Pin) -> Model:
             f"{pin.file}: expected {len(pin.labels)} classes, as model.json has labels; it has "
             f"{len(model.classes)}: {', '.join(model.classes)}"
         )
-    names, labels = ([each.casefold() for each in some] for some in (model.classes, pin.labels))
+    names, labels = ([_folded(each) for each in some] for some in (model.classes, pin.labels))
     if names != labels and set(names) == set(labels):
         raise ModelUnavailable(
             f"{pin.file}: its classes are {', '.join(model.classes)}, in this order; "
-            f"model.json has the labels {', '.join(pin.labels)}"
+            f"model.json has the labels {', '.join(pin.labels)}: publish it with "
+            f"--labels {','.join(model.classes)}"
         )
     return model
+
+
+def _written(name: Any) -> str:
+    """The name of a class; whole numbers without a point."""
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
+
+
+def _folded(name: str) -> str:
+    """What is the same in capitals, and `False` and `True` as the numbers they are to Python."""
+    folded = name.strip().casefold()
+    return {"false": "0", "true": "1"}.get(folded, folded)
+
+
+def _decoded(encoder: Any, classes: Any, file: str) -> Any:
+    """The names that a LabelEncoder has for the classes, unless they are names themselves."""
+    if set(map(str, classes)) <= set(map(str, encoder.classes_)) and isinstance(classes[0], str):
+        return classes
+    try:
+        return encoder.inverse_transform(np.asarray(classes))
+    except Exception as error:
+        raise ModelUnavailable(
+            f"{file}: its {type(encoder).__name__} knows {', '.join(map(str, encoder.classes_[:20]))}, the "
+            f"classifier's classes are {', '.join(map(str, classes[:20]))}: "
+            "expected the one it was trained with"
+        ) from error
+
+
+def _threshold(model: Any, classes: list[Any], file: str) -> float | None:
+    """The threshold of a Fixed- or TunedThresholdClassifier, for the probability of the second class.
+
+    Raises:
+        ModelUnavailable: it is one of another score than a probability.
+    """
+    last = next(
+        (each for each in (model, _last(model)) if "ThresholdClassifier" in type(each).__name__), None
+    )
+    chosen = getattr(last, "best_threshold_", getattr(last, "threshold", "auto"))
+    if last is None or chosen == "auto":
+        return None
+    inner = getattr(last, "estimator_", last.estimator)
+    if last.response_method == "decision_function" or not hasattr(inner, "predict_proba"):
+        raise ModelUnavailable(
+            f"{file}: its {type(last).__name__} decides by decision_function: expected "
+            "response_method='predict_proba', of a classifier that has it"
+        )
+    tuned = getattr(last, "_curve_scorer", None)
+    positive = tuned._get_pos_label() if tuned is not None else last.pos_label
+    first = positive is not None and positive == classes[0]
+    return float(np.clip(1 - float(chosen) if first else float(chosen), 0, 1))
 
 
 def _parts(loaded: Any, file: str) -> tuple[Any, Any, Any]:
@@ -181,8 +269,24 @@ def _check_one_answer(model: Any, classes: int, file: str) -> None:
 
 def _last(model: Any) -> Any:
     """The classifier at the end of a pipeline or a search."""
+    return _steps(model)[-1]
+
+
+def _steps(model: Any) -> list[Any]:
+    """The steps of a pipeline, or of the best one of a search; of anything else, itself."""
     model = getattr(model, "best_estimator_", model)
-    return model.steps[-1][1] if hasattr(model, "steps") else model
+    return [step for _, step in model.steps] if hasattr(model, "steps") else [model]
+
+
+def _column_parts(model: Any, columns: Sequence[str]) -> list[tuple[Any, list[str]]]:
+    """What sees which columns first: the parts of a ColumnTransformer, or the model itself."""
+    head = _steps(model)[0]
+    if not hasattr(head, "transformers_"):
+        return [(model, list(columns))]
+    places = getattr(head, "_transformer_to_input_indices", {})
+    return [
+        (part, [columns[place] for place in places.get(name, ())]) for name, part, _ in head.transformers_
+    ]
 
 
 def _names(parts: list[Any]) -> str:
@@ -203,11 +307,13 @@ def _unpickle(content: bytes, file: str) -> Any:
             warnings.filterwarnings("error", "Trying to unpickle estimator", UserWarning)
             return joblib.load(io.BytesIO(content))
     except ModuleNotFoundError as error:
-        module, _ = _wanted(error)
-        raise ModelUnavailable(
-            _why_missing(file, module if module.startswith(f"{error.name}.") else str(error.name))
-        ) from error
+        raise ModelUnavailable(_why_no_module(file, str(error.name), _wanted(error)[0])) from error
     except Exception as error:
+        if content.startswith(LZ4):
+            raise ModelUnavailable(
+                f"{file} is compressed with lz4: add lz4 to the function's requirements.in, or dump it with "
+                "joblib.dump(model, path, compress=3)"
+            ) from error
         raise ModelUnavailable(_why_unreadable(file, error)) from error
 
 
@@ -220,9 +326,24 @@ def _wanted(error: Exception) -> tuple[str, str]:
     return module, name
 
 
+def _why_no_module(file: str, missing: str, wanted: str) -> str:
+    """Say what to do about a module that is not there, for the sake of the one that the pickle names."""
+    if wanted.startswith(f"{missing}."):
+        return _why_missing(file, wanted)
+    importer, top = wanted.partition(".")[0], missing.partition(".")[0]
+    if importer in ("", top, *PACKAGES, *NETWORKS) or top in PACKAGES:
+        return _why_missing(file, missing)
+    return (
+        f"{file} needs {importer}, which imports {missing}: if that is a file of your own, publish it with "
+        f"--with {importer}.py {top}.py; if it is a package, add it to the function's requirements.in"
+    )
+
+
 def _why_missing(file: str, module: str) -> str:
     """Say what to do about a module that is not there: it may be a package's, or the user's own."""
     top = module.partition(".")[0]
+    if top in NETWORKS:
+        return _why_network(file)
     if top == "sklearn" and module != top:
         return _why_another_sklearn(file, module)
     if module != top and _exists(top):
@@ -239,6 +360,13 @@ def _why_missing(file: str, module: str) -> str:
             "with --with helper.py"
         )
     return f"{file} needs the module {module}, a file of your own: publish it with --with {module}.py"
+
+
+def _why_network(file: str) -> str:
+    return (
+        f"{file} holds a Keras network, which a pickle is no file for: save it with "
+        "model.save('model.keras'), and publish that in a function that reads images"
+    )
 
 
 def _why_another_sklearn(file: str, module: str) -> str:
@@ -313,10 +441,20 @@ def _why_not_found(file: str, module: str, name: str) -> str:
     if module.startswith("sklearn."):
         return _why_another_sklearn(file, f"{module}.{name}")
     top = module.partition(".")[0]
+    if top in NETWORKS:
+        return _why_network(file)
     if top in PACKAGES:
         return (
             f"{file} needs {name!r} from {module}, which the version here does not have: pin the version of "
             f"{PACKAGES[top]} that it was written with in the function's requirements.in"
+        )
+    if top in sys.stdlib_module_names or "site-packages" in str(
+        getattr(sys.modules.get(top), "__file__", "")
+    ):
+        return (
+            f"{file} needs {name!r} from the module {module}; a module {top} of Python or of a package is "
+            f"imported instead of yours: rename yours to my_{top}.py, dump the model again, and publish it "
+            f"with --with my_{top}.py"
         )
     return (
         f"{file} needs {name!r} from the module {module}, and the one here has no such name: "

@@ -58,5 +58,5 @@ class Classifier:
 
     def encode(self, output: Floats, explain: bool) -> Answer:
         """Say the label and the probabilities; there is no explanation."""
-        answer = verdict(self.labels, output.tolist(), self._pin.decision_threshold)
+        answer = verdict(self.labels, output.tolist(), self._pin.threshold)
         return {**answer, "explanation": None} if explain else answer
