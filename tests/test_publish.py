@@ -53,10 +53,10 @@ def root(tmp_path):
     for name in OURS:
         ignored = shutil.ignore_patterns("__pycache__")
         copied = shutil.copytree(ROOT / "functions" / name, folder / "functions" / name, ignore=ignored)
-        with (copied / "requirements.in").open("a") as file:
-            file.writelines(
-                f"{each}=={version(each)}\n" for each in ("tensorflow-cpu", "scikit-learn", "joblib")
-            )
+        needs = [f"{each}=={version(each)}\n" for each in ("tensorflow-cpu", "scikit-learn", "joblib")]
+        for each in ("requirements.in", "requirements.txt"):
+            with (copied / each).open("a") as file:
+                file.writelines(needs)
     return folder
 
 
@@ -78,8 +78,8 @@ def own(root):
         (folder / "model.json").write_text(json.dumps({"labels": labels}))
         (folder / "example.json").write_text(json.dumps({"port": 8083, **example}))
         needs = ("ai-edge-litert", "tensorflow-cpu", "scikit-learn", "joblib")
-        (folder / "requirements.in").write_text("".join(f"{each}=={version(each)}\n" for each in needs))
-        (folder / "requirements.txt").write_text("")
+        for each in ("requirements.in", "requirements.txt"):
+            (folder / each).write_text("".join(f"{need}=={version(need)}\n" for need in needs))
         return folder
 
     return own
@@ -512,7 +512,7 @@ def test_a_network_for_pixels_of_0_to_255_is_asked_about(keras, root, tmp_path, 
 def test_the_size_of_a_network_that_takes_any_is_asked_for(keras, root, tmp_path):
     file = tmp_path / "own.tflite"
     file.write_bytes(converted(colours(keras, 1, "sigmoid", (None, None))))
-    assert "give input.size" in refused(root, "malaria", file, names="A,B")
+    assert "'size=[height,width]'" in refused(root, "malaria", file, names="A,B")
     assert put(root, "malaria", file, "size=[48,32]", names="A,B")[0].input.size == (48, 32)
 
 
@@ -651,8 +651,13 @@ def test_a_table_model_is_published_with_its_columns_and_an_example(inprocess, o
     table.write_text("age,dose,label,note\n9,0,high,a\n8,1,HIGH,b\n0,9,low,c\n1,8,low,d\n")
     _, told = put(root, "own", tmp_path / "own.pkl", examples=table)
     assert "accuracy on 4 examples: 1.000" in told
+    model.feature_names_in_ = np.array(["years", "dose"], object)
+    joblib.dump(model, tmp_path / "own.pkl")
+    _, told = put(root, "own", tmp_path / "own.pkl")
+    assert "example.json gets a row of this model's columns" in told
+    assert json.loads((folder / "example.json").read_text())["input"] == {"years": 0, "dose": 0}
     shutil.rmtree(root / "models")
-    table.write_text("age,label\n9,high\n0,low\n")
+    table.write_text("years,label\n9,high\n0,low\n")
     assert "'dose' is missing" in refused(root, "own", tmp_path / "own.pkl", examples=table)
 
 
@@ -761,6 +766,26 @@ def test_the_format_brings_its_packages_at_the_version_that_wrote_the_file(tmp_p
         f"tensorflow-cpu=={version('tensorflow-cpu')}",
         f"keras=={version('keras')}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "locks"),
+    [
+        ("pandas", True),
+        ("numpy==2.4", True),
+        ("joblib==1.6.0", True),
+        ("numpy", False),
+        ("numpy==2.4.6  # why", False),
+    ],
+)
+def test_a_package_that_was_added_by_hand_is_locked_too(tmp_path, monkeypatch, asked, locks):
+    locked = []
+    monkeypatch.setattr(staging, "_lock", locked.append)
+    lock = "numpy==2.4.6 \\\n    --hash=sha256:0\nscikit-learn==1.5.2\njoblib==1.6.0.post1\n"
+    (tmp_path / "requirements.txt").write_text(lock)
+    (tmp_path / "requirements.in").write_text(f"scikit-learn==1.5.2\njoblib\n# a comment\n{asked}\n")
+    assert staging.complete_requirements(tmp_path, "joblib", b"") == []
+    assert locked == [tmp_path] * locks
 
 
 def test_a_scikit_learn_that_is_too_old_to_be_installed_is_told(root, tmp_path):

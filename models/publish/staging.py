@@ -88,9 +88,19 @@ def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
             added.append(f"{line}, instead of {asked[0]}")
     if added:
         target.write_text(text)
-    if source.exists() and (added or not (folder / "requirements.txt").exists()):
+    if source.exists() and not _locked(folder):
         _lock(folder)
     return added
+
+
+def _locked(folder: Path) -> bool:
+    """Whether the lock has all that `requirements.in` asks for, at the versions that it pins."""
+    lock = folder / "requirements.txt"
+    asked = re.findall(
+        r"^[A-Za-z0-9][\w.-]*(?:==[\w.]+)?", (folder / "requirements.in").read_text(), re.MULTILINE
+    )
+    present = lock.read_text() if lock.exists() else ""
+    return all(re.search(rf"^{re.escape(line)}(?![\w.-])", present, re.MULTILINE) for line in asked)
 
 
 def _check_age(sklearn: str) -> None:
