@@ -242,7 +242,7 @@ def test_what_is_written_passes_the_checks(made):
 def test_until_a_model_is_published_each_says_so(made):
     assert made.refused.returncode == 1
     for case in CASES:
-        advice = f"publish a model first: python -m models.publish {case.name} FILE"
+        advice = f"publish a model first: .venv/dev/bin/python -m models.publish {case.name} FILE"
         assert re.search(rf"^{case.name} is not served: .*{advice}$", made.refused.stdout, re.MULTILINE)
 
 
