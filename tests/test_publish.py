@@ -167,7 +167,7 @@ def test_an_image_model_is_pinned_with_what_it_takes(root, model, tmp_path):
     assert pin.input.size == (100, 100)
     assert pin.input.channels == "RGB"
     assert "its one output is the probability of Infected, the rest that of Normal" in told
-    assert "images of 100 x 100, in the order RGB, with pixels of 0 to 1" in told
+    assert "images of 100 x 100, in the order RGB, with pixels of 0 to 1; only --examples can tell" in told
     assert f"git add -f models/{pin.file}" in told
 
 
