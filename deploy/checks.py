@@ -65,7 +65,7 @@ def bucket(wanted: Wanted, functions: Sequence[Function], there: There) -> list[
             found.append(
                 Failure(
                     f"the pinned {each.pin.file} is neither in models/ nor in the bucket: run "
-                    f"'python -m models.publish {each.name} FILE --store {wanted.store}'"
+                    f"'.venv/dev/bin/python -m models.publish {each.name} FILE --store {wanted.store}'"
                 )
             )
     return found

@@ -109,7 +109,10 @@ def function(name: str, unpacked: Path, kept: Path, complain: Callable[[str], No
         pin = Pin.read(folder / "model.json")
         example = Example.read(folder)
     except Unpublished:
-        complain(f"functions/{name}/model.json: publish a model first: python -m models.publish {name} FILE")
+        complain(
+            f"functions/{name}/model.json: publish a model first: "
+            f".venv/dev/bin/python -m models.publish {name} FILE"
+        )
         return None
     except (PinError, ValueError) as error:
         complain(str(error).replace(f"{unpacked}/", ""))
@@ -117,7 +120,7 @@ def function(name: str, unpacked: Path, kept: Path, complain: Callable[[str], No
     if missing := _missing_package(pin, folder / "requirements.txt"):
         complain(
             f"functions/{name}/requirements.txt has no {missing}, which the format {pin.format} needs: "
-            f"run 'python -m models.publish {name} FILE', and commit what it changes"
+            f"run '.venv/dev/bin/python -m models.publish {name} FILE', and commit what it changes"
         )
     try:
         return Function(name, pin, example, folder, _model(name, pin, kept))
@@ -155,7 +158,8 @@ def _model(name: str, pin: Pin, kept: Path) -> Path | None:
     if content or there.is_file():
         raise SourceError(
             f"models/{pin.file} is not the pinned file (SHA-256 {pin.sha256[:12]}..., {pin.bytes:,} bytes): "
-            f"publish it with 'python -m models.publish {name} FILE', or check out the commit that has it"
+            f"publish it with '.venv/dev/bin/python -m models.publish {name} FILE', or check out the commit "
+            "that has it"
         )
     return None
 

@@ -76,7 +76,8 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="NAME[,NAME]", help="these functions; default: all")
     parser.add_argument("--python", type=Path, help="a Python that has all packages: build no environments")
     arguments = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal is no reason to leave them running
+    # A closed terminal is no reason to leave them running; a script's `make serve &` would ignore SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     try:
         functions = published(chosen(arguments.only), arguments.port - PORT)

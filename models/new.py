@@ -68,7 +68,9 @@ def described(arguments: argparse.Namespace) -> Function:
     """Check what was given, and ask for the rest; raises `ValueError` if it is not valid."""
     name = obtain(arguments.name, "name of the function", checked_name)
     reads = obtain(arguments.reads, f"what it reads ({', '.join(KINDS)})", checked_reads)
-    labels = obtain(arguments.labels, "labels, comma separated", checked_labels)
+    labels = obtain(
+        arguments.labels, "labels, comma separated, in the order of the model's outputs", checked_labels
+    )
     return Function(
         name=name,
         reads=reads,

@@ -121,7 +121,7 @@ class Pin:
         except Unpublished:
             name = path.absolute().parent.name
             raise Unpublished(
-                f"{path}: publish a model first: python -m models.publish {name} FILE"
+                f"{path}: publish a model first: .venv/dev/bin/python -m models.publish {name} FILE"
             ) from None
         except PinError as error:
             raise PinError(f"{path}: {error}") from None

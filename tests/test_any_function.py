@@ -13,7 +13,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,8 @@ import numpy as np
 import pytest
 from conftest import FUNCTIONS, ROOT, commit, first_port
 from PIL import Image
-from processes import running
+from processes import address, running
+from processes import served as served_by
 
 from shared.example import Example
 
@@ -192,33 +192,8 @@ def served(made: Made):
     """What `make serve` of the three prints, and each one's address."""
     port = first_port([Example.read(made.tree / "functions" / case.name).port for case in CASES])
     only = ",".join(case.name for case in CASES)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dev.serve", "--python", sys.executable, "--port", str(port), "--only", only],
-        cwd=made.tree,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    guard = threading.Timer(120, process.kill)
-    guard.start()
-    text = ""
-    while "Ctrl-C stops them" not in text and (line := process.stdout.readline()):
-        text += line
-    guard.cancel()
-    assert "Ctrl-C stops them" in text, text
-    # It reads on, so that the functions can write their logs.
-    reader = threading.Thread(target=process.stdout.read)
-    reader.start()
-    yield text
-    process.terminate()
-    assert process.wait(60) == 0
-    reader.join()
-    process.stdout.close()
-
-
-def address(text: str, name: str) -> str:
-    return re.search(rf"^{name}: (http://127\.0\.0\.1:\d+)$", text, re.MULTILINE)[1]
+    with served_by(made.tree, port, only) as text:
+        yield text
 
 
 def post(url: str, content: Any) -> dict[str, Any]:
@@ -267,7 +242,7 @@ def test_what_is_written_passes_the_checks(made):
 def test_until_a_model_is_published_each_says_so(made):
     assert made.refused.returncode == 1
     for case in CASES:
-        advice = f"publish a model first: python -m models.publish {case.name} FILE"
+        advice = f"publish a model first: .venv/dev/bin/python -m models.publish {case.name} FILE"
         assert re.search(rf"^{case.name} is not served: .*{advice}$", made.refused.stdout, re.MULTILINE)
 
 

@@ -262,10 +262,8 @@ def test_what_cannot_be_seen_before_the_apis_are_on_is_no_fault(review):
 def test_a_model_that_is_nowhere_is_to_be_published(review):
     gone = dataclasses.replace(review, model=None)
     [fault] = faults(gone)
-    assert (
-        "is neither in models/ nor in the bucket: run 'python -m models.publish review FILE --store gs://"
-        in fault
-    )
+    assert "is neither in models/ nor in the bucket: run '.venv/dev/bin/python -m" in fault
+    assert "-m models.publish review FILE --store gs://" in fault
     assert faults(gone, objects={f"models/{review.pin.file}": review.pin.bytes}) == []
 
 
@@ -682,7 +680,8 @@ def test_a_function_without_a_model_is_told_to_publish_one_first(changed):
     assert "functions/digits is not committed: commit functions/digits" in line
     commit(changed)
     [line] = complaints(changed, "digits")
-    assert "functions/digits/model.json: publish a model first: python -m models.publish digits FILE" in line
+    assert line.endswith("publish a model first: .venv/dev/bin/python -m models.publish digits FILE")
+    assert "functions/digits/model.json: " in line
     assert str(changed) not in line
 
 

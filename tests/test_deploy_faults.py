@@ -79,7 +79,7 @@ def torn_model(google, folder):
         (no_builder, "roles/cloudbuild.builds.builder'"),
         (taken_bucket, "name another one with --bucket"),
         (torn_model, f"has 4 bytes, not {pin(ROOT, 'review')['bytes']} as pinned: delete it"),
-        (no_model, "is neither in models/ nor in the bucket: run 'python -m models.publish review"),
+        (no_model, "nor in the bucket: run '.venv/dev/bin/python -m models.publish review"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

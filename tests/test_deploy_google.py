@@ -14,12 +14,20 @@ import cloud
 import numpy as np
 import pytest
 from cells import encode
-from conftest import FUNCTIONS, ROOT, commit
+from conftest import FUNCTIONS, ROOT, commit, first_port
 from deploying import Deployment, change, changed_pin, drive, pin, succeed
 from identity import PROJECT, provider
+from own import colours
 from PIL import Image
-from processes import command_of, from_source, running
-from test_own_models import colours
+from processes import address, command_of, from_source, running, served
+
+from shared.example import Example
+
+COMMITTER = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "test"), ("EMAIL", "test@example.org"))
+}
 
 
 def test_two_functions_from_nothing_and_again_with_no_change(uploaded, checkout):
@@ -406,25 +414,105 @@ def follow(google, checkout, *commands, typed=""):
     return run.stdout
 
 
-@pytest.mark.skip(reason="the README starts from models.new now; this test knows its former commands")
-def test_the_readme_leads_from_a_model_of_ones_own_to_a_function_that_serves_it(google, changed, tmp_path):
-    keras = pytest.importorskip("keras")
-    colours(keras, 1, "sigmoid").save(changed / "my_model.h5")
+def publishing(commands):
+    """The commands of a page, with this environment instead of the one that they set up."""
+    return commands.replace("make .venv/dev/installed\n", "").replace(".venv/dev/bin/python", sys.executable)
+
+
+def stripes(keras, folder):
+    """A network of ten labels that says which row of an image is white, and two examples of each."""
+    weights = np.kron(np.eye(10), np.ones((10, 1))).astype(np.float32)
+    layers = [keras.Input((10, 10, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    model = keras.Sequential(layers)
+    model.layers[-1].set_weights([weights, np.zeros(10, np.float32)])
+    model.save(folder / "my_model.keras")
+    for row in range(10):
+        (folder / "held_out" / str(row)).mkdir(parents=True)
+        for white in (200, 250):
+            pixels = np.zeros((10, 10), np.uint8)
+            pixels[row] = white
+            Image.fromarray(pixels).save(folder / "held_out" / str(row) / f"{white}.png")
+
+
+def post(url, content):
+    """The answer to an image."""
+    call = urllib.request.Request(url, content, {"Content-Type": "image/png"})
+    with urllib.request.urlopen(call, timeout=120) as answer:
+        return json.load(answer)
+
+
+def first_port_of(*folders):
+    """A --port for `make serve` of these functions."""
+    return first_port([Example.read(folder).port for folder in folders])
+
+
+def test_the_readme_leads_from_a_model_of_ones_own_to_a_function_that_is_deployed(google, changed):
+    stripes(pytest.importorskip("keras"), changed.parent)
     section = (ROOT / "README.md").read_text().split("## Serve a model of your own")[1]
-    *publish, serve = blocks(section)[0].splitlines(keepends=True)
-    follow(google, changed, *(line.replace(".venv/dev/bin/python", sys.executable) for line in publish))
-    assert f"v1/{pin(changed, 'malaria')['file']}" in google.buckets["my-models"].objects
+    publish, name, deploy = re.split(r"^make serve ONLY=(\w+)\n", blocks(section)[0], flags=re.MULTILINE)
+    google.settings |= {"PUBLISH_PYTHON": sys.executable, **COMMITTER}
+    assert "accuracy on 20 examples: 1.000" in follow(google, changed, publishing(publish))
+    with served(changed, first_port_of(changed / "functions" / name), name) as text:
+        google.on_deploy = lambda *_: address(text, name)
+        told = follow(google, changed, deploy)
+        assert f"{name}: {google.runs[name].url}" in told
+        unseen = (changed.parent / "held_out" / "7" / "200.png").read_bytes()
+        assert post(f"{google.runs[name].url}/predict", unseen)["label"] == "7"
+    assert f"models/{pin(changed, name)['file']}" in google.buckets[f"{google.project}-models"].objects
+
+
+def test_the_readme_leads_to_functions_whose_models_come_from_a_bucket(google, changed):
+    keras = pytest.importorskip("keras")
+    colours(keras, 1, "sigmoid").save(changed.parent / "my_model.h5")
+    section = (ROOT / "README.md").read_text().split("## Serve a model of your own")[1]
+    *publish, serve = blocks(section)[1].splitlines(keepends=True)
+    google.settings["PUBLISH_PYTHON"] = sys.executable
+    follow(google, changed, publishing("".join(publish)))
+    files = {f"v1/{pin(changed, name)['file']}" for name in FUNCTIONS}
+    assert set(google.buckets["my-models"].objects) == files
     store, *command = shlex.split(serve)
-    assert command == ["make", "serve"]  # which would set up an environment first
+    assert command[:2] == ["make", "serve"]
+    only = command[2].removeprefix("ONLY=")
     name, _, value = store.partition("=")
-    settings = {name: value, "STORAGE_EMULATOR_HOST": google.url, "TMPDIR": str(tmp_path)}
-    binaries = Path(sys.executable).parent
-    with running(from_source("malaria"), changed, binaries, tmp_path / "log", **settings) as url:
-        for colour, label in (("blue", "Infected"), ("red", "Normal")):  # its first channel is blue
-            image = encode(Image.new("RGB", (8, 8), colour))
-            call = urllib.request.Request(f"{url}/classify", image, {"Content-Type": "image/png"})
-            with urllib.request.urlopen(call, timeout=120) as answer:
-                assert label in json.load(answer).values()
+    settings = {name: value, "STORAGE_EMULATOR_HOST": google.url}
+    shutil.rmtree(changed / "models")  # so that no model can come from there
+    with served(changed, first_port_of(*(changed / "functions").glob("*/")), only, **settings) as text:
+        for colour, label in (("red", "Infected"), ("blue", "Normal")):
+            image = Image.new("RGB", (16, 16), colour)
+            image.paste("black", (0, 0, 2, 2))  # an image of one colour is refused
+            answer = post(f"{address(text, 'malaria')}/classify", encode(image))
+            assert answer["classification"] == label
+
+
+TRAINING = """
+import joblib
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.linear_model import SGDClassifier
+from sklearn.pipeline import make_pipeline
+
+texts, labels = ["good film", "bad film", "good", "bad"] * 5, ["Positive", "Negative"] * 10
+"""
+
+
+def test_every_command_of_the_page_on_models_works(google, changed, monkeypatch):
+    keras = pytest.importorskip("keras")
+    page, folder = (ROOT / "docs" / "models.md").read_text(), changed.parent
+    network = colours(keras, 1, "sigmoid")
+    network.save(folder / "my_model.h5")
+    stripes(keras, folder)
+    train, convert = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (folder / "helper.py").write_text("def tokenize(text):\n    return text.split()\n")
+    subprocess.run([sys.executable, "-c", TRAINING + train], cwd=folder, check=True)
+    monkeypatch.chdir(folder)
+    exec(convert, {"model": network})
+    google.buckets["my-models"] = cloud.storage.Bucket("my-models")
+    google.settings["PUBLISH_PYTHON"] = sys.executable
+    told = follow(google, changed, publishing("".join(blocks(page))))
+    assert f"v1/{pin(changed, 'malaria')['file']}" in google.buckets["my-models"].objects
+    assert pin(changed, "malaria")["labels"] == ["Uninfected", "Parasitized"]
+    assert list(pin(changed, "review")["modules"]) == ["helper.py"]
+    assert pin(changed, "digits")["file"] in told
+    assert b"TFL3" in (folder / "my_model.tflite").read_bytes()[:8]
 
 
 def test_the_readme_leads_from_signing_in_to_a_page_of_another_origin_and_back(uploaded, changed):

@@ -57,7 +57,7 @@ def test_a_name_that_is_taken_is_refused(name):
         ({"name": None}, "name of the function: nothing was given; see python -m models.new --help"),
         ({"reads": None}, "what it reads (image, text, rows): nothing was given"),
         ({"reads": "sound"}, "reads: expected image, text, rows; got 'sound'"),
-        ({"labels": None}, "labels, comma separated: nothing was given"),
+        ({"labels": None}, "in the order of the model's outputs: nothing was given"),
         ({"labels": "one"}, "'labels': expected two labels or more, got [\"one\"]"),
         ({"labels": "a, b,a"}, '\'labels\': expected a list of different texts, got ["a", "b", "a"]'),
         ({"labels": "a,b,"}, "'labels': expected a text, got \"\""),
@@ -84,7 +84,7 @@ def test_in_a_terminal_it_asks_until_each_answer_is_valid(changed):
     os.close(own)
     os.close(other)
     assert process.returncode == 0, error
-    questions = ["name of the function: ", "what it reads (image, text, rows): ", "labels, comma separated: "]
+    questions = ["name of the function: ", "what it reads (image, text, rows): ", "labels, comma separated, "]
     assert [out.count(question) for question in questions] == [2, 2, 2]
     assert "name: expected 3 to 27" in out
     assert re.search(r"films: 2 labels, on port \d+\n", out)

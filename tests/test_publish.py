@@ -170,7 +170,7 @@ def test_an_image_model_is_pinned_with_what_it_takes(root, model, tmp_path):
     assert pin.input.size == (100, 100)
     assert pin.input.channels == "RGB"
     assert "its one output is the probability of Infected, the rest that of Normal" in told
-    assert "images of 100 x 100, in the order RGB, with pixels of 0 to 1" in told
+    assert "images of 100 x 100, in the order RGB, with pixels of 0 to 1; only --examples can tell" in told
     assert f"git add -f models/{pin.file}" in told
 
 
@@ -341,6 +341,15 @@ def test_check_compares_pins_with_the_store(place, emulated, root, own, capsys):
 def run(*arguments):
     command = [sys.executable, "-m", "models.publish", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_python_without_the_packages_is_told_which_one_has_them():
+    command = [sys.executable, "-S", "-m", "models.publish", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "run 'make .venv/dev/installed', then '.venv/dev/bin/python -m models.publish'\n"
+    )
 
 
 def test_the_command_checks_the_committed_models_and_tries_one_without_publishing_it(other):
@@ -578,7 +587,7 @@ def test_a_network_for_pixels_of_0_to_255_is_asked_about(keras, root, tmp_path, 
 def test_the_size_of_a_network_that_takes_any_is_asked_for(keras, root, tmp_path):
     file = tmp_path / "own.tflite"
     file.write_bytes(converted(colours(keras, 1, "sigmoid", (None, None))))
-    assert "give input.size" in refused(root, "malaria", file, names="A,B")
+    assert "'size=[height,width]'" in refused(root, "malaria", file, names="A,B")
     assert put(root, "malaria", file, "size=[48,32]", names="A,B")[0].input.size == (48, 32)
 
 
@@ -728,8 +737,13 @@ def test_a_table_model_is_published_with_its_columns_and_an_example(inprocess, o
     table.write_text("age,dose,label,note\n9,0,high,a\n8,1,HIGH,b\n0,9,low,c\n1,8,low,d\n")
     _, told = put(root, "own", tmp_path / "own.pkl", examples=table)
     assert "accuracy on 4 examples: 1.000" in told
+    model.feature_names_in_ = np.array(["years", "dose"], object)
+    joblib.dump(model, tmp_path / "own.pkl")
+    _, told = put(root, "own", tmp_path / "own.pkl")
+    assert "example.json gets a row of this model's columns" in told
+    assert json.loads((folder / "example.json").read_text())["input"] == {"years": 0, "dose": 0}
     shutil.rmtree(root / "models")
-    table.write_text("age,label\n9,high\n0,low\n")
+    table.write_text("years,label\n9,high\n0,low\n")
     assert "'dose' is missing" in refused(root, "own", tmp_path / "own.pkl", examples=table)
 
 
@@ -838,6 +852,26 @@ def test_the_format_brings_its_packages_at_the_version_that_wrote_the_file(tmp_p
         f"tensorflow-cpu=={version('tensorflow-cpu')}",
         f"keras=={version('keras')}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "locks"),
+    [
+        ("pandas", True),
+        ("numpy==2.4", True),
+        ("joblib==1.6.0", True),
+        ("numpy", False),
+        ("numpy==2.4.6  # why", False),
+    ],
+)
+def test_a_package_that_was_added_by_hand_is_locked_too(tmp_path, monkeypatch, asked, locks):
+    locked = []
+    monkeypatch.setattr(staging, "_lock", locked.append)
+    lock = "numpy==2.4.6 \\\n    --hash=sha256:0\nscikit-learn==1.5.2\njoblib==1.6.0.post1\n"
+    (tmp_path / "requirements.txt").write_text(lock)
+    (tmp_path / "requirements.in").write_text(f"scikit-learn==1.5.2\njoblib\n# a comment\n{asked}\n")
+    assert staging.complete_requirements(tmp_path, "joblib", b"") == []
+    assert locked == [tmp_path] * locks
 
 
 def test_a_scikit_learn_that_is_too_old_to_be_installed_is_told(root, tmp_path):

@@ -120,7 +120,7 @@ def test_a_function_without_a_model_is_named_and_the_others_are_served(changed, 
     (changed / "functions" / name / "model.json").write_text(json.dumps({"labels": labels}))
     left = serve.published([changed / "functions" / each for each in FUNCTIONS], 0)
     assert [each.name for each in left] == others
-    advice = f"publish a model first: python -m models.publish {name} FILE"
+    advice = f"publish a model first: .venv/dev/bin/python -m models.publish {name} FILE"
     assert re.fullmatch(rf"{name} is not served: .*model\.json: {advice}\n", capsys.readouterr().out)
     text = refusal("--only", name, cwd=changed)
     assert advice in text

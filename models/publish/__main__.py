@@ -19,10 +19,16 @@ from shared.errors import ModelUnavailable
 from shared.pin import PinError
 from shared.settings import SettingError, Settings
 
-from . import Refused
-from .candidate import Wish, parse
-from .publishing import ROOT, examined, publish
-from .stored import check
+try:
+    from . import Refused
+    from .candidate import Wish, parse
+    from .publishing import ROOT, examined, publish
+    from .stored import check
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"this Python has no {error.name}: run 'make .venv/dev/installed', "
+        "then '.venv/dev/bin/python -m models.publish'"
+    )
 
 
 def main() -> None:

@@ -42,7 +42,8 @@ def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
         )
     order = "grey" if report["channels"] == "grey" else f"in the order {report['channels']}"
     height, width = report["size"]
-    return [f"it gets images of {height} x {width}, {order}, with pixels of {between(report['range'])}"]
+    taken = f"it gets images of {height} x {width}, {order}, with pixels of {between(report['range'])}"
+    return [taken if "examples" in report else f"{taken}; only --examples can tell whether it was trained so"]
 
 
 def _check_scores(scores: Any, ending: str, logits: bool) -> None:

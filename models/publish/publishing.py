@@ -203,10 +203,10 @@ def _complete_example(example: dict[str, Any], report: Mapping[str, Any]) -> lis
         if example:
             example["label"] = answer["label"]
         return []
-    if report["kind"] == "rows" and label is None and example:
+    if report["kind"] == "rows" and example:  # its columns are not this model's, or were not known yet
         example["input"], example["label"] = report["row"]["input"], report["row"]["label"]
-        return []
-    return [f"the example in example.json is not answered: {answer['error']}"]
+        return [] if label is None else ["example.json gets a row of this model's columns"]
+    return [f"change the example in example.json, which the model does not answer: {answer['error']}"]
 
 
 def _write(path: Path, text: str) -> None:

@@ -99,7 +99,7 @@ def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> 
     size = (height or (pinned or (0, 0))[0], width or (pinned or (0, 0))[1])
     if not all(size):
         raise ModelUnavailable(
-            "the model takes images of any size: give input.size, the [height, width] it was trained on"
+            "the model takes images of any size: give the one it was trained on, 'size=[height,width]'"
         )
     if pinned and pinned != size:
         raise ModelUnavailable(f"input.size is {list(pinned)}; the model takes {list(size)}")

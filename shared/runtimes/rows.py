@@ -37,7 +37,10 @@ class Classifier:
         self._model = model
         self._pin = pin
         if not self.columns:
-            raise ModelUnavailable(f"{pin.file}: the model does not say its columns: give input.columns")
+            raise ModelUnavailable(
+                f"{pin.file}: the model does not say which columns it takes: if it takes rows of numbers, "
+                """give their names, 'columns=["age","dose"]'"""
+            )
         if model.width and model.width != len(self.columns):
             raise ModelUnavailable(
                 f"{pin.file}: input.columns names {len(self.columns)}; the model takes {model.width}"

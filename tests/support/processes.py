@@ -1,8 +1,12 @@
 """Processes that serve, started as a host starts them."""
 
 import contextlib
+import os
+import re
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -40,6 +44,45 @@ def running(command: str, folder: Path, binaries: Path, log: Path, **environment
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextlib.contextmanager
+def served(tree: Path, port: int, only: str = "", **environment: str) -> Iterator[str]:
+    """`make serve` of a checkout, with this Python for all functions; gives what it prints."""
+    command = [sys.executable, "-m", "dev.serve", "--python", sys.executable, "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--only", only],
+        cwd=tree,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    guard = threading.Timer(120, process.kill)
+    guard.start()
+    text = ""
+    while "Ctrl-C stops them" not in text and (line := process.stdout.readline()):
+        text += line
+    guard.cancel()
+    assert "Ctrl-C stops them" in text, text
+    # It reads on, so that the functions can write their logs.
+    reader = threading.Thread(target=process.stdout.read)
+    reader.start()
+    try:
+        yield text
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+        reader.join()
+        process.stdout.close()
+
+
+def address(text: str, name: str) -> str:
+    """Where a function is served, by what `make serve` has printed."""
+    found = re.search(rf"^{name}: (http://127\.0\.0\.1:\d+)$", text, re.MULTILINE)
+    assert found, text
+    return found[1]
 
 
 def from_source(name: str) -> str:
