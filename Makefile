@@ -18,7 +18,7 @@ serve: ## Serve the functions on this machine (ONLY=name,name PORT=8081)
 	@$(PYTHON) -m dev.serve --port $(PORT) --only '$(ONLY)'
 
 test: $(DEV)/installed ## Run the tests
-	@$(DEV)/bin/python -m pytest
+	@$(DEV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder # many tests wait, few compute
 
 lint: $(DEV)/installed ## Check style, types, scripts and locks
 	@$(DEV)/bin/ruff check .

@@ -309,7 +309,7 @@ def test_on_thousands_of_real_reviews_the_served_file_and_the_pipeline_agree(dat
     everything = reviews.read(data / "nollysenti", "NollySenti")
     everything += random.Random(1).sample(reviews.read(data / "aclImdb_train.tar.xz", "IMDB"), 1_500)
     assert len(everything) > 5_000
-    assert agree(served, shipped, [review.text for review in everything])
+    assert agree(served, shipped, [review.text for review in everything if clean(review.text)])
 
 
 @pytest.mark.parametrize(

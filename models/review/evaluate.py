@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from functions.review.classifier import Classifier
+from functions.review.ngrams import clean
 from models import report
 from models.review import data
 from shared.pin import Pin
@@ -39,7 +40,11 @@ def main() -> None:
     classifier = Classifier.load(fetch.fetch(pin, Settings.read()), pin)
     parts = (arguments.part,) if arguments.part else ()
     reviews = [review for path in arguments.data for review in data.read(path, LAYOUTS, parts)]
-    originals = [review for review in reviews if not review.corpus.startswith(data.TRANSLATION)]
+    originals = [
+        review
+        for review in reviews
+        if not review.corpus.startswith(data.TRANSLATION) and clean(review.text)  # else it is refused
+    ]
     if not originals:
         raise SystemExit("nothing to measure: there are machine translations only")
     probability = np.array(
