@@ -9,7 +9,6 @@ import subprocess
 import sys
 import types
 
-import functions_framework
 import joblib
 import numpy as np
 import pytest
@@ -357,12 +356,12 @@ def test_a_probability_that_is_none_is_an_error_of_ours_and_never_an_answer(kera
     assert isinstance(answer, Unexpected)
 
 
-def test_such_an_answer_is_a_500_with_a_log_line(keras, tmp_path, variant, capsys):
+def test_such_an_answer_is_a_500_with_a_log_line(keras, tmp_path, variant, load, capsys):
     path = saved(colours(keras, 2, None), tmp_path / "own.keras")
     os.environ["MODEL_STORE"] = str(tmp_path)
-    sys.modules.pop("main", None)
-    client = functions_framework.create_app("predict", str(variant("malaria", pinned(path).content())))
-    answer = client.test_client().post("/classify", data=CELL.read_bytes(), content_type="image/png")
+    answer = load(variant("malaria", pinned(path).content())).post(
+        "/classify", data=CELL.read_bytes(), content_type="image/png"
+    )
     assert answer.status_code == 500
     assert "probab" not in answer.get_data(as_text=True)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
