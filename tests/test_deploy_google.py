@@ -538,7 +538,7 @@ def test_the_readme_leads_from_signing_in_to_a_page_of_another_origin_and_back(u
 def test_every_command_of_the_operators_page_works(google, changed):
     succeed(google, changed, "review")
     change(changed)
-    follow(google, changed, *blocks((ROOT / "deploy" / "README.md").read_text()))
+    follow(google, changed, *blocks((ROOT / "docs" / "operate.md").read_text()))
     assert set(google.runs) == {"review"}
     assert list(google.app.versions) == ["default"]
     assert (changed / "build" / "review" / "Procfile").exists()

@@ -73,7 +73,6 @@ def test_plain_make_lists_the_commands():
 def test_every_relative_link_leads_somewhere():
     for page in [
         ROOT / "README.md",
-        ROOT / "deploy" / "README.md",
         *ROOT.glob("docs/*.md"),
         *ROOT.glob("models/**/README.md"),
     ]:
