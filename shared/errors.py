@@ -160,49 +160,8 @@ class UniformImage(Unusable):
     title = "Uniform image"
 
 
-class TooManyRequests(ServiceError):
-    """The caller calls more often than is allowed; `retry_after` is how many seconds to wait."""
-
-    status = 429
-    code = "too_many_requests"
-    title = "Too many requests"
-
-    def __init__(self, detail: str, retry_after: float) -> None:
-        super().__init__(detail)
-        self.retry_after = retry_after
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
-
-
-class SignInUnavailable(ServiceError):
-    """The identity provider's keys cannot be had, so that nobody can be let in."""
-
-    status = 503
-    code = "sign_in_unavailable"
-    title = "Sign-in unavailable"
-    public = "Who signs in cannot be checked at the moment; try again shortly."
-
-    def __init__(self, detail: str, retry_after: float) -> None:
-        super().__init__(detail)
-        self.retry_after = retry_after
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
-
-
-class ModelUnavailable(ServiceError):
-    """The model cannot be had: not found, not the pinned bytes, or not loadable.
-
-    `retry_after` is how many seconds the caller is asked to wait before the next attempt.
-    """
-
-    status = 503
-    code = "model_unavailable"
-    title = "Model unavailable"
-    public = "The model is not available at the moment; try again shortly."
+class RetryLater(ServiceError):
+    """The same may succeed later; `retry_after` is how many seconds the caller is asked to wait."""
 
     def __init__(self, detail: str, retry_after: float = 5.0) -> None:
         super().__init__(detail)
@@ -211,6 +170,32 @@ class ModelUnavailable(ServiceError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+
+
+class TooManyRequests(RetryLater):
+    """The caller calls more often than is allowed."""
+
+    status = 429
+    code = "too_many_requests"
+    title = "Too many requests"
+
+
+class SignInUnavailable(RetryLater):
+    """The identity provider's keys cannot be had, so that nobody can be let in."""
+
+    status = 503
+    code = "sign_in_unavailable"
+    title = "Sign-in unavailable"
+    public = "Who signs in cannot be checked at the moment; try again shortly."
+
+
+class ModelUnavailable(RetryLater):
+    """The model cannot be had: not found, not the pinned bytes, or not loadable."""
+
+    status = 503
+    code = "model_unavailable"
+    title = "Model unavailable"
+    public = "The model is not available at the moment; try again shortly."
 
 
 class NotReady(ModelUnavailable):

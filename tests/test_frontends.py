@@ -10,8 +10,6 @@ import http.server
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import FUNCTIONS, ROOT
 from identity import EMULATED, PROJECT, claims_of, provider
+from shown import run_call
 
 TEXT = (ROOT / "docs" / "frontends.md").read_text()
 CELL = ROOT / "models" / "malaria" / "examples" / "infected.png"
@@ -213,20 +212,6 @@ def test_a_page_of_another_origin_reads_each_refusal(origin, opened, start, issu
         opened.evaluate(READ, [url, "x" * 100_000])
 
 
-def called(page, kind, folder):
-    """What the call that the page shows answers when it is run in `folder`."""
-    page.check(f"input[value={kind}]", force=True)
-    call = page.eval_on_selector("#call", "call => call.textContent")
-    if kind == "javascript":
-        call = call.replace("console.log(", "return (")
-        files = "typeof items === 'undefined' ? [] : items.map((item) => item.file)"
-        return page.evaluate(f"(async () => {{ const input = {{files: {files}}}; {call} }})()")
-    python = [sys.executable, "-c", call.replace("print(answer.json())", "print(answer.text)")]
-    command = python if kind == "python" else ["sh", "-c", call]
-    run = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120)
-    return json.loads(run.stdout)
-
-
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_functions_own_page_sends_the_tokens_and_shows_them(name, opened, start, issuer, tmp_path):
     complaints = []
@@ -244,10 +229,10 @@ def test_the_functions_own_page_sends_the_tokens_and_shows_them(name, opened, st
     tried.click()
     opened.wait_for_selector("#news[data-kind=done]", state="attached")
     for kind in ("curl", "python", "javascript"):
-        answer = called(opened, kind, tmp_path)
+        answer = run_call(opened, kind, tmp_path)
         assert all(one["error"] == "0" for one in answer.get("predictions", [answer])), kind
     opened.get_by_label("App Check token").fill("")
-    assert called(opened, "javascript", tmp_path)["code"] == "unauthenticated"
+    assert run_call(opened, "javascript", tmp_path)["code"] == "unauthenticated"
     assert not complaints
 
 

@@ -13,6 +13,7 @@ import cells
 import pytest
 import toys
 from conftest import ROOT
+from shown import run_call
 
 EXAMPLES = ROOT / "models" / "malaria" / "examples"
 INFECTED, NORMAL = EXAMPLES / "infected.png", EXAMPLES / "normal.png"
@@ -550,21 +551,6 @@ def test_a_table_without_rows_is_refused(toy):
         page.evaluate("tell('')")
 
 
-def run(page, kind, folder):
-    """What the call that the page shows answers when it is run in `folder`."""
-    page.check(f"input[value={kind}]", force=True)
-    call = page.eval_on_selector("#call", "call => call.textContent")
-    if kind == "javascript":
-        call = call.replace("console.log(", "return (")
-        files = "typeof items === 'undefined' ? [] : items.map((item) => item.file)"
-        return page.evaluate(f"(async () => {{ const input = {{files: {files}}}; {call} }})()")
-    python = [sys.executable, "-c", call.replace("print(answer.json())", "print(answer.text)")]
-    command = python if kind == "python" else ["sh", "-c", call]
-    return json.loads(
-        subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120).stdout
-    )
-
-
 @pytest.mark.parametrize("name", ["many-images", "some_texts", "flowers"])
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
 @pytest.mark.skipif(not importlib.util.find_spec("requests"), reason="requests is not installed")
@@ -582,7 +568,7 @@ def test_the_calls_on_a_page_from_the_pin_work_when_run(toy, tmp_path, name):
             done(page)
             expected = [row[1] if "Failed" not in row[1] else None for row in rows(page)]
         for kind in ("curl", "python", "javascript"):
-            answer = run(page, kind, tmp_path)
+            answer = run_call(page, kind, tmp_path)
             assert [one.get("the label") for one in answer.get("predictions", [answer])] == expected
 
 

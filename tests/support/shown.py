@@ -1,0 +1,21 @@
+"""The calls that a function's page shows, run as a reader would run them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def run_call(page: Any, kind: str, folder: Path) -> Any:
+    """What the call that the page shows answers when it is run in `folder`."""
+    page.check(f"input[value={kind}]", force=True)
+    call = page.eval_on_selector("#call", "call => call.textContent")
+    if kind == "javascript":
+        call = call.replace("console.log(", "return (")
+        files = "typeof items === 'undefined' ? [] : items.map((item) => item.file)"
+        return page.evaluate(f"(async () => {{ const input = {{files: {files}}}; {call} }})()")
+    python = [sys.executable, "-c", call.replace("print(answer.json())", "print(answer.text)")]
+    command = python if kind == "python" else ["sh", "-c", call]
+    run = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120)
+    return json.loads(run.stdout)
