@@ -71,7 +71,6 @@ def start(
     pin, settings = _read(folder)
     classifier = Lazy(lambda: load(pin, settings, model))
     logs.capture()
-    worker.install()
     if settings.warm_up:
         warm_up(classifier)
     service = Service(
@@ -87,6 +86,7 @@ def start(
     )
     predict = serve(service)
     vars(predict)["service"] = service  # `models.publish` examines a model through it
+    worker.install(predict)
     store.join(pin, settings)  # no thread lives through the fork that follows
     return predict
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import inspect
 import json
 import os
 import select
@@ -22,6 +23,7 @@ from werkzeug.test import EnvironBuilder
 from shared import logs
 from shared.classifier import classify
 from shared.errors import BadRequest, ClientLeft, Overloaded, TimedOut, TooLarge
+from shared.web import worker
 from shared.web.body import STEP, Memory, receive
 from shared.web.client import KEY, Client
 
@@ -445,6 +447,39 @@ def test_all_bodies_together_have_a_limit_and_give_back_what_they_took():
             received(bytes(STEP), 9 * STEP, other)
     with memory.share() as later:
         assert len(received(bytes(2 * STEP), 9 * STEP, later)) == 2 * STEP
+
+
+def test_flask_is_left_out_unless_it_would_do_more_than_call_the_function(load, monkeypatch):
+    def hooked(change):
+        app = load("review").application
+        target = inspect.unwrap(app.view_functions["run"])
+        change(app)
+        return worker.shortest(app, target) is app
+
+    assert not hooked(lambda _: None)
+    assert hooked(lambda app: app.before_request(lambda: "not today"))
+    assert hooked(lambda app: app.after_request(lambda response: response))
+    assert hooked(lambda app: app.teardown_request(lambda _: None))
+    assert hooked(lambda app: setattr(app, "wsgi_app", app.wsgi_app.wsgi_app))
+    assert hooked(lambda app: app.view_functions.update(run=lambda _: "wrapped"))
+    monkeypatch.setenv("LOG_EXECUTION_ID", "true")
+    assert hooked(lambda _: None)
+
+
+def test_requests_on_one_connection_are_answered_in_their_order(start):
+    server = start(ROOT / "functions" / "review" / "main.py", THREADS="1")
+    asked = ["GET /health", "GET /nowhere", "GET /health"]
+    with socket.create_connection(address(server), timeout=60) as connection:
+        answers = connection.makefile("rb")
+        for burst in (asked, asked):
+            connection.sendall("".join(f"{line} HTTP/1.1\r\nHost: x\r\n\r\n" for line in burst).encode())
+            for line in burst:
+                expected = b"404" if "nowhere" in line else b"200"
+                assert answers.readline().split()[1] == expected
+                length = 0
+                while (header := answers.readline()) != b"\r\n":
+                    length = int(header.split()[1]) if header.startswith(b"Content-Length") else length
+                answers.read(length)
 
 
 STRANGE = [
