@@ -55,6 +55,9 @@ class Settings:
         rate_limit: how often one caller may call; None if there is no limit.
         project: the Google Cloud project that log lines belong to; empty if there is none.
         service: the name that the platform knows this function by; empty if it runs elsewhere.
+        vertex: whether this is a container of Vertex AI.
+        vertex_health: the path on which Vertex AI asks whether the model is ready; empty elsewhere.
+        vertex_predict: the path on which it sends instances; empty elsewhere.
     """
 
     model_store: str = str(ROOT / "models")
@@ -74,6 +77,9 @@ class Settings:
     rate_limit: Rate | None = None
     project: str = ""
     service: str = ""
+    vertex: bool = False
+    vertex_health: str = ""
+    vertex_predict: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -87,6 +93,8 @@ class Settings:
             value = environment.get(row.variable, "")
             if value:
                 found[row.field] = row.parse(row.variable, value)
+        if found.get("vertex"):  # it sends nothing to a container before that one is ready
+            found["warm_up"] = True
         settings = cls(**found)
         _check_sign_in(settings, environment)
         return settings
@@ -105,6 +113,18 @@ def _yes_or_no(name: str, value: str) -> bool:
     if value not in ("0", "1"):
         raise SettingError(f"{name}: expected 0 or 1, got {value!r}")
     return value == "1"
+
+
+def _port(name: str, value: str) -> bool:
+    if not re.fullmatch(r"[0-9]{1,5}", value):
+        raise SettingError(f"{name}: expected a port, got {value!r}")
+    return True
+
+
+def _route(name: str, value: str) -> str:
+    if not re.fullmatch(r"(/[\w.:~-]+)+", value):
+        raise SettingError(f"{name}: expected a path such as /ready, got {value!r}")
+    return value
 
 
 def _text(_: str, value: str) -> str:
@@ -331,6 +351,27 @@ TABLE = (
         "service",
         _text,
         "the platform's own: where it is set, its front end names the caller's address",
+        "none",
+    ),
+    Row(
+        "AIP_HTTP_PORT",
+        "vertex",
+        _port,
+        "Vertex AI's own: where it is set, `WARM_UP` is 1, and answers have no `model`, which it adds itself",
+        "none",
+    ),
+    Row(
+        "AIP_HEALTH_ROUTE",
+        "vertex_health",
+        _route,
+        "Vertex AI's own: a path that answers as `/ready` does",
+        "none",
+    ),
+    Row(
+        "AIP_PREDICT_ROUTE",
+        "vertex_predict",
+        _route,
+        "Vertex AI's own: a path that classifies",
         "none",
     ),
     Row(

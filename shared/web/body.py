@@ -11,6 +11,9 @@ from ..errors import BadRequest, Overloaded, TooLarge
 
 STEP = 1 << 20
 
+Take = Callable[[int], None]
+"""Takes so many bytes of memory, until the request is over; raises `Overloaded`."""
+
 
 class Memory:
     """The bytes that bodies may take at once. Slow uploads are read beside the others, and would fill it."""
@@ -21,7 +24,7 @@ class Memory:
         self._taken = 0
 
     @contextlib.contextmanager
-    def share(self) -> Iterator[Callable[[int], None]]:
+    def share(self) -> Iterator[Take]:
         """Give a function that takes so many bytes, or raises `Overloaded`; they are given back here."""
         mine = 0
 
@@ -40,7 +43,7 @@ class Memory:
                 self._taken -= mine
 
 
-def receive(request: Request, limit: int, take: Callable[[int], None]) -> None:
+def receive(request: Request, limit: int, take: Take) -> None:
     """Read the body up to the limit, so that all further reading is from memory.
 
     Raises:
@@ -63,7 +66,7 @@ def receive(request: Request, limit: int, take: Callable[[int], None]) -> None:
     request.get_data()  # kept by the request, so that a form can be parsed and its bytes seen as well
 
 
-def _parts(request: Request, rest: int, take: Callable[[int], None]) -> Iterator[bytes]:
+def _parts(request: Request, rest: int, take: Take) -> Iterator[bytes]:
     while rest:
         take(min(rest, STEP))
         try:

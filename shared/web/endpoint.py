@@ -2,8 +2,7 @@
 
 import gc
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import flask
 from flask import Request, Response
@@ -22,27 +21,22 @@ from ..errors import (
     TooLarge,
     UnsupportedType,
 )
+from ..settings import Settings
 from ..turns import Turns
 from . import access, cors
-from .body import Memory, receive
+from .body import Memory, Take, receive
+from .call import Call, Handler, Route
 from .callers import Callers
 from .client import Client
-from .responses import problem, respond, respond_empty, respond_json, serialized
+from .readers import ParsedRequest
+from .responses import respond, respond_empty, respond_json, serialized
 from .service import Service
 
-
-@dataclass(frozen=True)
-class Call:
-    """One request, its client, what its log line says, and until when an answer is of use."""
-
-    request: Request
-    client: Client
-    facts: access.Facts
-    deadline: float
-
-    def check(self) -> None:
-        """Refuse to begin what nobody waits for."""
-        self.client.check(self.deadline)
+Read = Callable[[Request, Settings], ParsedRequest]
+"""Parses the body of a request, which is in memory."""
+Fetch = Callable[[ParsedRequest, Call, Take], ParsedRequest]
+"""Replaces the inputs that lie elsewhere, taking the memory that they need."""
+Results = list[Answer | ServiceError]
 
 
 def serve(service: Service) -> Callable[[Request], Response]:
@@ -71,38 +65,102 @@ class Endpoint:
 
     def __init__(self, service: Service) -> None:
         settings = service.settings
-        self._service = service
+        self.service = service
         self._callers = Callers(settings)
         self._turns = Turns(settings.threads)
         self._memory = Memory((settings.threads + 4) * settings.max_body)
-        self._routes: dict[str, dict[str, Callable[[Call], Response]]] = {
-            "/": {"GET": self._status, "POST": self._classify},
-            service.path: {"POST": self._classify},
-            "/health": {"GET": self._health},
-            "/ready": {"GET": self._readiness},
-            "/openapi.json": {"GET": self._openapi},
+        health, predict = settings.vertex_health, settings.vertex_predict
+        self._routes = {
+            **({health: Route({"GET": self._readiness})} if health else {}),
+            **({predict: Route({"POST": self.classify})} if predict else {}),
+            "/": Route({"GET": self._status, "POST": self.classify}),
+            service.path: Route({"POST": self.classify}),
+            "/health": Route({"GET": self._health}),
+            "/ready": Route({"GET": self._readiness}),
+            "/openapi.json": Route({"GET": self._openapi}),
         }
 
     def answer(self, request: Request) -> Response:
         """Answer a request, whatever it is, and log it; nothing is raised."""
-        client = Client.of(request)
-        deadline = client.arrived + self._service.settings.request_seconds
-        call = Call(request, client, access.Facts(self._service.pin.version), deadline)
+        client, path = Client.of(request), _path(request)
+        deadline = client.arrived + self.service.settings.request_seconds
+        route = self._routes.get(path) or self._engine(path)
+        call = Call(request, route, client, access.Facts(self.service.pin.version), deadline)
         client.await_answer(deadline, lambda: serialized(self._give_up(call)))
         with timing.collected() as spans:
             call.facts.spans = spans
             response = self._respond(call)
         return self._finish(call, response) if client.claim() else response
 
+    def predict(self, call: Call, read: Read, fetch: Fetch | None = None) -> tuple[ParsedRequest, Results]:
+        """Admit the caller, read what the request brings, and answer each input in its place.
+
+        Args:
+            call: the request.
+            read: parses it.
+            fetch: gets those inputs that the request only names; it keeps no thread from other requests.
+
+        Raises:
+            ServiceError: whatever is wrong with the request as a whole.
+        """
+        service, request = self.service, call.request
+        self._callers.admit(request, call.facts)  # before the body is read: a refusal must cost nothing
+        with self._memory.share() as take:
+            with timing.span("read"), call.client.await_body():
+                receive(request, service.settings.max_body, take)
+            with budget.one_request():
+                with self._turns.request(call.deadline, call.check):
+                    with timing.span("read"):
+                        parsed = read(request, service.settings)
+                    if fetch is None:
+                        return parsed, self._results(call, parsed)
+                with timing.span("fetch"):
+                    parsed = fetch(parsed, call, take)
+                with self._turns.request(call.deadline, call.check):
+                    return parsed, self._results(call, parsed)
+
+    def instance(self, call: Call, result: Answer | ServiceError) -> Answer:
+        """Shape one answer of many; an error takes its place."""
+        if isinstance(result, ServiceError):
+            found = {"id": call.facts.blame(result)} if result.status >= 500 else {}
+            return {"error": "1", "code": result.code, "message": result.detail, **found}
+        rest = {name: value for name, value in result.items() if name != "label"}
+        return {"error": "0", "message": "Successful", self.service.key: result["label"], **rest}
+
+    def classify(self, call: Call) -> Response:
+        """Answer one input, or `predictions` for many."""
+        parsed, results = self.predict(call, self.service.reader.read)
+        if parsed.many:
+            content: Answer = {"predictions": [self.instance(call, one) for one in results]}
+        else:
+            [result] = results
+            if isinstance(result, ServiceError):
+                raise result
+            content = self.instance(call, result)
+        return respond_json(content | self.service.stamp, headers={"Cache-Control": "no-store"})
+
+    def _results(self, call: Call, parsed: ParsedRequest) -> Results:
+        facts, classifier = call.facts, self.service.classifier
+        facts.cold = not classifier.ready
+        facts.labels = [None] * len(parsed.items)
+        results = classify(classifier(), parsed.items, parsed.explain, call.check)
+        facts.labels = [None if isinstance(one, ServiceError) else one["label"] for one in results]
+        return results
+
+    def _engine(self, path: str) -> Route:
+        """The route of a path on which an engine calls; none is imported before it is called on."""
+        from . import engines
+
+        return engines.route(path, self)
+
     def _give_up(self, call: Call) -> Response:
         """Answer for a thread that is still at work when the time is over."""
         return self._finish(call, self._failed(call, TimedOut("still at work when its time was over")))
 
     def _finish(self, call: Call, response: Response) -> Response:
-        settings, facts = self._service.settings, call.facts
-        allow = _allow(self._routes.get(_path(call.request), {}))
+        settings, facts = self.service.settings, call.facts
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.extend(cors.headers(call.request, allow, settings.allowed_origins))
+        response.headers.extend(cors.headers(call.request, call.route.allow, settings.allowed_origins))
         if facts.spans:
             response.headers["Server-Timing"] = timing.header(dict(facts.spans), bool(facts.cold))
         access.write(call.request, response, facts, settings.project)
@@ -110,34 +168,41 @@ class Endpoint:
 
     def _respond(self, call: Call) -> Response:
         try:
-            return self._handler(call.request)(call)
+            return self._handler(call)(call)
         except Exception as error:
             return self._failed(call, error)
 
-    def _handler(self, request: Request) -> Callable[[Call], Response]:
-        path, method = _path(request), "GET" if request.method == "HEAD" else request.method
-        methods = self._routes.get(path)
-        if methods is None:
-            raise NotFound(f"expected one of the paths {', '.join(self._routes)}; got {path[:100]}")
-        allow = _allow(methods)
+    def _handler(self, call: Call) -> Handler:
+        request, route = call.request, call.route
+        method = "GET" if request.method == "HEAD" else request.method
+        if not route.methods:
+            raise NotFound(f"expected one of the paths {self._paths}; got {request.path[:100]}")
         if method == "OPTIONS":
-            return lambda _: respond_empty({"Allow": allow})
-        if method not in methods:
-            raise MethodNotAllowed(f"expected {allow} for {path}; got {method[:20]}", allow)
-        return methods[method]
+            return lambda _: respond_empty({"Allow": route.allow})
+        if method not in route.methods:
+            raise MethodNotAllowed(
+                f"expected {route.allow} for {request.path[:100]}; got {method[:20]}", route.allow
+            )
+        return route.methods[method]
+
+    @property
+    def _paths(self) -> str:
+        from . import engines
+
+        return ", ".join([*self._routes, *engines.paths(self.service.name)])
 
     def _failed(self, call: Call, error: Exception) -> Response:
-        """Make the problem of any error: a `ServiceError` is told, of others the log alone has the cause."""
+        """Make the response of any error: a `ServiceError` is told, of others the log alone has the cause."""
         if isinstance(error, HTTPException):
             error = _translated(error)
         told = error if isinstance(error, ServiceError) else ServiceError("unexpected error")
-        return problem(told, call.facts.blame(error) if told.status >= 500 else "")
+        return call.route.problem(told, call.facts.blame(error) if told.status >= 500 else "")
 
     def _status(self, call: Call) -> Response:
         if call.request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-            response = _page(self._service)
+            response = _page(self.service)
         else:
-            response = respond_json(self._service.about)
+            response = respond_json(self.service.about)
         response.headers["Vary"] = "Accept"
         return response
 
@@ -145,53 +210,19 @@ class Endpoint:
         return respond_json({"status": "alive"})
 
     def _readiness(self, _: Call) -> Response:
-        if not self._service.classifier.ready:
+        if not self.service.classifier.ready:
             raise NotReady("the model is not in memory yet", 1)
-        return respond_json({"status": "ready", "model": self._service.model})
+        return respond_json({"status": "ready", "model": self.service.model})
 
     def _openapi(self, _: Call) -> Response:
         from .openapi import describe
 
-        return respond_json(describe(self._service))
-
-    def _classify(self, call: Call) -> Response:
-        service, request, facts = self._service, call.request, call.facts
-        self._callers.admit(request, facts)  # before the body is read: a refusal must cost nothing
-        with self._memory.share() as take:
-            with timing.span("read"), call.client.await_body():
-                receive(request, service.settings.max_body, take)
-            with self._turns.request(call.deadline, call.check), budget.one_request():
-                with timing.span("read"):
-                    parsed = service.reader.read(request, service.settings)
-                facts.cold = not service.classifier.ready
-                facts.labels = [None] * len(parsed.items)
-                results = classify(service.classifier(), parsed.items, parsed.explain, call.check)
-        facts.labels = [None if isinstance(one, ServiceError) else one["label"] for one in results]
-        if parsed.many:
-            content: Answer = {"predictions": [self._instance(one, facts) for one in results]}
-        else:
-            [result] = results
-            if isinstance(result, ServiceError):
-                raise result
-            content = self._instance(result, facts)
-        return respond_json({**content, "model": service.model}, headers={"Cache-Control": "no-store"})
-
-    def _instance(self, result: Answer | ServiceError, facts: access.Facts) -> Answer:
-        """Shape one answer; an error takes its place."""
-        if isinstance(result, ServiceError):
-            found = {"id": facts.blame(result)} if result.status >= 500 else {}
-            return {"error": "1", "code": result.code, "message": result.detail, **found}
-        rest = {name: value for name, value in result.items() if name != "label"}
-        return {"error": "0", "message": "Successful", self._service.key: result["label"], **rest}
+        return respond_json(describe(self.service))
 
 
 def _path(request: Request) -> str:
     """The path, with or without slashes at its end."""
     return request.path.rstrip("/") or "/"
-
-
-def _allow(methods: Mapping[str, object]) -> str:
-    return ", ".join([*(["HEAD"] if "GET" in methods else []), *methods, "OPTIONS"])
 
 
 def _translated(error: HTTPException) -> ServiceError:

@@ -52,6 +52,14 @@ class Service:
         return {"name": self.name, "version": self.pin.version}
 
     @property
+    def stamp(self) -> dict[str, Any]:
+        """What stands beside every answer: `model`.
+
+        Not on Vertex AI, which says which model has answered in a field `model` of its own.
+        """
+        return {} if self.settings.vertex else {"model": self.model}
+
+    @property
     def about(self) -> dict[str, Any]:
         """The status, for programs."""
         pin, settings = self.pin, self.settings

@@ -1,0 +1,25 @@
+"""The protocols of engines that score many rows, each with paths, bodies and errors of its own.
+
+Each is imported once it is called on.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..call import NOWHERE, Route
+
+if TYPE_CHECKING:
+    from ..endpoint import Endpoint
+
+
+def paths(name: str) -> tuple[str, ...]:
+    """The paths on which engines send the inputs of the function of this name."""
+    return "/bigquery", f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"
+
+
+def route(path: str, endpoint: "Endpoint") -> Route:
+    """The route of an engine's path; `NOWHERE` if the path is none."""
+    if path.startswith("/v1/"):
+        from . import v1
+
+        return v1.route(path, endpoint)
+    return NOWHERE
