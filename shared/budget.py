@@ -1,9 +1,6 @@
 """How much work one request may cause: a sum over all its inputs, held where they are decoded."""
 
-import contextlib
-from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from .errors import TooMuchWork
 
@@ -17,25 +14,26 @@ PER_INPUT = 500_000
 """Work of an input besides its decoding: what a small network takes. It has no limit but `MAX_INSTANCES`."""
 
 
-@dataclass
-class _Account:
-    """What a request has spent: within its limit, and besides."""
+class one_request:  # noqa: N801 (read as a verb, like contextlib.suppress)
+    """Hold everything that is spent within to `MAX_REQUEST`, together.
 
-    spent: int = 0
-    inputs: int = 0
+    Attributes:
+        spent: the work within that limit.
+        inputs: how many inputs are answered, besides.
+    """
+
+    def __init__(self) -> None:
+        self.spent = 0
+        self.inputs = 0
+
+    def __enter__(self) -> None:
+        self._token = _account.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        _account.reset(self._token)
 
 
-_account: ContextVar[_Account | None] = ContextVar("work of this request", default=None)
-
-
-@contextlib.contextmanager
-def one_request() -> Iterator[None]:
-    """Hold everything that is spent within to `MAX_REQUEST`, together."""
-    token = _account.set(_Account())
-    try:
-        yield
-    finally:
-        _account.reset(token)
+_account: ContextVar[one_request | None] = ContextVar("work of this request", default=None)
 
 
 def expect(inputs: int) -> None:

@@ -1,38 +1,43 @@
-"""Where the time of a request goes, for its `Server-Timing` header and its log line."""
+"""Where the time of a request goes, for its `Server-Timing` header and its log line.
 
-import contextlib
+The context managers here are classes: as generators they would take three times as long.
+"""
+
 import time
-from collections.abc import Iterator
 from contextvars import ContextVar
 
 _current: ContextVar[dict[str, float] | None] = ContextVar("spans", default=None)
 
 
-@contextlib.contextmanager
-def collected() -> Iterator[dict[str, float]]:
+class collected:  # noqa: N801 (read as a verb, like contextlib.suppress)
     """Collect the spans of what is done here: name to seconds, those of one name added up."""
-    outer = _current.get()
-    spans: dict[str, float] = {}
-    token = _current.set(spans)
-    try:
-        yield spans
-    finally:
-        _current.reset(token)
-        for name, seconds in spans.items():
-            if outer is not None:
-                outer[name] = outer.get(name, 0.0) + seconds
+
+    def __enter__(self) -> dict[str, float]:
+        self._outer = _current.get()
+        self._spans: dict[str, float] = {}
+        self._token = _current.set(self._spans)
+        return self._spans
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+        for name, seconds in self._spans.items():
+            if self._outer is not None:
+                self._outer[name] = self._outer.get(name, 0.0) + seconds
 
 
-@contextlib.contextmanager
-def span(name: str) -> Iterator[None]:
+class span:  # noqa: N801
     """Count the time spent here under `name`."""
-    began = time.perf_counter()
-    try:
-        yield
-    finally:
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
         spans = _current.get()
         if spans is not None:
-            spans[name] = spans.get(name, 0.0) + time.perf_counter() - began
+            spans[self._name] = spans.get(self._name, 0.0) + time.perf_counter() - self._began
 
 
 def header(spans: dict[str, float], cold: bool) -> str:

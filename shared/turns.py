@@ -9,8 +9,8 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from . import budget
 from .errors import TimedOut
@@ -63,8 +63,7 @@ class Turns:
         self.quick = threading.BoundedSemaphore(threads)
         self.slow = LeastWork()
 
-    @contextlib.contextmanager
-    def request(self, deadline: float, check: Callable[[], None]) -> Iterator[None]:
+    def request(self, deadline: float, check: Callable[[], None]) -> "_Request":
         """Wait for a place among the quick ones, and keep it until the request turns out to be slow.
 
         Args:
@@ -72,40 +71,45 @@ class Turns:
             check: raises if nobody waits for the answer any more; called after each wait.
 
         Raises:
-            TimedOut: there was no place in time.
+            TimedOut: there was no place in time; raised as the context is entered.
         """
-        if not self.quick.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise TimedOut("no thread was free for it in time")
-        mine = _Request(self, deadline, check)
-        token = _current.set(mine)
-        try:
-            check()
-            yield
-        finally:
-            _current.reset(token)
-            mine.leave()
+        return _Request(self, deadline, check)
 
 
-@dataclass
 class _Request:
     """A request at work: whether it has a place among the quick ones, or a turn among the slow ones."""
 
-    turns: Turns
-    deadline: float
-    check: Callable[[], None]
-    is_quick: bool = True
-    has_turn: bool = False
+    def __init__(self, turns: Turns, deadline: float, check: Callable[[], None]) -> None:
+        self._turns = turns
+        self._deadline = deadline
+        self._check = check
+        self.is_quick = self.has_turn = False
 
-    def leave(self) -> None:
+    def __enter__(self) -> None:
+        if not self._turns.quick.acquire(timeout=max(0.0, self._deadline - time.monotonic())):
+            raise TimedOut("no thread was free for it in time")
+        self.is_quick = True
+        try:
+            self._check()
+        except BaseException:
+            self._leave()
+            raise
+        self._token = _current.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+        self._leave()
+
+    def _leave(self) -> None:
         if self.is_quick:
             self.is_quick = False
-            self.turns.quick.release()
+            self._turns.quick.release()
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        self.leave()
-        with self.turns.slow.held(budget.total(), max(0.0, self.deadline - time.monotonic())):
-            self.check()
+        self._leave()
+        with self._turns.slow.held(budget.total(), max(0.0, self._deadline - time.monotonic())):
+            self._check()
             self.has_turn = True
             try:
                 yield
@@ -114,17 +118,15 @@ class _Request:
 
 
 _current: ContextVar[_Request | None] = ContextVar("request at work", default=None)
+_AT_ONCE = contextlib.nullcontext()
 
 
-@contextlib.contextmanager
-def turn(large: bool = False) -> Iterator[None]:
+def turn(large: bool = False) -> AbstractContextManager[None]:
     """Do a step of a request here: in a turn, if its work so far makes it slow, or if the step is `large`.
 
     Who calls without a server, as a batch job does, never waits.
     """
     mine = _current.get()
     if mine is None or mine.has_turn or (mine.is_quick and not large and budget.total() <= QUICK):
-        yield
-        return
-    with mine.turn():
-        yield
+        return _AT_ONCE
+    return mine.turn()

@@ -1,6 +1,5 @@
 """Read a request's body: within its own limit, and within one for all bodies at once."""
 
-import contextlib
 import io
 import threading
 from collections.abc import Callable, Iterator
@@ -23,24 +22,34 @@ class Memory:
         self._lock = threading.Lock()
         self._taken = 0
 
-    @contextlib.contextmanager
-    def share(self) -> Iterator[Take]:
-        """Give a function that takes so many bytes, or raises `Overloaded`; they are given back here."""
-        mine = 0
+    def share(self) -> "_Share":
+        """Give a function that takes memory; all that it took is given back at the end of the context."""
+        return _Share(self)
 
-        def take(count: int) -> None:
-            nonlocal mine
-            with self._lock:
-                if self._taken + count > self._limit:
-                    raise Overloaded(f"all bodies together would take more than {self._limit:,} bytes")
-                self._taken += count
-                mine += count
+    def take(self, count: int) -> None:
+        """Take so many bytes, or give them back if the number is negative; raises `Overloaded`."""
+        with self._lock:
+            if count > 0 and self._taken + count > self._limit:
+                raise Overloaded(f"all bodies together would take more than {self._limit:,} bytes")
+            self._taken += count
 
-        try:
-            yield take
-        finally:
-            with self._lock:
-                self._taken -= mine
+
+class _Share:
+    """The bytes that one request takes."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._mine = 0
+
+    def __enter__(self) -> Take:
+        return self._take
+
+    def __exit__(self, *_: object) -> None:
+        self._memory.take(-self._mine)
+
+    def _take(self, count: int) -> None:
+        self._memory.take(count)
+        self._mine += count
 
 
 def receive(request: Request, limit: int, take: Take) -> None:
