@@ -17,10 +17,8 @@ def respond(
     Streamed, because functions-framework reads what is left of the request's body before it sends any other
     response: all of it into memory, for as long as the client takes.
     """
-    response = Response(iter([content]), status, content_type=kind)
-    response.content_length = len(content)
-    response.headers.extend(headers or {})
-    return response
+    own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
+    return Response(iter([content]), status, [*own, *(headers or {}).items()])
 
 
 def respond_empty(headers: Mapping[str, str]) -> Response:
