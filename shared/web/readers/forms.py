@@ -19,6 +19,8 @@ MAX_ESCAPES = 1_000_000
 _HEAD = re.compile(rb"--([!-~]{1,70})\r?\n[Cc]ontent-[Dd]isposition:[ \t]*form-data", re.ASCII)
 _FIELD = re.compile(rb"[^=&\0-\x1f\x7f-\xff]{1,200}=")
 _CONTROL = re.compile(r"[\0\r\n]")
+_INDEX = re.compile(r"\[\d{0,9}\]$")
+_ESCAPED = re.compile(r"\\(.)")
 _OPTION = re.compile(r';\s*+([\w*-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;"]*+))')
 
 
@@ -84,6 +86,8 @@ def in_charset(parts: list[Part], charset: str) -> list[Part]:
     """The parts with the form's charset, which a field `_charset_` may say (RFC 7578, 4.6)."""
     said = [part.content[:50].decode("latin-1") for part in parts if part.name == "_charset_"]
     default = said[0] if said else charset
+    if not default:
+        return parts
     return [part._replace(charset=part.charset or default) for part in parts]
 
 
@@ -107,7 +111,9 @@ def _part(body: bytes, start: int, stop: int, newline: bytes) -> Part:
 def _headers(head: str, newline: str) -> dict[str, str]:
     """Parse the headers of a part; a line that begins with a blank continues the one before."""
     headers = {}
-    for line in re.sub(f"{newline}(?=[ \t])", "", head).split(newline):
+    if f"{newline} " in head or f"{newline}\t" in head:
+        head = re.sub(f"{newline}(?=[ \t])", "", head)
+    for line in head.split(newline):
         name, colon, value = line.partition(":")
         if not colon or _CONTROL.search(line):
             raise BadRequest(f"expected headers in each part of the form; got {line[:50]!r}")
@@ -118,7 +124,7 @@ def _headers(head: str, newline: str) -> dict[str, str]:
 def _options(header: str) -> dict[str, str]:
     """The options of a header by their names in small letters; of the quoted ones, without the quotes."""
     return {
-        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted else plain.strip()
+        name.lower(): _ESCAPED.sub(r"\1", quoted) if quoted else plain.strip()
         for name, quoted, plain in _OPTION.findall(header)
     }
 
@@ -185,4 +191,4 @@ def unquoted(value: bytes) -> bytes:
 
 def _plain(name: str) -> str:
     """A field's name, without the index of a list."""
-    return re.sub(r"\[\d{0,9}\]$", "", name)
+    return _INDEX.sub("", name)
