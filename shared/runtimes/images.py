@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..classifier import Answer, verdict
 from ..errors import ModelUnavailable
@@ -111,14 +112,16 @@ class Classifier:
 
     def predict(self, batch: Sequence[Pixels]) -> list[Prediction]:
         """Classify decoded images, each of shape (height, width, 3), uint8, RGB."""
-        pixels = np.stack(batch).astype(np.float32)
+        pixels: NDArray[np.number] = np.stack(batch)
         if self.channels == "BGR":
             pixels = pixels[..., ::-1]
         elif self.channels == "grey":
             pixels = pixels @ _LUMA
         black, white = self.range
-        pixels = pixels * np.float32((white - black) / 255) + np.float32(black)
-        found = self.network.run(pixels)
+        scaled = np.multiply(pixels, np.float32((white - black) / 255), dtype=np.float32)
+        if black:
+            scaled += np.float32(black)
+        found = self.network.run(scaled)
         rows = probabilities(found.scores, len(self.labels), self._pin.output)
         maps = found.maps if found.maps is not None else [None] * len(batch)
         warnings = [getattr(image, "warnings", ()) for image in batch]
