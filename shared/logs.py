@@ -31,6 +31,8 @@ def write(severity: str, message: str, **fields: Any) -> None:
 
 
 _FORMAT = logging.Formatter()
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}).*")
+_CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=(\d))?")
 
 
 class Library(logging.Handler):
@@ -64,13 +66,9 @@ def capture() -> None:
 
 def trace(headers: Mapping[str, str] | Headers, project: str) -> dict[str, Any]:
     """Tie a line to the platform's trace, from `traceparent` or `X-Cloud-Trace-Context`."""
-    if found := re.fullmatch(
-        r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}).*", headers.get("Traceparent", "")
-    ):
+    if found := _TRACEPARENT.fullmatch(headers.get("Traceparent", "")):
         name, span, sampled = found[1], found[2], int(found[3], 16) & 1 == 1
-    elif found := re.fullmatch(
-        r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=(\d))?", headers.get("X-Cloud-Trace-Context", "")
-    ):
+    elif found := _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "")):
         name, span, sampled = found[1].lower(), f"{int(found[2] or 0):016x}", found[3] == "1"
     else:
         return {}

@@ -124,7 +124,7 @@ def _headers(head: str, newline: str) -> dict[str, str]:
 def _options(header: str) -> dict[str, str]:
     """The options of a header by their names in small letters; of the quoted ones, without the quotes."""
     return {
-        name.lower(): _ESCAPED.sub(r"\1", quoted) if quoted else plain.strip()
+        name.lower(): (_ESCAPED.sub(r"\1", quoted) if "\\" in quoted else quoted) or plain.strip()
         for name, quoted, plain in _OPTION.findall(header)
     }
 
