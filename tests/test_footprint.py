@@ -64,6 +64,11 @@ def test_the_first_request_reads_the_model_and_no_other_data(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_imported_function_has_one_thread_and_collects_garbage(name):
+    assert run(name, "found = [gc.isenabled(), len(os.listdir('/proc/self/task'))]") == [True, 1]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_warm_request_opens_no_file_and_imports_nothing(name):
     assert run(name, "ask(2); watching = True; ask(5); watching = False; found = seen") == []
 
