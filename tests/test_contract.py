@@ -25,7 +25,6 @@ from shared.settings import Settings
 from shared.web import endpoint
 
 MULTIPART = "multipart/form-data"
-STANDING = {"/", "/health", "/ready", "/openapi.json"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ class Contract:
 
     @property
     def path(self) -> str:
-        [path] = set(self.document["paths"]) - STANDING
+        paths = self.document["paths"].items()
+        [path] = [path for path, each in paths if each.get("post", {}).get("operationId") == "classifyByName"]
         return path
 
     @property
