@@ -231,7 +231,11 @@ def describe(running: Running) -> dict[str, Any]:
 
 def call(function: Function, document: dict[str, Any]) -> str:
     """Return a command that sends the function's example, in the way that its document describes."""
-    path = [path for path, operations in document["paths"].items() if "post" in operations][-1]
+    [path] = [
+        path
+        for path, operations in document["paths"].items()
+        if operations.get("post", {}).get("operationId") == "classifyByName"
+    ]
     content = document["paths"][path]["post"]["requestBody"]["content"]
     one = content["application/json"]["examples"]["one"]["value"]
     [field] = one

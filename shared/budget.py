@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar
 
-from .errors import TooMuchWork
+from .errors import TooMuchTogether, TooMuchWork
 
 MAX_WORK = 60_000_000
 """Work of one input. The unit is about 10 ns of one core: a pixel of an uncompressed image. 0.6 s in all."""
@@ -52,7 +52,8 @@ def spend(work: int, name: str) -> None:
     """Count work that is about to be done, in units of `MAX_WORK`; `name` is what it is done for.
 
     Raises:
-        TooMuchWork: it is over the limit of one input, or of what is left to the request.
+        TooMuchWork: it is over the limit of one input.
+        TooMuchTogether: it is over what is left to the request.
     """
     if work > MAX_WORK:
         raise TooMuchWork(
@@ -63,7 +64,7 @@ def spend(work: int, name: str) -> None:
     if account is None:
         return
     if account.spent + work > MAX_REQUEST:
-        raise TooMuchWork(
+        raise TooMuchTogether(
             f"expected at most {MAX_REQUEST // 1_000_000} million steps of work in one request; with "
             f"this {name} it would be {(account.spent + work) // 1_000_000:,} million: "
             "send it in another request"

@@ -129,6 +129,10 @@ class TooMuchWork(TooLarge):
     title = "Too much work"
 
 
+class TooMuchTogether(TooMuchWork):
+    """By itself this input would do; with those before it in the request it is too much work."""
+
+
 class UnsupportedType(ServiceError):
     """The content is of a type we do not read."""
 
@@ -151,6 +155,13 @@ class Unusable(ServiceError):
     status = 422
     code = "unusable_input"
     title = "Unusable input"
+
+
+class ObjectUnreadable(Unusable):
+    """The object that a signed URL names cannot be had."""
+
+    code = "object_unreadable"
+    title = "Object unreadable"
 
 
 class UniformImage(Unusable):

@@ -41,7 +41,7 @@ class Settings:
         model_store: where the pinned files lie: `gs://bucket/prefix`, or a folder.
         allowed_origins: origins whose web pages may read the answers; `*` for any.
         max_body: the largest request body, in bytes.
-        max_instances: the most inputs of one request.
+        max_instances: the most inputs of one request; a reader of large ones has a lower default.
         fetch_seconds: how long the model may take to come from the store.
         request_seconds: how long after its arrival a request is still worth an answer.
         warm_up: whether a worker loads the model as soon as it starts.
@@ -63,7 +63,7 @@ class Settings:
     model_store: str = str(ROOT / "models")
     allowed_origins: frozenset[str] = frozenset()
     max_body: int = 10_000_000
-    max_instances: int = 32
+    max_instances: int = 1024
     fetch_seconds: int = 20
     request_seconds: int = 50
     warm_up: bool = False
@@ -82,13 +82,17 @@ class Settings:
     vertex_predict: str = ""
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+    def read(cls, environment: Mapping[str, str] = os.environ, **defaults: Any) -> "Settings":
         """Read the variables of `TABLE`; one that is empty counts as not set.
+
+        Args:
+            environment: the variables.
+            defaults: what the function takes for fields that they do not set.
 
         Raises:
             SettingError: a value makes no sense; the message names the variable.
         """
-        found: dict[str, Any] = {}
+        found = defaults
         for row in TABLE:
             value = environment.get(row.variable, "")
             if value:
@@ -268,7 +272,13 @@ TABLE = (
         "the largest request body, in megabytes",
         "10",
     ),
-    Row("MAX_INSTANCES", "max_instances", _whole(1, 1024), "the most inputs of one request", "32"),
+    Row(
+        "MAX_INSTANCES",
+        "max_instances",
+        _whole(1, 1024),
+        "the most inputs of one request",
+        "1024 texts or rows, 128 images",
+    ),
     Row(
         "FETCH_SECONDS",
         "fetch_seconds",

@@ -33,6 +33,9 @@ from .web.endpoint import serve
 from .web.readers import Reader
 from .web.service import Service
 
+TAKEN = r"/health|/ready|/openapi\.json|/bigquery|/v[12](/.*)?"
+"""Paths that every function has."""
+
 
 def fetch(file: str) -> None:
     """Begin to fetch the model that the `model.json` beside `file` pins.
@@ -67,11 +70,11 @@ def start(
 
     Exits with one line if the path, the pin or a setting is not valid.
     """
-    if not re.fullmatch(r"(/[\w.-]+)+", path) or path in ("/health", "/ready", "/openapi.json"):
+    if not re.fullmatch(r"(/[\w.-]+)+", path) or re.fullmatch(TAKEN, path):
         sys.exit(f"{file}: path: expected one of the function's own, such as /predict; got {path!r}")
     folder = Path(file).parent
     _bound_heap()
-    pin, settings = _read(folder)
+    pin, settings = _read(folder, max_instances=reads.max_instances)
     classifier = Lazy(lambda: load(pin, settings, model))
     logs.capture()
     if settings.warm_up:
@@ -141,9 +144,9 @@ def load(pin: Pin, settings: Settings, model: Loader[Classifier[Any, Any, Any]])
     return classifier
 
 
-def _read(folder: Path) -> tuple[Pin, Settings]:
+def _read(folder: Path, **defaults: Any) -> tuple[Pin, Settings]:
     try:
-        pin, settings = Pin.read(folder / "model.json"), Settings.read()
+        pin, settings = Pin.read(folder / "model.json"), Settings.read(**defaults)
         if pin.format in CODE_FORMATS and not settings.allow_code:
             raise SettingError(
                 f"ALLOW_CODE_IN_MODELS=0: {folder / 'model.json'} pins the format {pin.format!r}, "

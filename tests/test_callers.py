@@ -132,7 +132,7 @@ def test_every_path_that_predicts_is_checked_and_says_so(name, load, issuer, mon
     client = load(name)
     document = client.get("/openapi.json").json
     posts = {path: found["post"] for path, found in document["paths"].items() if "post" in found}
-    assert len(posts) == 2
+    assert len(posts) == 6
     schemes = document["components"]["securitySchemes"]
     assert (schemes["user"]["scheme"], schemes["app"]["name"]) == ("bearer", "X-Firebase-AppCheck")
     for path, post in posts.items():

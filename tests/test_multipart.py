@@ -160,7 +160,7 @@ def test_what_is_no_form_is_refused(body):
 
 def test_a_form_of_many_parts_or_long_headers_is_refused():
     assert len(forms.multipart(form(*[(TEXT, b"")] * forms.MAX_PARTS), BOUNDARY)) == forms.MAX_PARTS
-    with pytest.raises(TooLarge, match="at most 1,000 parts"):
+    with pytest.raises(TooLarge, match="at most 2,000 parts"):
         forms.multipart(form(*[(TEXT, b"")] * (forms.MAX_PARTS + 1)), BOUNDARY)
     with pytest.raises(TooLarge, match="headers"):
         forms.multipart(form((TEXT + b"; x=" + b"y" * forms.MAX_HEAD, b"")), BOUNDARY)

@@ -40,12 +40,16 @@ def test_no_request_gets_an_answer_that_is_not_documented(name, start):
     def probe(case):
         response = case.call(base_url=server.url)
         statuses.add(response.status_code)
-        case.validate_response(response, excluded_checks=unsayable)
+        # Nor can it say that a tensor has as many elements as its shape says.
+        unsaid = UNSAYABLE if case.path.endswith("/infer") else unsayable
+        case.validate_response(response, excluded_checks=unsaid)
 
     operations = [found.ok() for found in document.get_all_operations()]
     for operation in operations:
-        BOUNDED(given(case=operation.as_strategy())(probe))()
-    assert len(operations) == 5  # all but the document itself
+        # A GET has nothing to vary.
+        bounded = BOUNDED if operation.method == "post" else settings(BOUNDED, max_examples=1)
+        bounded(given(case=operation.as_strategy())(probe))()
+    assert len(operations) == 17  # all but the document itself
     assert 200 in statuses
 
 

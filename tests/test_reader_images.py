@@ -179,7 +179,7 @@ NOT_IMAGES = [
         None,
         True,
         [],
-        [BASE64],
+        [BASE64, BASE64],
         {},
         {"b64": 7},
         {"b64": None},
@@ -248,7 +248,7 @@ def test_other_types_are_refused_with_those_we_read(kind):
 
 def test_lists_over_the_limit_are_refused_without_being_read_to_the_end():
     body = b'{"instances": [' + b"1," * 200_000 + b"1]}"
-    with pytest.raises(TooLarge, match="at most 32 inputs"):
+    with pytest.raises(TooLarge, match="at most 1024 inputs"):
         read(READER, body, "application/json")
 
 

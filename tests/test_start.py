@@ -12,7 +12,10 @@ from shared.web.readers import Images
 REVIEW = ROOT / "functions" / "review"
 
 
-@pytest.mark.parametrize("path", ["/", "predict", "/health", "/ready", "/openapi.json", "/a b", "", "/x/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "predict", "/health", "/ready", "/openapi.json", "/bigquery", "/v2", "/v2/a", "/a b", "", "/x/"],
+)
 def test_a_path_that_is_taken_or_cannot_be_asked_for_is_refused(path):
     with pytest.raises(SystemExit, match="path: expected one of the function's own"):
         start(

@@ -3,12 +3,17 @@
 import time
 import traceback
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flask import Request, Response
 
 from .. import logs
 from ..errors import NotReady, ServiceError, Unexpected
+
+LISTED = 10
+"""Labels in the message of a line; all of them are in a field of it."""
 
 
 @dataclass
@@ -19,6 +24,7 @@ class Facts:
         model: the version of the model.
         began: when its thread took it, by `time.perf_counter()`.
         user: a hash of who signed in; empty if nobody did.
+        request_id: what an engine calls this request; empty if it gives no name.
         cold: whether it found the model not in memory; None if it did not ask for it.
         labels: the label of each input, None for one that could not be classified; None if it had none.
         spans: where the time went, in seconds by name.
@@ -30,6 +36,7 @@ class Facts:
     model: str
     began: float = field(default_factory=time.perf_counter)
     user: str = ""
+    request_id: str = ""
     cold: bool | None = None
     labels: list[str | None] | None = None
     spans: dict[str, float] = field(default_factory=dict)
@@ -55,6 +62,7 @@ class Facts:
         found = {
             "model": self.model,
             "user": self.user or None,
+            "requestId": self.request_id or None,
             "cold": self.cold,
             "labels": self.labels,
             "instances": None if self.labels is None else len(self.labels),
@@ -64,12 +72,19 @@ class Facts:
         return {name: value for name, value in found.items() if value is not None}
 
 
+def _said(labels: Sequence[str]) -> str:
+    """The labels, or of many how often each was given."""
+    if len(labels) <= LISTED:
+        return ", ".join(labels)
+    return ", ".join(f"{count} {label}" for label, count in Counter(labels).most_common(LISTED))
+
+
 def write(request: Request, response: Response, facts: Facts, project: str) -> None:
     """Write the line of a request, tied to the trace in this project."""
     status, path = response.status_code, request.path[:300]
     seconds = time.perf_counter() - facts.began
     bad = "ERROR" if status >= 500 or facts.id else "WARNING"
-    said = facts.cause or ", ".join(label for label in facts.labels or () if label)
+    said = facts.cause or _said([label for label in facts.labels or () if label])
     http = {
         "requestMethod": request.method[:20],
         "requestUrl": path,

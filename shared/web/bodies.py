@@ -21,7 +21,7 @@ NOT_BLANK = "[^\\s\x1c-\x1f\x85\ufeff]"
 def bodies(service: "Service", example: Any) -> dict[str, Any]:
     """The ways to send an input, each with an example that can be sent as it stands."""
     reader = service.reader
-    value, field = _value(service), reader.fields[0]
+    value, field = value_of(service), reader.fields[0]
     ways = {
         "application/json": {
             "schema": _json_body(reader, value, service.settings.max_instances),
@@ -45,7 +45,7 @@ def bodies(service: "Service", example: Any) -> dict[str, Any]:
     return ways | {"text/plain": {"schema": value, "examples": {"one": {"value": example}}}}
 
 
-def _value(service: "Service") -> dict[str, Any]:
+def value_of(service: "Service") -> dict[str, Any]:
     """One input in JSON."""
     if isinstance(service.reader, Images):
         text = {"type": "string", "contentEncoding": "base64", "description": "an image, or a data URL of it"}

@@ -25,6 +25,8 @@ PROBLEM = {
         "message": {"type": "string", "description": "the same as `detail`"},
     },
 }
+FAILED = object_of(error={"const": "1"}, code={"type": "string"}, message={"type": "string"})
+"""What stands in the place of an answer, if its input is bad."""
 READING = (
     errors.BadRequest,
     errors.SlowRequest,
@@ -38,17 +40,20 @@ READING = (
 
 def describe(service: "Service") -> dict[str, Any]:
     """The OpenAPI document of one function."""
+    from .engines import document  # which takes from here what all paths have in common
+
     example = Example.read(service.folder)
     model = object_of(name={"const": service.name}, version={"type": "string"})
     answer, schemes = _answer(service), _schemes(service.settings)
+    stamp = {"model": model} if service.stamp else {}
     one = {"$ref": "#/components/schemas/Answer"}
     many = object_of(
         predictions={
             "type": "array",
             "description": "in the order of the inputs; a bad input has its error in its place",
-            "items": {"anyOf": [{"$ref": "#/components/schemas/Instance"}, _failed()]},
+            "items": {"anyOf": [{"$ref": "#/components/schemas/Instance"}, FAILED]},
         },
-        model=model,
+        **stamp,
     )
     classify = {
         "parameters": [
@@ -63,11 +68,11 @@ def describe(service: "Service") -> dict[str, Any]:
         "requestBody": {"required": True, "content": bodies(service, example.input)},
         "responses": {
             "200": {
-                **_json({"anyOf": [one, {"$ref": "#/components/schemas/Answers"}]}),
+                **answered({"anyOf": [one, {"$ref": "#/components/schemas/Answers"}]}),
                 "description": "One answer, or `predictions` where several inputs or `instances` were sent.",
                 "headers": {"Server-Timing": {"schema": {"type": "string"}}},
             },
-            **_problems(*_refusals(service.settings), *READING),
+            **_problems(*refusals(service.settings), *READING),
         },
         **_required(schemes),
     }
@@ -80,31 +85,32 @@ def describe(service: "Service") -> dict[str, Any]:
         max_body_bytes={"type": "integer"},
     )
     page = {"text/html": {"schema": {"type": "string"}}}
-    answered = _json(status)
+    about = answered(status)
     return {
         "openapi": "3.1.0",
         "info": {"title": service.name, "version": service.pin.version},
         "paths": {
             "/": {
                 "get": _get(
-                    "The status; to a browser, the page.", answered | {"content": answered["content"] | page}
+                    "The status; to a browser, the page.", about | {"content": about["content"] | page}
                 ),
                 "post": {"operationId": "classify", "summary": f"As {service.path}.", **classify},
             },
             service.path: {"post": {"operationId": "classifyByName", "summary": "Classify.", **classify}},
-            "/health": {"get": _get("The process is alive.", _json(object_of(status={"const": "alive"})))},
+            "/health": {"get": _get("The process is alive.", answered(object_of(status={"const": "alive"})))},
             "/ready": {
                 "get": _get(
                     "The model is in memory.",
-                    _json(object_of(status={"const": "ready"}, model=model)),
+                    answered(object_of(status={"const": "ready"}, model=model)),
                     errors.ModelUnavailable,
                 )
             },
-            "/openapi.json": {"get": _get("This document.", _json({"type": "object"}))},
+            "/openapi.json": {"get": _get("This document.", answered({"type": "object"}))},
+            **document.paths(service, example.input, _required(schemes)),
         },
         "components": {
             "schemas": {
-                "Answer": with_optional(object_of(**answer, model=model), **_optional(service)),
+                "Answer": with_optional(object_of(**answer, **stamp), **_optional(service)),
                 "Instance": with_optional(object_of(**answer), **_optional(service)),
                 "Answers": many,
                 "Problem": PROBLEM,
@@ -136,7 +142,8 @@ def _required(schemes: Mapping[str, Any]) -> dict[str, Any]:
     return {"security": [{name: [] for name in schemes}]} if schemes else {}
 
 
-def _refusals(settings: Settings) -> tuple[type[errors.ServiceError], ...]:
+def refusals(settings: Settings) -> tuple[type[errors.ServiceError], ...]:
+    """The errors of callers who are not let in."""
     checked = (errors.Unauthenticated, errors.Forbidden) if settings.sign_in or settings.app_check else ()
     return (*checked, *((errors.TooManyRequests,) if settings.rate_limit else ()))
 
@@ -167,11 +174,8 @@ def _optional(service: "Service") -> dict[str, Any]:
     }
 
 
-def _failed() -> dict[str, Any]:
-    return object_of(error={"const": "1"}, code={"type": "string"}, message={"type": "string"})
-
-
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
+def answered(schema: dict[str, Any]) -> dict[str, Any]:
+    """The response 200 with such JSON."""
     return {"description": "Successful", "content": {"application/json": {"schema": schema}}}
 
 

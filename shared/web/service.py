@@ -66,6 +66,7 @@ class Service:
         return {
             "error": "0",
             "message": "Successful",
+            "status": "alive",
             "model": {
                 **self.model,
                 "trained": pin.trained,

@@ -18,8 +18,16 @@ def paths(name: str) -> tuple[str, ...]:
 
 def route(path: str, endpoint: "Endpoint") -> Route:
     """The route of an engine's path; `NOWHERE` if the path is none."""
+    if path == "/bigquery":
+        from . import bigquery
+
+        return bigquery.route(endpoint)
     if path.startswith("/v1/"):
         from . import v1
 
         return v1.route(path, endpoint)
+    if path == "/v2" or path.startswith("/v2/"):
+        from . import open_inference
+
+        return open_inference.route(path, endpoint)
     return NOWHERE

@@ -1,5 +1,6 @@
 """The V1 protocol of TensorFlow Serving and KServe: `instances` in, `predictions` out."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Response
@@ -7,6 +8,7 @@ from flask import Response
 from ...errors import ServiceError
 from ..call import Call, Route
 from ..responses import respond_json
+from ..service import Service
 
 if TYPE_CHECKING:
     from ..endpoint import Endpoint
@@ -17,11 +19,17 @@ def route(path: str, endpoint: "Endpoint") -> Route:
     service = endpoint.service
     if path == f"/v1/models/{service.name}:predict":
         return Route({"POST": endpoint.classify}, problem)
+    is_ready = {"GET": partial(ready, service)} if path == f"/v1/models/{service.name}" else {}
+    return Route(is_ready, problem)
 
-    def ready(_: Call) -> Response:
-        return respond_json({"name": service.name, "ready": service.classifier.ready})
 
-    return Route({"GET": ready} if path == f"/v1/models/{service.name}" else {}, problem)
+def ready(service: Service, _: Call) -> Response:
+    """Say that the model is ready, having loaded it if need be; raises `ModelUnavailable`.
+
+    Clients of these protocols ask before they send anything, and would wait for an idle function for ever.
+    """
+    service.classifier()
+    return respond_json({"name": service.name, "ready": True})
 
 
 def problem(error: ServiceError, identifier: str) -> Response:

@@ -9,7 +9,7 @@ from ...errors import BadRequest, TooLarge
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
-MAX_PARTS = 1_000
+MAX_PARTS = 2_000
 """More than any batch has; each costs a few microseconds and kilobytes."""
 MAX_HEAD = 8_000
 """Bytes of a part's headers: a long file name, percent-encoded, has two thousand."""

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import BadRequest, Unusable
 from . import charsets, forms, json_body
 from .forms import Part
-from .reader import Inputs, Reader, is_json
+from .reader import Inputs, Reader, is_json, unlisted
 
 # PNG, JPEG, GIF, WebP, BMP, TIFF, HEIC and AVIF, JPEG 2000: to know them in base64, not to judge them.
 SIGNATURE = re.compile(
@@ -34,6 +34,7 @@ class Images(Reader):
 
     what = "an image file"
     kinds = ("image/.+",)
+    max_instances = 128  # nothing is gained beyond 32; as photos of cells they take 60 MB of memory
 
     def parse(self, body: bytes, kind: str, params: Mapping[str, str]) -> tuple[Inputs, bool | None]:
         """Take an image that comes under the type of JSON, which some clients set whatever they send."""
@@ -51,6 +52,7 @@ class Images(Reader):
 
     def instance(self, value: Any) -> bytes:
         """Read base64: alone, under a field or `b64`, or as a tensor of TensorFlow Serving's, `x_bytes`."""
+        value = unlisted(value)
         if isinstance(value, dict):
             tensors = [name for name in value if name.endswith("_bytes") and isinstance(value[name], dict)]
             value = self.unwrap(value, *self.fields, "b64", *tensors)

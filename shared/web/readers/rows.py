@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import BadRequest, ServiceError, TooLarge, Unusable
 from . import charsets, forms, json_body
 from .forms import Part
-from .reader import Inputs, Reader
+from .reader import Inputs, Reader, unlisted
 
 MAX_CELLS = 300_000
 """Of a CSV body; each takes up to a hundred bytes of memory, and a microsecond."""
@@ -21,6 +21,7 @@ Row = dict[str, Any] | list[Any]
 
 # Not all that `float` takes: it reads 1_000 as a thousand.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
+_NESTED = (dict, list, ServiceError)  # no value of a column
 _MISSING = ("", "null", "nan", "na")
 
 
@@ -51,10 +52,17 @@ class Rows(Reader):
         return table(charsets.decode(body, charset)), None
 
     def instance(self, value: Any) -> Row:
-        """Read a row, alone or under a field."""
-        if isinstance(value, dict) and len(value) == 1 and set(value) <= set(self.fields):
+        """Read a row, alone, under a field, or as the one column of a table's row."""
+        if isinstance(inner := unlisted(value), dict | list):
+            value = inner
+        if isinstance(value, dict) and self._is_field(value):
             value = self.unwrap(value, *self.fields)
         return self.value(value)
+
+    def _is_field(self, value: dict[str, Any]) -> bool:
+        """Whether an object has a row under one of our fields, which may be the name of a column, too."""
+        alone = len(value) == 1 and set(value) <= set(self.fields)
+        return alone or any(isinstance(value.get(name), _NESTED) for name in self.fields)
 
     def value(self, value: Any) -> Row:
         """Read an object of columns, or a list of values."""
@@ -106,7 +114,7 @@ def _lines(text: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _is_numeric(cells: list[str]) -> bool:
-    return not any(isinstance(_value(cell), str) for cell in cells)
+    return not any(isinstance(number_of(cell), str) for cell in cells)
 
 
 def _names(cells: list[str]) -> list[str]:
@@ -120,11 +128,11 @@ def _names(cells: list[str]) -> list[str]:
 def _row(cells: list[str], names: list[str]) -> Row | ServiceError:
     if names and len(cells) != len(names):
         return BadRequest(f"expected {len(names)} cells, as in the header; this row has {len(cells)}")
-    values = [_value(cell) for cell in cells]
+    values = [number_of(cell) for cell in cells]
     return dict(zip(names, values, strict=True)) if names else values
 
 
-def _value(cell: str) -> float | str | None:
+def number_of(cell: str) -> float | str | None:
     """A number, None for a missing value, or the cell itself."""
     cell = cell.strip()
     if cell.lower() in _MISSING:
