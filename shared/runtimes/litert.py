@@ -95,7 +95,6 @@ class LiteRT:
         for _ in range((os.cpu_count() or 1) - 1):
             self._idle.put(None)
         self._idle.put(first)
-        self.run(np.zeros((1, *self.size, self.channels), np.float32))
 
     @contextlib.contextmanager
     def _interpreter(self) -> Iterator[Any]:
