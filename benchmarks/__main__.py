@@ -21,7 +21,7 @@ from typing import Any
 from dev.serve import interrupt
 
 from . import figures, load, measure, report
-from .contenders import PINS, Contender, contenders
+from .contenders import PINS, TWIN, Contender, contenders
 from .environments import BUILD, ROOT, installed, prepare, versions
 from .inputs import cell, review
 
@@ -43,6 +43,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     load.required()
     chosen = choose(options.only)
+    twin = ROOT / "models" / TWIN
+    if any(one.name.endswith("_float") for one in chosen) and not twin.is_file():
+        sys.exit(f"expected {twin.relative_to(ROOT)}, the network that the pinned file was quantised from")
     partial = bool(options.only) or options.quick
     target = BUILD if partial else ROOT / "benchmarks"
     environments = {one.setup: prepare(one.setup, one.requirements) for one in chosen}

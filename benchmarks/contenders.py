@@ -16,6 +16,8 @@ from .process import Request, free_port
 CORES = os.cpu_count() or 1
 SERVERS = ROOT / "benchmarks" / "servers"
 PINS = {name: Pin.read(ROOT / "functions" / name / "model.json") for name in ("malaria", "review")}
+TWIN = "malaria/malaria-float.tflite"
+"""The network that the pinned malaria file was quantised from; `models/malaria/train.py` makes both."""
 SHARED_PARTS = ("shared/runtimes/pixels.py", "shared/errors.py")
 """What the peers take of ours: the preprocessing."""
 
@@ -41,6 +43,7 @@ class Contender:
         sources: what would be uploaded, relative to the repository.
         environment: beside what all get; `PORT` stands for its port, `FREE` for any other.
         own: ours, which fetches its model from a bucket too.
+        litert: it serves the pinned LiteRT file, and is measured with that file's float twin as well.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Contender:
     batch: Callable[[int], Request] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     own: bool = False
+    litert: bool = False
     home: str = ""
 
     @property
@@ -151,8 +155,27 @@ MANY = {"MAX_INSTANCES": "1024"}
 
 
 def contenders() -> list[Contender]:
-    """All of them, in the order of the tables: ours in two settings."""
-    return [each for one in _contenders() for each in ([one, _by_default(one)] if one.own else [one])]
+    """All of them, in the order of the tables: ours in two settings, the LiteRT peers with two files."""
+    return [each for one in _contenders() for each in _variants(one)]
+
+
+def _variants(one: Contender) -> list[Contender]:
+    if one.own:
+        return [one, _by_default(one)]
+    return [one, _with_twin(one)] if one.litert else [one]
+
+
+def _with_twin(one: Contender) -> Contender:
+    pinned = f"models/{PINS['malaria'].file}"
+    return replace(
+        one,
+        name=f"{one.name}_float",
+        home=one.setup,
+        title=f"{one.title}, float file",
+        settings="the same, serving the float file",
+        sources=[f"models/{TWIN}" if source == pinned else source for source in one.sources],
+        environment={**one.environment, "MODEL_FILE": str(ROOT / "models" / TWIN)},
+    )
 
 
 def _by_default(one: Contender) -> Contender:
@@ -207,6 +230,7 @@ def _contenders() -> list[Contender]:
             requests={"json": as_json("/classify", json.dumps({"image": CELL}).encode(), "Infected")},
             folder=SERVERS / "malaria_litserve",
             sources=[*peer("malaria_litserve"), "benchmarks/servers/network.py"],
+            litert=True,
         ),
         Contender(
             name="malaria_bentoml",
@@ -218,6 +242,7 @@ def _contenders() -> list[Contender]:
             folder=SERVERS / "malaria_bentoml",
             sources=[*peer("malaria_bentoml"), "benchmarks/servers/network.py"],
             environment={"BENTOML_DO_NOT_TRACK": "True"},
+            litert=True,
         ),
         Contender(
             name="malaria_mlserver",
@@ -232,6 +257,7 @@ def _contenders() -> list[Contender]:
             folder=SERVERS / "malaria_mlserver",
             sources=[*peer("malaria_mlserver"), "benchmarks/servers/network.py"],
             environment=MLSERVER,
+            litert=True,
         ),
         Contender(
             name="malaria_mlserver_alone",
@@ -244,6 +270,7 @@ def _contenders() -> list[Contender]:
             folder=SERVERS / "malaria_mlserver",
             sources=[*peer("malaria_mlserver"), "benchmarks/servers/network.py"],
             environment={**MLSERVER, "MLSERVER_PARALLEL_WORKERS": "0"},
+            litert=True,
         ),
         Contender(
             name="malaria_tensorflow",

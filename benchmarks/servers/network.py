@@ -1,6 +1,7 @@
 """The malaria network in LiteRT, as the peers serve it: its documented calls, and our own preprocessing."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,15 @@ with part("imports"):
 ROOT = Path(__file__).resolve().parents[2]
 PIN = json.loads((ROOT / "functions" / "malaria" / "model.json").read_text())
 
+MODEL = Path(os.environ.get("MODEL_FILE") or ROOT / "models" / PIN["file"])
+
 
 class Network:
     """An interpreter on one thread."""
 
     def __init__(self) -> None:
         with part("load"):
-            model = ROOT / "models" / PIN["file"]
-            self._interpreter = Interpreter(model_path=str(model), num_threads=1)
+            self._interpreter = Interpreter(model_path=str(MODEL), num_threads=1)
             self._interpreter.allocate_tensors()
             self._input = self._interpreter.get_input_details()[0]["index"]
             outputs = self._interpreter.get_output_details()
