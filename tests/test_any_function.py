@@ -268,7 +268,13 @@ def test_inputs_that_the_model_has_not_seen_get_their_labels(served, case):
 
 
 def test_the_contract_and_the_openapi_document_hold(made):
-    files = ("tests/test_contract.py", "tests/test_openapi.py", "tests/test_layers.py", "tests/test_lock.py")
+    files = (
+        "tests/test_contract.py",
+        "tests/test_openapi.py",
+        "tests/test_engines.py",
+        "tests/test_layers.py",
+        "tests/test_lock.py",
+    )
     said = python(made.tree, "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", NAMES)
     assert int(re.search(r"(\d+) passed", said)[1]) > 20 * len(CASES), said
 

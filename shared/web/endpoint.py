@@ -127,9 +127,9 @@ class Endpoint:
         rest = {name: value for name, value in result.items() if name != "label"}
         return {"error": "0", "message": "Successful", self.service.key: result["label"], **rest}
 
-    def classify(self, call: Call) -> Response:
-        """Answer one input, or `predictions` for many."""
-        parsed, results = self.predict(call, self.service.reader.read)
+    def classify(self, call: Call, read: Read | None = None) -> Response:
+        """Answer one input, or `predictions` for many; `read` takes the place of the function's reader."""
+        parsed, results = self.predict(call, read or self.service.reader.read)
         if parsed.many:
             content: Answer = {"predictions": [self.instance(call, one) for one in results]}
         else:

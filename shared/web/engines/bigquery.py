@@ -134,8 +134,10 @@ def _arguments(arguments: Any, service: Service) -> list[Any]:
 
 def _is_row(arguments: list[Any], columns: int) -> bool:
     """Whether these are the values of so many columns (0: unknown), or one row as JSON."""
-    alone = len(arguments) == 1 and (arguments[0] is None or isinstance(arguments[0], str | dict | list))
-    return alone or len(arguments) == columns or bool(arguments and not columns)
+    if not arguments or len(arguments) == columns:
+        return bool(arguments)
+    is_json = arguments[0] is None or isinstance(arguments[0], str | dict | list)
+    return not columns or (len(arguments) == 1 and is_json)
 
 
 def _input(service: Service, arguments: list[Any]) -> Any:

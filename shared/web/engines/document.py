@@ -113,7 +113,7 @@ def _predict(service: "Service", example: Any) -> Content:
     return _post(
         service,
         f"As {service.path}, for clients of TensorFlow Serving and KServe.",
-        bodies(service, example),
+        {"application/json": bodies(service, example)["application/json"]},
         {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in schemas]},
         ERROR,
     )
@@ -155,7 +155,7 @@ def _infer(service: "Service", example: Any) -> Content:
             }
         },
     }
-    output = with_optional(tensor, data={"type": "array"})
+    output = object_of(name=TEXT, datatype={"enum": ["BYTES", "FP64"]}, shape=sizes, data={"type": "array"})
     success = object_of(model_name=TEXT, model_version=TEXT, outputs={"type": "array", "items": output})
     return _post(service, "The Open Inference Protocol.", content, with_optional(success, id=TEXT), ERROR)
 

@@ -18,7 +18,8 @@ def route(path: str, endpoint: "Endpoint") -> Route:
     """The route of a path below `/v1`."""
     service = endpoint.service
     if path == f"/v1/models/{service.name}:predict":
-        return Route({"POST": endpoint.classify}, problem)
+        read = partial(service.reader.read, kind="application/json")
+        return Route({"POST": partial(endpoint.classify, read=read)}, problem)
     is_ready = {"GET": partial(ready, service)} if path == f"/v1/models/{service.name}" else {}
     return Route(is_ready, problem)
 

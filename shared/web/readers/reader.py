@@ -73,8 +73,13 @@ class Reader:
     def __init__(self, *fields: str) -> None:
         self.fields = fields
 
-    def read(self, request: Request, settings: Settings) -> ParsedRequest:
+    def read(self, request: Request, settings: Settings, kind: str = "") -> ParsedRequest:
         """Read the inputs of a request.
+
+        Args:
+            request: the request, its body in memory.
+            settings: the limits.
+            kind: the media type of its body, whatever it says itself.
 
         Raises:
             BadRequest: there is no input in it, or the body is not of the form that its type says.
@@ -84,7 +89,7 @@ class Reader:
         body = body_of(request)
         by_query = yes_or_no(request.args.get("explain", "0"))
         with turn(large=len(body) > LARGE):
-            inputs, explain = self.parse(body, request.mimetype, request.mimetype_params)
+            inputs, explain = self.parse(body, kind or request.mimetype, request.mimetype_params)
             items = list(itertools.islice(inputs.items, settings.max_instances + 1))
         if len(items) > settings.max_instances:
             raise TooLarge(f"expected at most {settings.max_instances} inputs; this request has more")
