@@ -4,13 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import look, plan, queries
+from . import inspection, plan, queries
+from .config import Config
+from .console import DeployError, info
 from .execute import execute
 from .gcloud import Gcloud, dig, text
 from .plan import Step
-from .say import Refused, say
-from .there import There
-from .wanted import Wanted
+from .state import State
 
 LABEL = "deployed-function"
 """The user label by which our policies and channels are found again."""
@@ -18,32 +18,30 @@ SHARE, LATENCY, MINUTES = 0.05, 2000, 5
 """More 5xx answers, or a slower p95 in milliseconds, for so many minutes."""
 
 
-def make(wanted: Wanted, gcloud: Gcloud) -> None:
+def create(config: Config, gcloud: Gcloud) -> None:
     """Make what is missing: the address as a channel, and the policies that tell it."""
-    [name] = wanted.names
-    look.tools(gcloud)
+    [name] = config.names
+    inspection.check_gcloud(gcloud)
     _components(gcloud)
     queries.project_number(gcloud)
     if "monitoring" not in queries.apis(gcloud):
-        execute(wanted, gcloud, [plan.enable(["monitoring"])])
-    found, channels = _listed(gcloud)
-    ours = [each for each in channels if text(each, "labels", "email_address") == wanted.email]
+        execute(config, gcloud, [plan.enable_apis(["monitoring"])])
+    found, channels = _list(gcloud)
+    ours = [each for each in channels if text(each, "labels", "email_address") == config.email]
     if not ours:
         create = Step(
             (
                 *("beta", "monitoring", "channels", "create", "--type=email"),
-                *(f"--display-name={wanted.email}", f"--channel-labels=email_address={wanted.email}"),
+                *(f"--display-name={config.email}", f"--channel-labels=email_address={config.email}"),
                 f"--user-labels={LABEL}=any",
             )
         )
-        execute(wanted, gcloud, [create])
-        ours = (
-            [] if wanted.dry_run else [each for each in _listed(gcloud)[1] if _address(each) == wanted.email]
-        )
+        execute(config, gcloud, [create])
+        ours = [] if config.dry_run else [each for each in _list(gcloud)[1] if _address(each) == config.email]
     channel = text(ours[0], "name") if ours else "CHANNEL"
     there = {text(each, "displayName"): each for each in found if function_of(each) == name}
     steps = []
-    for title, condition in conditions(name, wanted.region).items():
+    for title, condition in conditions(name, config.region).items():
         if title not in there:
             policy = {
                 "displayName": title,
@@ -56,8 +54,8 @@ def make(wanted: Wanted, gcloud: Gcloud) -> None:
         elif channel not in (dig(there[title], "notificationChannels") or []):
             update = ("alpha", "monitoring", "policies", "update", text(there[title], "name"))
             steps.append(Step((*update, f"--add-notification-channels={channel}")))
-    execute(wanted, gcloud, steps)
-    say(f"{name}: {wanted.email} is told" if steps else f"{name}: unchanged")
+    execute(config, gcloud, steps)
+    info(f"{name}: {config.email} is told" if steps else f"{name}: unchanged")
 
 
 def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
@@ -91,24 +89,24 @@ def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def left(
-    gcloud: Gcloud, state: There, names: Sequence[str]
+def to_delete(
+    gcloud: Gcloud, state: State, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The policies of these functions, and the channels that tell nobody once those are gone."""
     if "monitoring" not in state.apis:
         return [], []
     try:
         _components(gcloud)
-        policies, channels = _listed(gcloud)
-    except Refused as error:
-        say(f"alerts are left, if there are any: {error}")
+        policies, channels = _list(gcloud)
+    except DeployError as error:
+        info(f"alerts are left, if there are any: {error}")
         return [], []
     ours = [each for each in policies if function_of(each) in names]
     left = {name for each in policies if each not in ours for name in dig(each, "notificationChannels") or []}
     return ours, [each for each in channels if function_of(each) and text(each, "name") not in left]
 
 
-def _listed(gcloud: Gcloud) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _list(gcloud: Gcloud) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     policies = gcloud.rows("alpha", "monitoring", "policies", "list")
     return policies, gcloud.rows("beta", "monitoring", "channels", "list")
 
@@ -117,11 +115,11 @@ def _components(gcloud: Gcloud) -> None:
     """Check that gcloud has the commands for alerts.
 
     Raises:
-        Refused: it has not.
+        DeployError: it has not.
     """
     found = gcloud.one("version")
     if missing := [each for each in ("alpha", "beta") if each not in found]:
-        raise Refused([f"gcloud lacks a component: run 'gcloud components install {' '.join(missing)}'"])
+        raise DeployError([f"gcloud lacks a component: run 'gcloud components install {' '.join(missing)}'"])
 
 
 def function_of(resource: Any) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import plan, sizes, stage
+from .config import Config
 from .plan import Step
 from .source import Function
+from .state import State
 from .targets import appengine
-from .there import There
-from .wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -25,37 +25,37 @@ class Failure:
         return f"{self.message}: run '{shlex.join(['gcloud', *self.fix.command])}', or this again with --fix"
 
 
-def project(wanted: Wanted, there: There) -> list[Failure]:
+def project(config: Config, state: State) -> list[Failure]:
     """Check billing, and who may build."""
     found = []
-    if isinstance(there.billing, str):
-        api = plan.enable(["cloudbilling"])
-        found.append(Failure(f"cannot see whether billing is on ({there.billing})", api))
-    elif not there.billing:
-        link = f"gcloud billing projects link {wanted.project} --billing-account=ACCOUNT"
+    if isinstance(state.billing, str):
+        api = plan.enable_apis(["cloudbilling"])
+        found.append(Failure(f"cannot see whether billing is on ({state.billing})", api))
+    elif not state.billing:
+        link = f"gcloud billing projects link {config.project} --billing-account=ACCOUNT"
         found.append(Failure(f"billing is off: run '{link}'"))
-    if isinstance(there.may_build, str):
+    if isinstance(state.may_build, str):
         found.append(
             Failure(
-                f"cannot read the project's IAM policy ({there.may_build}): you need roles/owner, or "
+                f"cannot read the project's IAM policy ({state.may_build}): you need roles/owner, or "
                 "roles/editor and roles/resourcemanager.projectIamAdmin"
             )
         )
     # The account is made, and mostly given its role, when these are switched on.
-    elif not there.may_build and {"run", "cloudbuild"} <= there.apis:
+    elif not state.may_build and {"run", "cloudbuild"} <= state.apis:
         found.append(
-            Failure(f"the build account {there.builder} may not build", plan.may_build(wanted, there))
+            Failure(f"the build account {state.builder} may not build", plan.grant_build_role(config, state))
         )
     return found
 
 
-def bucket(wanted: Wanted, functions: Sequence[Function], there: There) -> list[Failure]:
+def bucket(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
     """Check that the bucket is ours, and has the pinned files, or will."""
-    if there.bucket == "taken":
-        return [Failure(f"the bucket {wanted.bucket} is not yours: name another one with --bucket")]
+    if state.bucket == "taken":
+        return [Failure(f"the bucket {config.bucket} is not yours: name another one with --bucket")]
     found = []
     for each in functions:
-        size, uri = there.objects.get(f"{wanted.prefix}/{each.pin.file}"), f"{wanted.store}/{each.pin.file}"
+        size, uri = state.objects.get(f"{config.prefix}/{each.pin.file}"), f"{config.store}/{each.pin.file}"
         if size is not None and size != each.pin.bytes:
             delete = Step(("storage", "rm", uri))
             found.append(
@@ -65,26 +65,25 @@ def bucket(wanted: Wanted, functions: Sequence[Function], there: There) -> list[
             found.append(
                 Failure(
                     f"the pinned {each.pin.file} is neither in models/ nor in the bucket: run "
-                    f"'.venv/dev/bin/python -m models.publish {each.name} FILE --store {wanted.store}'"
+                    f"'.venv/dev/bin/python -m models.publish {each.name} FILE --store {config.store}'"
                 )
             )
     return found
 
 
-def fits(wanted: Wanted, function: Function) -> list[Failure]:
+def fits(config: Config, function: Function) -> list[Failure]:
     """Check that there are instances as large as the function asks for."""
     try:
-        memory = stage.memory(wanted, function)
-        if wanted.to == "appengine":
+        memory = stage.memory(config, function)
+        if config.to == "appengine":
             sizes.instance_class(memory)
             return []
-        least, given = sizes.cpus(memory), stage.cpu(wanted, function)
+        least, given = sizes.cpus(memory), stage.cpu(config, function)
     except ValueError as error:
         return [Failure(f"{function.name}: {error}")]
     if given < least:
-        return [
-            Failure(f"{function.name}: {sizes.shown(memory)} of memory need {least} CPUs: give --cpu {least}")
-        ]
+        size = sizes.format_size(memory)
+        return [Failure(f"{function.name}: {size} of memory need {least} CPUs: give --cpu {least}")]
     if given not in sizes.LARGEST:
         return [Failure(f"{function.name}: expected 1, 2, 4 or 8 CPUs, got {given}: give --cpu {least}")]
     if given >= 4 and memory < 512 * given:
@@ -96,15 +95,15 @@ def fits(wanted: Wanted, function: Function) -> list[Failure]:
     return []
 
 
-def target(wanted: Wanted, functions: Sequence[Function], there: There) -> list[Failure]:
+def target(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
     """Check that nothing is in the way where the functions go."""
-    if wanted.to == "appengine":
+    if config.to == "appengine":
         # While its API is off it cannot be seen.
-        missing = "appengine" in there.apis and there.app is None
+        missing = "appengine" in state.apis and state.app is None
         return [Failure(appengine.CREATE)] if missing else []
     found = []
     for each in functions:
-        service = there.services.get(each.name)
+        service = state.services.get(each.name)
         if service and service.owner == "cloudfunctions":
             found.append(
                 Failure(
@@ -116,27 +115,27 @@ def target(wanted: Wanted, functions: Sequence[Function], there: There) -> list[
             found.append(
                 Failure(f"{each.name} is there as a Cloud Run service: run '{undo}', or deploy with --to run")
             )
-        elif wanted.canary and not (service and service.serving):
+        elif config.canary and not (service and service.serving):
             found.append(
                 Failure(f"{each.name} is not deployed yet, there is nothing to compare: leave --canary out")
             )
     return found
 
 
-def checked_callers(wanted: Wanted, functions: Sequence[Function], there: There) -> list[Failure]:
+def checked_callers(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
     """Check that no function that checks its callers becomes open to anyone unless that is said."""
     found = []
     for each in functions:
-        service = there.services.get(each.name)
+        service = state.services.get(each.name)
         before = service.settings.get("SIGN_IN", "") if service else ""
-        if before and wanted.public:
+        if before and config.public:
             found.append(
                 Failure(
                     f"{each.name} checks its callers (SIGN_IN={before}), --public lets anyone call: give "
                     f"--sign-in {before} in its place, or deploy without --public first"
                 )
             )
-        if wanted.sign_in and wanted.canary and service and not before:
+        if config.sign_in and config.canary and service and not before:
             found.append(
                 Failure(
                     f"{each.name} does not check its callers yet, and during a canary anyone could call the "
@@ -146,12 +145,12 @@ def checked_callers(wanted: Wanted, functions: Sequence[Function], there: There)
     return found
 
 
-def everything(wanted: Wanted, functions: Sequence[Function], there: There) -> list[Failure]:
+def check_all(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
     """Check all that can be checked of a project."""
     return [
-        *project(wanted, there),
-        *bucket(wanted, functions, there),
-        *(failure for each in functions for failure in fits(wanted, each)),
-        *target(wanted, functions, there),
-        *checked_callers(wanted, functions, there),
+        *project(config, state),
+        *bucket(config, functions, state),
+        *(failure for each in functions for failure in fits(config, each)),
+        *target(config, functions, state),
+        *checked_callers(config, functions, state),
     ]

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from shared.settings import SettingError, Settings
 
+from .config import ROOT, Config
 from .options import OPTIONS, Option
-from .wanted import ROOT, Wanted
 
 
 class UsageError(Exception):
@@ -24,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Wanted | None:
+def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config | None:
     """Read a command line; None if help is what it asks for.
 
     Raises:
@@ -44,7 +44,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Wanted | N
         raise UsageError(f"there is no option {strange[0]}")
     values = {each.field: _value(each, getattr(given, each.field), environment) for each in OPTIONS}
     command = _command(words, sorted(path.parent.name for path in ROOT.glob("functions/*/main.py")))
-    return _checked(Wanted(**{**values, **command}))
+    return _checked(Config(**{**values, **command}))
 
 
 def _value(option: Option, given: str | None, environment: Mapping[str, str]) -> Any:
@@ -87,33 +87,33 @@ def _command(words: Sequence[str], functions: Sequence[str]) -> dict[str, Any]:
     return {**found, "command": "deploy" if deploys else first}
 
 
-def _checked(wanted: Wanted) -> Wanted:
+def _checked(config: Config) -> Config:
     """Check what several options say together, and name the bucket."""
-    if wanted.min_instances > wanted.max_instances:
+    if config.min_instances > config.max_instances:
         raise UsageError("there are more minimum than maximum instances")
     try:
-        Settings.read({"ALLOWED_ORIGINS": wanted.origins, **wanted.checks})
+        Settings.read({"ALLOWED_ORIGINS": config.origins, **config.checks})
     except SettingError as error:
         raise UsageError(str(error)) from None
-    if wanted.public and wanted.sign_in:
+    if config.public and config.sign_in:
         raise UsageError("--public lets anyone call, --sign-in only users who sign in: give one of them")
-    if wanted.command == "stage":
-        return wanted
-    if not wanted.project:
+    if config.command == "stage":
+        return config
+    if not config.project:
         raise UsageError("PROJECT_ID: expected a project's ID, got ''")
-    if wanted.command == "alerts" and not wanted.email:
+    if config.command == "alerts" and not config.email:
         raise UsageError("alerts needs an address: --email ADDRESS")
-    if wanted.to == "appengine":
-        _check_app_engine(wanted)
-    return replace(wanted, bucket=wanted.bucket or f"{wanted.project}-models")
+    if config.to == "appengine":
+        _check_app_engine(config)
+    return replace(config, bucket=config.bucket or f"{config.project}-models")
 
 
-def _check_app_engine(wanted: Wanted) -> None:
-    if wanted.command != "deploy":
-        raise UsageError(f"{wanted.command} is for functions and run; see 'gcloud app --help'")
-    if len(wanted.names) != 1:
+def _check_app_engine(config: Config) -> None:
+    if config.command != "deploy":
+        raise UsageError(f"{config.command} is for functions and run; see 'gcloud app --help'")
+    if len(config.names) != 1:
         raise UsageError("--to appengine needs the name of one function")
-    if not wanted.open:
+    if not config.open:
         raise UsageError("anyone may call what is on App Engine: say so with --public, or give --sign-in")
-    if wanted.canary:
+    if config.canary:
         raise UsageError("--canary is for functions and run")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from . import alerts, command_line, github, operate, options, release
 from .command_line import UsageError
+from .config import Config
+from .console import DeployError, error
 from .gcloud import Gcloud, GcloudError
-from .say import Refused, error
 from .source import SourceError
-from .wanted import Wanted
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,15 +19,15 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        wanted = command_line.read(arguments, os.environ)
-        if wanted is None:
+        config = command_line.read(arguments, os.environ)
+        if config is None:
             print(options.usage())
         else:
-            _run(wanted, Gcloud(wanted.project, wanted.gcloud_timeout))
+            _run(config, Gcloud(config.project, config.gcloud_timeout))
     except UsageError as mistake:
         error(f"{mistake}; see ./deploy.sh --help")
         return 2
-    except Refused as refused:
+    except DeployError as refused:
         for line in refused.lines:
             error(line)
         return 1
@@ -49,20 +49,20 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(wanted: Wanted, gcloud: Gcloud) -> None:
-    if wanted.command == "stage":
-        release.stage_for_any_host(wanted)
-    elif wanted.command == "deploy":
-        release.deploy(wanted, gcloud)
-    elif wanted.command == "status":
-        operate.status(wanted, gcloud)
-    elif wanted.command == "rollback":
-        operate.roll_back(wanted, gcloud)
-    elif wanted.command == "logs":
-        operate.logs(wanted, gcloud)
-    elif wanted.command == "destroy":
-        operate.destroy(wanted, gcloud)
-    elif wanted.command == "alerts":
-        alerts.make(wanted, gcloud)
+def _run(config: Config, gcloud: Gcloud) -> None:
+    if config.command == "stage":
+        release.stage_for_any_host(config)
+    elif config.command == "deploy":
+        release.deploy(config, gcloud)
+    elif config.command == "status":
+        operate.status(config, gcloud)
+    elif config.command == "rollback":
+        operate.roll_back(config, gcloud)
+    elif config.command == "logs":
+        operate.logs(config, gcloud)
+    elif config.command == "destroy":
+        operate.destroy(config, gcloud)
+    elif config.command == "alerts":
+        alerts.create(config, gcloud)
     else:
-        github.connect(wanted, gcloud)
+        github.connect(config, gcloud)

@@ -4,55 +4,55 @@ import time
 from collections.abc import Callable, Sequence
 
 from . import queries
+from .config import Config
+from .console import DeployError, info, print_command
 from .gcloud import Gcloud, GcloudError
 from .plan import Step
-from .say import Refused, command, say
-from .wanted import Wanted
 
-WAITS = (2, 4, 8, 16)
+BACK_OFF = (2, 4, 8, 16)
 """Seconds between attempts with a new account: Google says it may take a minute until all servers know it."""
 
 
 def execute(
-    wanted: Wanted, gcloud: Gcloud, steps: Sequence[Step], wait: Callable[[float], None] = time.sleep
+    config: Config, gcloud: Gcloud, steps: Sequence[Step], wait: Callable[[float], None] = time.sleep
 ) -> None:
     """Do the steps, or print them in a dry run.
 
     Raises:
-        Refused: one fails; those after it are not done.
+        DeployError: one fails; those after it are not done.
     """
     for step in steps:
-        if wanted.dry_run:
-            command(step.command)
+        if config.dry_run:
+            print_command(step.command)
             continue
         arguments = step.command
         if step.latest_of:
-            arguments = _with_latest(wanted, gcloud, step)
-        say(f"  {' '.join(word for word in arguments[:4] if not word.startswith('-'))}")
+            arguments = _with_latest(config, gcloud, step)
+        info(f"  {' '.join(word for word in arguments[:4] if not word.startswith('-'))}")
         _attempt(gcloud, arguments, step, wait)
         if step.note:
-            say(step.note)
+            info(step.note)
 
 
 def _attempt(gcloud: Gcloud, arguments: tuple[str, ...], step: Step, wait: Callable[[float], None]) -> None:
-    for seconds in (*(WAITS if step.patient else ()), 0):
+    for seconds in (*(BACK_OFF if step.patient else ()), 0):
         try:
             gcloud(*arguments, changes=True)
             return
         except GcloudError as error:
             if not seconds or "does not exist" not in error.text:
-                raise Refused([f"{error}{': ' + step.hint if step.hint else ''}"]) from None
+                raise DeployError([f"{error}{': ' + step.hint if step.hint else ''}"]) from None
             wait(seconds)
 
 
-def _with_latest(wanted: Wanted, gcloud: Gcloud, step: Step) -> tuple[str, ...]:
+def _with_latest(config: Config, gcloud: Gcloud, step: Step) -> tuple[str, ...]:
     """The command with the name of the latest revision for `NEW`.
 
     Raises:
-        Refused: there is no new one.
+        DeployError: there is no new one.
     """
     name = step.latest_of
-    found = queries.service(gcloud.one("run", "services", "describe", name, f"--region={wanted.region}"))
+    found = queries.service(gcloud.one("run", "services", "describe", name, f"--region={config.region}"))
     if found.latest in found.traffic:
-        raise Refused([f"{name} has no new revision: look at './deploy.sh logs {name}'"])
+        raise DeployError([f"{name} has no new revision: look at './deploy.sh logs {name}'"])
     return tuple(word.replace("NEW=", f"{found.latest}=") for word in step.command)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CHANGING = 15
+CHANGE_FACTOR = 15
 """How many times as long as a look something may take that changes: a build takes minutes."""
 
 
@@ -74,7 +74,7 @@ class Gcloud:
     def text(self, *arguments: str, changes: bool = False) -> str:
         """Run a command, and return what it prints."""
         environment = {"CLOUDSDK_CORE_PROJECT": self.project, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
-        seconds = self.timeout * (CHANGING if changes else 1)
+        seconds = self.timeout * (CHANGE_FACTOR if changes else 1)
         # Files, not pipes: what gcloud has started may keep a pipe open after its end.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             try:
@@ -146,7 +146,7 @@ def objects(value: Any, *path: str) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
-def holds(policy: Any, member: str, *roles: str) -> bool:
+def has_role(policy: Any, member: str, *roles: str) -> bool:
     """Whether an IAM policy gives the member one of the roles."""
     return any(
         each.get("role") in roles and member in (each.get("members") or [])

@@ -4,12 +4,12 @@ import hashlib
 import re
 from typing import Any
 
-from . import look, plan, queries
+from . import inspection, plan, queries
+from .config import Config
+from .console import info
 from .execute import execute
-from .gcloud import Gcloud, GcloudError, holds, text
+from .gcloud import Gcloud, GcloudError, has_role, text
 from .plan import Step
-from .say import say
-from .wanted import Wanted
 
 POOL, ACCOUNT = "github", "github-deployer"
 ISSUER = "https://token.actions.githubusercontent.com"
@@ -28,46 +28,46 @@ ROLES = (
 )
 
 
-def connect(wanted: Wanted, gcloud: Gcloud) -> None:
+def connect(config: Config, gcloud: Gcloud) -> None:
     """Make what is missing, and print what the repository must know."""
-    look.tools(gcloud)
+    inspection.check_gcloud(gcloud)
     number = queries.project_number(gcloud)
     apis = queries.apis(gcloud)
     if missing := [api for api in dict.fromkeys((*APIS, *plan.APIS)) if api not in apis]:
-        execute(wanted, gcloud, [plan.enable(missing)])
-    account = f"{ACCOUNT}@{wanted.project}.iam.gserviceaccount.com"
-    on = "iam" in apis or not wanted.dry_run
+        execute(config, gcloud, [plan.enable_apis(missing)])
+    account = f"{ACCOUNT}@{config.project}.iam.gserviceaccount.com"
+    on = "iam" in apis or not config.dry_run
     accounts = queries.accounts(gcloud) if on else frozenset()
     pool = _there(gcloud, "describe", POOL) if on else None
-    provider = provider_of(wanted.repository)
+    provider = provider_of(config.repository)
     known = (
         _there(gcloud, "providers", "describe", provider, f"--workload-identity-pool={POOL}")
         if pool
         else None
     )
-    steps = [*_account(accounts, account), *_pool(pool), *_provider(known, provider, wanted.repository)]
-    steps += _roles(gcloud.one("projects", "get-iam-policy", wanted.project), wanted, account)
+    steps = [*_account(accounts, account), *_pool(pool), *_provider(known, provider, config.repository)]
+    steps += _roles(gcloud.one("projects", "get-iam-policy", config.project), config, account)
     path = f"projects/{number}/locations/global/workloadIdentityPools/{POOL}"
     policy: Any = {}
     if account in accounts:
         policy = gcloud.one("iam", "service-accounts", "get-iam-policy", account)
-    workflows = f"principalSet://iam.googleapis.com/{path}/attribute.repository/{wanted.repository}"
+    workflows = f"principalSet://iam.googleapis.com/{path}/attribute.repository/{config.repository}"
     members = {
         workflows: "workloadIdentityUser",
         f"serviceAccount:{account}": "serviceAccountTokenCreator",  # for the identity token of the test call
     }
     for member, role in members.items():
-        if not holds(policy, member, f"roles/iam.{role}"):
+        if not has_role(policy, member, f"roles/iam.{role}"):
             bind = ("iam", "service-accounts", "add-iam-policy-binding", account)
             steps.append(Step((*bind, f"--member={member}", f"--role=roles/iam.{role}"), patient=True))
-    execute(wanted, gcloud, steps)
+    execute(config, gcloud, steps)
     if not steps:
-        say(f"{wanted.repository}: unchanged")
-    if not wanted.dry_run:
-        values = {"PROJECT_ID": wanted.project, "REGION": wanted.region, "DEPLOY_ACCOUNT": account}
+        info(f"{config.repository}: unchanged")
+    if not config.dry_run:
+        values = {"PROJECT_ID": config.project, "REGION": config.region, "DEPLOY_ACCOUNT": account}
         values["WORKLOAD_IDENTITY_PROVIDER"] = f"{path}/providers/{provider}"
         for name, value in values.items():
-            print(f"gh variable set {name} --repo {wanted.repository} --body {value}")
+            print(f"gh variable set {name} --repo {config.repository} --body {value}")
 
 
 def provider_of(repository: str) -> str:
@@ -123,9 +123,9 @@ def _undelete(resource: dict[str, Any], *arguments: str) -> list[Step]:
     return [Step(("iam", "workload-identity-pools", *words, "--location=global"))]
 
 
-def _roles(policy: Any, wanted: Wanted, account: str) -> list[Step]:
+def _roles(policy: Any, config: Config, account: str) -> list[Step]:
     member = f"serviceAccount:{account}"
-    bind = ("projects", "add-iam-policy-binding", wanted.project, f"--member={member}", "--condition=None")
+    bind = ("projects", "add-iam-policy-binding", config.project, f"--member={member}", "--condition=None")
     return [
-        Step((*bind, f"--role={role}"), patient=True) for role in ROLES if not holds(policy, member, role)
+        Step((*bind, f"--role={role}"), patient=True) for role in ROLES if not has_role(policy, member, role)
     ]

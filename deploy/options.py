@@ -55,7 +55,7 @@ class Option(NamedTuple):
 
     @property
     def field(self) -> str:
-        """The field of `Wanted` that it sets."""
+        """The field of `Config` that it sets."""
         return self.flag.removeprefix("--").replace("-", "_")
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import traffic
-from .gcloud import Gcloud, GcloudError, dig, holds, objects, text
-from .there import Service
-from .wanted import Wanted
+from .config import Config
+from .gcloud import Gcloud, GcloudError, dig, has_role, objects, text
+from .state import Service
 
 READER = "roles/storage.objectViewer"
 INVOKER = "roles/run.invoker"
@@ -57,7 +57,7 @@ def billing(gcloud: Gcloud) -> bool | str:
         raise
 
 
-def builder(gcloud: Gcloud, wanted: Wanted, number: str, cloudbuild: bool) -> tuple[str, bool | str]:
+def builder(gcloud: Gcloud, config: Config, number: str, cloudbuild: bool) -> tuple[str, bool | str]:
     """The account that builds, and whether it may, or why that cannot be seen.
 
     Without the role the build of a function fails, minutes later and without naming it.
@@ -69,12 +69,12 @@ def builder(gcloud: Gcloud, wanted: Wanted, number: str, cloudbuild: bool) -> tu
         if "permission" in error.text.lower():
             return account, str(error)
         raise
-    if holds(policy, f"serviceAccount:{account}", *BUILDERS):
+    if has_role(policy, f"serviceAccount:{account}", *BUILDERS):
         return account, True
     if cloudbuild:  # older projects build as another account
-        found = gcloud.one("builds", "get-default-service-account", f"--region={wanted.region}")
+        found = gcloud.one("builds", "get-default-service-account", f"--region={config.region}")
         account = text(found, "serviceAccountEmail").rpartition("/")[2] or account
-    return account, holds(policy, f"serviceAccount:{account}", *BUILDERS)
+    return account, has_role(policy, f"serviceAccount:{account}", *BUILDERS)
 
 
 def accounts(gcloud: Gcloud) -> frozenset[str]:
@@ -95,10 +95,10 @@ def bucket(gcloud: Gcloud, name: str) -> tuple[str, frozenset[str]]:
     return "there", frozenset(_members(policy, READER))
 
 
-def stored(gcloud: Gcloud, wanted: Wanted) -> dict[str, int]:
+def stored_objects(gcloud: Gcloud, config: Config) -> dict[str, int]:
     """Sizes of the bucket's objects below the prefix, by name."""
     try:
-        found = gcloud.rows("storage", "objects", "list", f"{wanted.store}/**")
+        found = gcloud.rows("storage", "objects", "list", f"{config.store}/**")
     except GcloudError as error:
         if "matched no objects" in error.text:
             return {}
@@ -106,9 +106,9 @@ def stored(gcloud: Gcloud, wanted: Wanted) -> dict[str, int]:
     return {text(each, "name"): int(dig(each, "size") or 0) for each in found}
 
 
-def run_services(gcloud: Gcloud, wanted: Wanted) -> dict[str, dict[str, Any]]:
+def run_services(gcloud: Gcloud, config: Config) -> dict[str, dict[str, Any]]:
     """The Cloud Run services of the region, by name, as Google describes them."""
-    found = gcloud.rows("run", "services", "list", f"--region={wanted.region}")
+    found = gcloud.rows("run", "services", "list", f"--region={config.region}")
     return {text(each, "metadata", "name"): each for each in found}
 
 
@@ -135,9 +135,9 @@ def settings(revision: Any) -> dict[str, str]:
     return {text(each, "name"): text(each, "value") for one in containers for each in objects(one, "env")}
 
 
-def callers(gcloud: Gcloud, wanted: Wanted, name: str) -> tuple[str, ...]:
+def callers(gcloud: Gcloud, config: Config, name: str) -> tuple[str, ...]:
     """Who may call a Cloud Run service by a role on it."""
-    policy = gcloud.one("run", "services", "get-iam-policy", name, f"--region={wanted.region}")
+    policy = gcloud.one("run", "services", "get-iam-policy", name, f"--region={config.region}")
     return tuple(sorted(_members(policy, INVOKER)))
 
 

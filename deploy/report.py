@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from . import sizes, stage
+from .config import ROOT, Config
 from .options import OPTIONS
 from .source import Function
-from .wanted import ROOT, Wanted
 
 SECONDS = 2_628_000
 """In a month."""
@@ -16,21 +16,21 @@ CPU_SECOND, GIB_SECOND = 0.000024, 0.0000025
 """Dollars, while a request is in work (Cloud Run, tier 1); what is kept idle costs no more."""
 
 
-def deployed(wanted: Wanted, function: Function, url: str, callers: Sequence[str]) -> None:
+def print_report(config: Config, function: Function, url: str, callers: Sequence[str]) -> None:
     """Print it, the same for the same deployment."""
     print(f"{function.name}: {url}")
-    for call in calls(wanted, function, url):
+    for call in calls(config, function, url):
         print(f"  {call}")
-    print(f"  who may call  {who(wanted, callers)}")
-    print(f"  idle          {idle(wanted, function)}")
-    print(f"  undo          {undo(wanted, function.name)}", flush=True)
+    print(f"  who may call  {who_may_call(config, callers)}")
+    print(f"  idle          {idle_cost(config, function)}")
+    print(f"  undo          {undo(config, function.name)}", flush=True)
 
 
-def calls(wanted: Wanted, function: Function, url: str) -> list[str]:
+def calls(config: Config, function: Function, url: str) -> list[str]:
     """Commands that call it, for the reader's shell."""
-    own = "" if wanted.open else ' -H "Authorization: Bearer $(gcloud auth print-identity-token)"'
-    token = ' -H "Authorization: Bearer $USER_TOKEN"' if wanted.sign_in else own
-    token += ' -H "X-Firebase-AppCheck: $APP_TOKEN"' if wanted.app_check else ""
+    own = "" if config.open else ' -H "Authorization: Bearer $(gcloud auth print-identity-token)"'
+    token = ' -H "Authorization: Bearer $USER_TOKEN"' if config.sign_in else own
+    token += ' -H "X-Firebase-AppCheck: $APP_TOKEN"' if config.app_check else ""
     if file := function.example.file:
         path = (ROOT / "functions" / function.name / file.name).relative_to(ROOT)
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -39,12 +39,12 @@ def calls(wanted: Wanted, function: Function, url: str) -> list[str]:
         content = json.dumps({"instances": [function.example.input]})
         body = f"-H 'Content-Type: application/json' -d {shlex.quote(content)}"
     found = [f"curl{token} {body} {url}", f"curl{own} {url}"]
-    return [*found, f"open {url} in a browser"] if wanted.open else found
+    return [*found, f"open {url} in a browser"] if config.open else found
 
 
-def who(wanted: Wanted, callers: Sequence[str]) -> str:
+def who_may_call(config: Config, callers: Sequence[str]) -> str:
     """Who may call what is deployed now."""
-    return may_call(wanted.open, stage.environment(wanted), callers)
+    return may_call(config.open, stage.environment(config), callers)
 
 
 def may_call(public: bool, settings: Mapping[str, str], callers: Sequence[str]) -> str:
@@ -63,28 +63,28 @@ def may_call(public: bool, settings: Mapping[str, str], callers: Sequence[str]) 
     return "who has roles/run.invoker: " + ", ".join([*named, "the project's owners and editors"])
 
 
-def idle(wanted: Wanted, function: Function) -> str:
+def idle_cost(config: Config, function: Function) -> str:
     """What it costs while nobody calls."""
-    if wanted.to == "appengine" or not wanted.min_instances:
+    if config.to == "appengine" or not config.min_instances:
         return "nothing but the storage of its model and its image"
-    memory, cpus = stage.memory(wanted, function) / 1024, stage.cpu(wanted, function)
-    dollars = wanted.min_instances * (cpus * CPU_SECOND + memory * GIB_SECOND) * SECONDS
-    size = sizes.shown(stage.memory(wanted, function))
-    return f"{wanted.min_instances} x {cpus} CPU and {size}, at most {dollars:.0f} dollars a month"
+    memory, cpus = stage.memory(config, function) / 1024, stage.cpu(config, function)
+    dollars = config.min_instances * (cpus * CPU_SECOND + memory * GIB_SECOND) * SECONDS
+    size = sizes.format_size(stage.memory(config, function))
+    return f"{config.min_instances} x {cpus} CPU and {size}, at most {dollars:.0f} dollars a month"
 
 
-def undo(wanted: Wanted, name: str) -> str:
+def undo(config: Config, name: str) -> str:
     """The ways back."""
-    if wanted.to == "appengine":
+    if config.to == "appengine":
         return "gcloud app versions list, then gcloud app services set-traffic SERVICE --splits=VERSION=1"
-    more = same_place(wanted)
+    more = same_place(config)
     return f"./deploy.sh rollback {name}{more}, or ./deploy.sh destroy{more}"
 
 
-def same_place(wanted: Wanted) -> str:
+def same_place(config: Config) -> str:
     """The options that say where, if they are not the defaults."""
     found = ""
     for each in OPTIONS:
-        if each.field in ("region", "to") and getattr(wanted, each.field) != each.default:
-            found += f" {each.flag} {getattr(wanted, each.field)}"
+        if each.field in ("region", "to") and getattr(config, each.field) != each.default:
+            found += f" {each.flag} {getattr(config, each.field)}"
     return found

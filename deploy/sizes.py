@@ -24,7 +24,7 @@ INSTANCE_CLASSES: Mapping[str, int] = {"F2": 768, "F4": 1536, "F4_1G": 3072}
 """App Engine's classes for automatic scaling, and their memory in MB."""
 
 
-def mebibytes(memory: str) -> int:
+def parse_size(memory: str) -> int:
     """The size that Google writes as 512Mi or 2Gi, in MiB."""
     found = re.fullmatch("([0-9]+)(Mi|Gi)", memory)
     if found is None:
@@ -32,7 +32,7 @@ def mebibytes(memory: str) -> int:
     return int(found[1]) * (1024 if found[2] == "Gi" else 1)
 
 
-def needed(pin: Pin, workers: int = 1) -> int:
+def required_memory(pin: Pin, workers: int = 1) -> int:
     """The memory in MiB that the pinned model needs, as the next larger step.
 
     Raises:
@@ -48,7 +48,7 @@ def needed(pin: Pin, workers: int = 1) -> int:
     )
 
 
-def shown(memory: int) -> str:
+def format_size(memory: int) -> str:
     """A size in MiB as Google writes it."""
     return f"{memory // 1024}Gi" if memory % 1024 == 0 else f"{memory}Mi"
 
@@ -62,7 +62,9 @@ def cpus(memory: int) -> int:
     for count, largest in LARGEST.items():
         if memory <= largest:
             return count
-    raise ValueError(f"expected at most {shown(max(LARGEST.values()))} of memory, got {shown(memory)}")
+    raise ValueError(
+        f"expected at most {format_size(max(LARGEST.values()))} of memory, got {format_size(memory)}"
+    )
 
 
 def instance_class(memory: int) -> str:
@@ -74,4 +76,6 @@ def instance_class(memory: int) -> str:
     for name, largest in INSTANCE_CLASSES.items():
         if memory <= largest:
             return name
-    raise ValueError(f"App Engine's instances have at most 3072 MB of memory; this needs {shown(memory)}")
+    raise ValueError(
+        f"App Engine's instances have at most 3072 MB of memory; this needs {format_size(memory)}"
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from shared.example import Example
 from shared.pin import PACKAGES, Pin, PinError, Unpublished
 
-from .wanted import ROOT
+from .config import ROOT
 
 
 class SourceError(Exception):
@@ -76,7 +76,7 @@ def unpack(folder: Path) -> None:
     zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
 
 
-def dirty(names: tuple[str, ...], files: list[str]) -> list[str]:
+def uncommitted_faults(names: tuple[str, ...], files: list[str]) -> list[str]:
     """What to say of files that are not committed, for the deployment of these functions."""
     pins = [f"functions/{name}/model.json" for name in names if f"functions/{name}/model.json" in files]
     told = [
@@ -90,18 +90,18 @@ def dirty(names: tuple[str, ...], files: list[str]) -> list[str]:
     return told
 
 
-def function(name: str, unpacked: Path, kept: Path, complain: Callable[[str], None]) -> Function | None:
-    """Read one function of HEAD; what is wrong with it goes to `complain`, all of it.
+def function(name: str, unpacked: Path, kept: Path, add_fault: Callable[[str], None]) -> Function | None:
+    """Read one function of HEAD; what is wrong with it goes to `add_fault`, all of it.
 
     Args:
         name: the function's.
         unpacked: where HEAD is.
         kept: where the model is written if HEAD has the pinned file, and the working tree another.
-        complain: called with a line for each fault.
+        add_fault: called with a line for each fault.
     """
     folder = unpacked / "functions" / name
     if not re.fullmatch("[a-z][a-z0-9-]{1,25}[a-z0-9]", name):
-        complain(
+        add_fault(
             f"functions/{name}: a deployed function's name has 3 to 27 small letters, digits and hyphens: "
             "rename the folder"
         )
@@ -109,23 +109,23 @@ def function(name: str, unpacked: Path, kept: Path, complain: Callable[[str], No
         pin = Pin.read(folder / "model.json")
         example = Example.read(folder)
     except Unpublished:
-        complain(
+        add_fault(
             f"functions/{name}/model.json: publish a model first: "
             f".venv/dev/bin/python -m models.publish {name} FILE"
         )
         return None
     except (PinError, ValueError) as error:
-        complain(str(error).replace(f"{unpacked}/", ""))
+        add_fault(str(error).replace(f"{unpacked}/", ""))
         return None
     if missing := _missing_package(pin, folder / "requirements.txt"):
-        complain(
+        add_fault(
             f"functions/{name}/requirements.txt has no {missing}, which the format {pin.format} needs: "
             f"run '.venv/dev/bin/python -m models.publish {name} FILE', and commit what it changes"
         )
     try:
         return Function(name, pin, example, folder, _model(name, pin, kept))
     except SourceError as error:
-        complain(str(error))
+        add_fault(str(error))
         return None
 
 
@@ -134,8 +134,8 @@ def _missing_package(pin: Pin, requirements: Path) -> str:
     lines = requirements.read_text() if requirements.is_file() else ""
     names = re.findall(r"^\s*([A-Za-z0-9][\w.-]*)", lines, re.MULTILINE)
     required = {re.sub("[-_.]+", "-", each).lower() for each in names}
-    wanted = PACKAGES[pin.format]
-    return "" if required & set(wanted) else wanted[0]
+    packages = PACKAGES[pin.format]
+    return "" if required & set(packages) else packages[0]
 
 
 def _model(name: str, pin: Pin, kept: Path) -> Path | None:
@@ -144,9 +144,9 @@ def _model(name: str, pin: Pin, kept: Path) -> Path | None:
     Raises:
         SourceError: there is one of that name, but with other content.
     """
-    there = ROOT / "models" / pin.file
-    if there.is_file() and _is_pinned(there.read_bytes(), pin):
-        return there
+    path = ROOT / "models" / pin.file
+    if path.is_file() and _is_pinned(path.read_bytes(), pin):
+        return path
     try:
         content = git("cat-file", "blob", f"HEAD:models/{pin.file}")
     except SourceError:
@@ -155,7 +155,7 @@ def _model(name: str, pin: Pin, kept: Path) -> Path | None:
         kept.mkdir(parents=True, exist_ok=True)
         (kept / Path(pin.file).name).write_bytes(content)
         return kept / Path(pin.file).name
-    if content or there.is_file():
+    if content or path.is_file():
         raise SourceError(
             f"models/{pin.file} is not the pinned file (SHA-256 {pin.sha256[:12]}..., {pin.bytes:,} bytes): "
             f"publish it with '.venv/dev/bin/python -m models.publish {name} FILE', or check out the commit "

@@ -26,7 +26,7 @@ def follows_latest(service: Mapping[str, Any]) -> bool:
     return all(each.get("latestRevision") for each in targets)
 
 
-def way_back(
+def rollback_target(
     service: Mapping[str, Any], revisions: Sequence[Mapping[str, Any]]
 ) -> tuple[str | None, str | None]:
     """The newest revision that has traffic, and what had it before that.

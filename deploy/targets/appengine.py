@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from ..config import Config
 from ..gcloud import Gcloud, GcloudError, dig, text
 from ..source import Function
-from ..there import Version
-from ..wanted import Wanted
+from ..state import Version
 
 CREATE = (
     "there is no App Engine application, whose region is for ever: run 'gcloud app create --region=REGION', "
@@ -13,7 +13,7 @@ CREATE = (
 )
 
 
-def look(gcloud: Gcloud) -> tuple[Version, ...] | None:
+def versions(gcloud: Gcloud) -> tuple[Version, ...] | None:
     """The versions of all services; None if there is no application."""
     try:
         gcloud.one("app", "describe")
@@ -38,7 +38,7 @@ def service_of(name: str, versions: tuple[Version, ...]) -> str:
     return "default" if first or not versions else name
 
 
-def deploy(wanted: Wanted, function: Function, folder: Path, version: str) -> tuple[str, ...]:
+def deploy(config: Config, function: Function, folder: Path, version: str) -> tuple[str, ...]:
     """The command that deploys a staged folder, which has an app.yaml."""
-    account = f"--service-account={wanted.account(function.name)}"
+    account = f"--service-account={config.account(function.name)}"
     return ("app", "deploy", str(folder / "app.yaml"), f"--version={version}", account)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 
-class Refused(Exception):
+class DeployError(Exception):
     """Something stands in the way, or went wrong; each fault is a line."""
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -13,16 +13,16 @@ class Refused(Exception):
         super().__init__("; ".join(self.lines))
 
 
-def say(line: str) -> None:
+def info(line: str) -> None:
     """Tell how it goes."""
     print(line, file=sys.stderr, flush=True)
 
 
 def error(line: str) -> None:
     """Tell a fault, and how to mend it, in one line."""
-    say(f"error: {line}")
+    info(f"error: {line}")
 
 
-def command(arguments: Sequence[str]) -> None:
+def print_command(arguments: Sequence[str]) -> None:
     """Print a command that a dry run leaves out."""
     print(shlex.join(["gcloud", *arguments]), flush=True)

@@ -64,7 +64,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class There:
+class State:
     """A project, as far as functions are concerned.
 
     Attributes:

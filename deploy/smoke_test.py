@@ -8,13 +8,13 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from .config import Config
 from .gcloud import Gcloud, GcloudError, dig, objects, text
 from .source import Function
-from .wanted import Wanted
 
 STARTING = (0, 401, 403, 404, 429, 502, 503)
 """What an address may say while it is new, its roles are, or its model is being loaded."""
-OTHERS = {"error", "message", "probabilities", "explanation", "warnings", "model", "code"}
+COMMON_FIELDS = {"error", "message", "probabilities", "explanation", "warnings", "model", "code"}
 """Fields of an answer beside the label's."""
 
 
@@ -22,7 +22,7 @@ class WrongAnswer(Exception):
     """The function does not answer, or not what its example says; one line."""
 
 
-def ask(url: str, token: str, content: Any = None) -> tuple[int, Any]:
+def request(url: str, token: str, content: Any = None) -> tuple[int, Any]:
     """Return status and body; 0 if there is no connection, or the body is not JSON."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if token:
@@ -39,7 +39,7 @@ def ask(url: str, token: str, content: Any = None) -> tuple[int, Any]:
         return 0, str(error)
 
 
-def try_out(url: str, token: str, function: Function, patience: int, split: bool) -> list[str]:
+def check_example(url: str, token: str, function: Function, patience: int, split: bool) -> list[str]:
     """Send the function's example, and check the answer field by field; return its warnings.
 
     A new address needs a moment until it is known everywhere: it is asked again for `patience` seconds.
@@ -50,7 +50,7 @@ def try_out(url: str, token: str, function: Function, patience: int, split: bool
     """
     deadline = time.monotonic() + patience
     while True:
-        status, answer = ask(url, token, {"instances": [function.example.input]})
+        status, answer = request(url, token, {"instances": [function.example.input]})
         fault = f"{status}: {answer}" if status != 200 else ""
         if not fault and not split and text(answer, "model", "version") != function.pin.version:
             fault = f"the model {text(answer, 'model', 'version') or '?'}"
@@ -62,7 +62,7 @@ def try_out(url: str, token: str, function: Function, patience: int, split: bool
         time.sleep(2)
 
 
-def try_unproven(url: str, function: Function, patience: int, split: bool) -> None:
+def check_refusal(url: str, function: Function, patience: int, split: bool) -> None:
     """Send the function's example without a token, which a function that checks its callers must refuse.
 
     Raises:
@@ -70,9 +70,9 @@ def try_unproven(url: str, function: Function, patience: int, split: bool) -> No
     """
     deadline = time.monotonic() + patience
     while True:
-        status, answer = ask(url, "", {"instances": [function.example.input]})
+        status, answer = request(url, "", {"instances": [function.example.input]})
         refused = status == 401 and '"unauthenticated"' in str(answer)
-        version = text(ask(url, "")[1], "model", "version")
+        version = text(request(url, "")[1], "model", "version")
         if refused and (split or version == function.pin.version):
             return
         if status == 200:
@@ -107,10 +107,10 @@ def _check(url: str, token: str, function: Function, answer: Any, split: bool) -
 
 def _key(url: str, token: str, found: Mapping[str, Any]) -> str:
     """The field that holds the label: the only one that is no other's, or that OpenAPI lists labels for."""
-    candidates = [name for name in found if name not in OTHERS]
+    candidates = [name for name in found if name not in COMMON_FIELDS]
     if len(candidates) > 1:
         properties = dig(
-            ask(f"{url}/openapi.json", token)[1], "components", "schemas", "Instance", "properties"
+            request(f"{url}/openapi.json", token)[1], "components", "schemas", "Instance", "properties"
         )
         candidates = [name for name in candidates if dig(properties, name, "enum")]
     if len(candidates) != 1:
@@ -118,15 +118,15 @@ def _key(url: str, token: str, found: Mapping[str, Any]) -> str:
     return candidates[0]
 
 
-def token(wanted: Wanted, gcloud: Gcloud, url: str) -> str:
+def identity_token(config: Config, gcloud: Gcloud, url: str) -> str:
     """A token that opens a private function.
 
     Raises:
         GcloudError: there is none to be had.
     """
     more = []
-    if wanted.invoker:
-        more = [f"--impersonate-service-account={wanted.invoker}", f"--audiences={url}"]
+    if config.invoker:
+        more = [f"--impersonate-service-account={config.invoker}", f"--audiences={url}"]
     try:
         found = text(gcloud.one("auth", "print-identity-token", *more), "id_token")
     except GcloudError as error:

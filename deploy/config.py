@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Config:
     """A command line and its environment. Each field below `repository` is an option of `options.OPTIONS`.
 
     Attributes:

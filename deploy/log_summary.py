@@ -6,7 +6,7 @@ from typing import Any
 
 from .gcloud import dig, text
 
-MOST = 5000
+MAX_ENTRIES = 5000
 """Lines that are read: as many as gcloud fetches in some ten seconds."""
 
 
@@ -34,7 +34,7 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> str:
     cold = sum(dig(each, "jsonPayload", "cold") is True for each in entries)
     errors = sum(int(each.get("status") or 0) >= 500 for each in calls)
     times = sorted(seconds for each in calls if (seconds := _seconds(text(each, "latency"))) is not None)
-    count = f"the last {len(calls):,}" if len(entries) >= MOST else f"{len(calls):,}"
+    count = f"the last {len(calls):,}" if len(entries) >= MAX_ENTRIES else f"{len(calls):,}"
     line = f"{count} calls, {cold:,} met a cold start, {errors:,} errors ({errors / len(calls):.1%})"
     if times:
         line += f", p95 {1000 * times[math.ceil(0.95 * len(times)) - 1]:.0f} ms"
@@ -54,7 +54,7 @@ def _seconds(latency: str) -> float | None:
         return None
 
 
-def line(entry: Mapping[str, Any]) -> str:
+def format_entry(entry: Mapping[str, Any]) -> str:
     """One log line for a terminal."""
     message = text(entry, "textPayload") or text(entry, "jsonPayload", "message")
     if not message and (http := request(entry)):
