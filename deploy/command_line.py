@@ -63,7 +63,7 @@ def _command(words: Sequence[str], functions: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"command": first, "names": (), "folder": Path(), "repository": ""}
     if first in ("all", "status", "destroy"):
         found["names"] = tuple(functions)
-    elif first in ("rollback", "logs", "alerts"):
+    elif first in ("rollback", "logs", "alerts", "bigquery", "batch"):
         if len(more) != 1:
             raise UsageError(f"{first} needs the name of a function")
         found["names"] = (more.pop(),)
@@ -103,6 +103,8 @@ def _checked(config: Config) -> Config:
         raise UsageError("PROJECT_ID: expected a project's ID, got ''")
     if config.command == "alerts" and not config.email:
         raise UsageError("alerts needs an address: --email ADDRESS")
+    if config.command == "bigquery" and not config.dataset:
+        raise UsageError("bigquery needs a dataset: --dataset NAME")
     if config.to == "appengine":
         _check_app_engine(config)
     return replace(config, bucket=config.bucket or f"{config.project}-models")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from . import alerts, command_line, github, operate, options, release
+from .bigquery import commands as bigquery
 from .command_line import UsageError
 from .config import Config
 from .console import DeployError, error
@@ -64,5 +65,7 @@ def _run(config: Config, gcloud: Gcloud) -> None:
         operate.destroy(config, gcloud)
     elif config.command == "alerts":
         alerts.create(config, gcloud)
+    elif config.command == "bigquery":
+        bigquery.create(config, gcloud)
     else:
         github.connect(config, gcloud)

@@ -12,12 +12,13 @@ class Config:
     """A command line and its environment. Each field below `repository` is an option of `options.OPTIONS`.
 
     Attributes:
-        command: deploy, status, rollback, logs, alerts, destroy, stage or github.
+        command: deploy, status, rollback, logs, alerts, bigquery, batch, destroy, stage or github.
         names: the functions that are meant.
         folder: where `stage` writes.
         repository: the GitHub repository, as OWNER/REPO.
         memory: as Google writes it, such as 512Mi; empty: what the model needs.
         cpu: whole CPUs; 0: what the memory needs.
+        max_batching_rows: the most rows in one call of BigQuery; 0: what fits the kind of input.
         canary: percent of the traffic for a new revision; None: all.
     """
 
@@ -48,6 +49,8 @@ class Config:
     canary: int | None
     invoker: str
     email: str
+    dataset: str
+    max_batching_rows: int
     follow: bool
     errors: bool
     fix: bool

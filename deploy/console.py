@@ -25,4 +25,4 @@ def error(line: str) -> None:
 
 def print_command(arguments: Sequence[str]) -> None:
     """Print a command that a dry run leaves out."""
-    print(shlex.join(["gcloud", *arguments]), flush=True)
+    print(shlex.join(arguments), flush=True)

@@ -23,12 +23,13 @@ def execute(
     """
     for step in steps:
         if config.dry_run:
-            print_command(step.command)
+            print_command((step.program, *step.command))
             continue
         arguments = step.command
         if step.latest_of:
             arguments = _with_latest(config, gcloud, step)
-        info(f"  {' '.join(word for word in arguments[:4] if not word.startswith('-'))}")
+        words = [word for word in arguments[:4] if not word.startswith("-")]
+        info(f"  {' '.join(words if step.program == 'gcloud' else [step.program, *words])}")
         _attempt(gcloud, arguments, step, wait)
         if step.note:
             info(step.note)
@@ -37,7 +38,7 @@ def execute(
 def _attempt(gcloud: Gcloud, arguments: tuple[str, ...], step: Step, wait: Callable[[float], None]) -> None:
     for seconds in (*(BACK_OFF if step.patient else ()), 0):
         try:
-            gcloud(*arguments, changes=True)
+            (gcloud.bq if step.program == "bq" else gcloud).text(*arguments, changes=True)
             return
         except GcloudError as error:
             if not seconds or "does not exist" not in error.text:

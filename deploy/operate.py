@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import alerts, inspection, log_summary, plan, queries, report, traffic
+from .bigquery import commands as bigquery
 from .config import Config
 from .console import DeployError, info
 from .execute import execute
@@ -137,11 +138,16 @@ def destroy(config: Config, gcloud: Gcloud) -> None:
     """Take away what was deployed here, after a question."""
     state = _inspect_for_destroy(config, gcloud)
     policies, channels = alerts.to_delete(gcloud, state, config.names)
+    connections = bigquery.created(config, gcloud, state)
     ours = {name for name, each in state.services.items() if not each.owner}
     lines, steps = [], []
     for name in config.names:
         mine = [each for each in policies if alerts.function_of(each) == name]
         lines += [f"alert {text(each, 'displayName')}" for each in mine]
+        for connection in connections:
+            callers = bigquery.to_delete(config, gcloud.bq, name, *connection)
+            lines += [line for line, _ in callers]
+            steps += [step for _, step in callers]
         if name in ours:
             lines.append(f"{inspection.TARGETS[config.to].KIND} {name}")
         if config.account(name) in state.accounts:

@@ -10,7 +10,7 @@ TARGETS = ("functions", "run", "appengine")
 def _text(pattern: str, expected: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if not re.fullmatch(pattern, value):
-            raise ValueError(f"expected {expected}, got '{value}'")
+            raise ValueError(f"expected {expected}, got {value!r}")
         return value
 
     return parse
@@ -25,6 +25,10 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(value)
 
     return parse
+
+
+def _rows(value: str) -> int:
+    return _whole(1, 100_000)(value) if value else 0
 
 
 def _cpus(value: str) -> int:
@@ -66,6 +70,9 @@ _FOLDERS = _text(r"[\w.-]+(/[\w.-]+)*", "folders such as models/v1")
 _TARGET = _text("|".join(TARGETS), "functions, run or appengine")
 _RUNTIME = _text("python3[0-9]+", "a runtime such as python311")
 _SIZE = _text("(|[1-9][0-9]*(Mi|Gi))", "a size such as 512Mi or 2Gi")
+_DATASET = _text(
+    "(|[A-Za-z0-9_]{1,1024})", "a dataset of the project by its name: letters, digits and underscores"
+)
 _ADDRESS = _text(r"(|[^@\s,=]+@[^@\s,=]+)", "an address such as name@example.org")
 OPTIONS = (
     Option("--project", "ID", "PROJECT_ID", "", _PROJECT, "the project"),
@@ -134,6 +141,15 @@ OPTIONS = (
     ),
     Option("--invoker", "ACCOUNT", "INVOKER", "", _ADDRESS, "a service account to make the test calls as"),
     Option("--email", "ADDRESS", "ALERT_EMAIL", "", _ADDRESS, "who is told by alerts"),
+    Option("--dataset", "NAME", "DATASET", "", _DATASET, "the dataset that bigquery creates its function in"),
+    Option(
+        "--max-batching-rows",
+        "N",
+        "MAX_BATCHING_ROWS",
+        "",
+        _rows,
+        "rows in one call of BigQuery; default 1000, 32 images (128 fit as base64)",
+    ),
     Option("--follow", "", "FOLLOW", "0", _yes, "go on with new log lines until Ctrl-C"),
     Option("--errors", "", "ERRORS_ONLY", "0", _yes, "only log lines of severity ERROR and above"),
     Option("--fix", "", "FIX", "0", _yes, "do what the checks say is missing, if a command can"),
@@ -165,6 +181,11 @@ COMMANDS = (
     ("logs NAME", "the last log lines"),
     ("alerts NAME", "email if more than 5 % of the answers are 5xx, or the slowest 5 % take over 2 s"),
     ("destroy", "delete the functions, their service accounts and alerts; the bucket stays"),
+    ("bigquery NAME", "create a function in the SQL of --dataset that calls this one"),
+    (
+        "batch NAME",
+        "build the container of Dataflow's workers, and print the command that runs a batch on them",
+    ),
     (
         "stage NAME DIR",
         "write what is uploaded to DIR, for another host; with the model, unless BUCKET is given",

@@ -16,14 +16,15 @@ APIS = ("cloudfunctions", "run", "cloudbuild", "artifactregistry", "storage", "i
 
 @dataclass(frozen=True)
 class Step:
-    """One gcloud command that changes something.
+    """One command that changes something.
 
     Attributes:
-        command: its arguments, without `gcloud` itself.
+        command: its arguments, without the program's name.
         hint: what to do if it fails.
         patient: whether it names an account made a moment ago, which Google does not know everywhere at once.
         latest_of: the service whose latest revision takes the place of `NEW` in the command.
         note: what is said once it is done.
+        program: `gcloud` or `bq`.
     """
 
     command: tuple[str, ...]
@@ -31,6 +32,7 @@ class Step:
     patient: bool = False
     latest_of: str = ""
     note: str = ""
+    program: str = "gcloud"
 
 
 def missing_apis(config: Config, state: State) -> list[str]:

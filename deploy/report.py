@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from . import sizes, stage
+from .bigquery.function import locations, remote_function
 from .config import ROOT, Config
 from .options import OPTIONS
 from .source import Function
@@ -23,7 +24,20 @@ def print_report(config: Config, function: Function, url: str, callers: Sequence
         print(f"  {call}")
     print(f"  who may call  {who_may_call(config, callers)}")
     print(f"  idle          {idle_cost(config, function)}")
+    for line in in_sql(config, function, url):
+        print(line)
     print(f"  undo          {undo(config, function.name)}", flush=True)
+
+
+def in_sql(config: Config, function: Function, url: str) -> list[str]:
+    """Return how BigQuery calls it: the command, and the statement that it runs."""
+    if config.to == "appengine" or config.sign_in or config.app_check:
+        return []  # it calls Cloud Run alone, and cannot sign in
+    places = locations(config.region)
+    remote = remote_function(config, function.name, function.example, url, config.region)
+    command = f"./deploy.sh bigquery {function.name} --dataset DATASET{same_place(config)}"
+    head = f"  in BigQuery   {command}; for a dataset in {' or '.join(places)} it runs, with its location:"
+    return [head, *(f"    {line}" for line in remote.statement.splitlines())]
 
 
 def calls(config: Config, function: Function, url: str) -> list[str]:

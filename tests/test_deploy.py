@@ -437,7 +437,7 @@ def gcloud_that(tmp_path, monkeypatch, script, timeout=60):
             "printf 'a\\nERROR: (gcloud.run.x) one\\n  two\\n' >&2; exit 1",
             "gcloud run services list: one two",
         ),
-        ("sleep 60 & sleep 60", "no end within 1 s"),
+        ("sleep 60 & sleep 60", "did not finish within 1 s"),
         ("kill -9 $$", "exit status -9"),
     ],
 )
