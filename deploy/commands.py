@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import alerts, command_line, github, operate, options, release
+from . import alerts, batch, command_line, github, operate, options, release
 from .bigquery import commands as bigquery
 from .command_line import UsageError
 from .config import Config
@@ -67,5 +67,7 @@ def _run(config: Config, gcloud: Gcloud) -> None:
         alerts.create(config, gcloud)
     elif config.command == "bigquery":
         bigquery.create(config, gcloud)
+    elif config.command == "batch":
+        batch.build(config, gcloud)
     else:
         github.connect(config, gcloud)

@@ -25,7 +25,7 @@ def stage_for_any_host(config: Config) -> None:
     """Write one function to a folder for another host."""
     with tempfile.TemporaryDirectory() as unpacked:
         faults: list[str] = []
-        found = _read(config, Path(unpacked), faults)
+        found = read_functions(config, Path(unpacked), faults)
         _raise_if_any(faults)
         stage.for_any_host(config, *found)
     info(f"staged in {config.folder}")
@@ -35,7 +35,7 @@ def deploy(config: Config, gcloud: Gcloud) -> None:
     """Deploy what differs from what is there, and ask each function for its example."""
     with tempfile.TemporaryDirectory() as unpacked:
         faults: list[str] = []
-        found = _read(config, Path(unpacked), faults)
+        found = read_functions(config, Path(unpacked), faults)
         state = _check_project(config, gcloud, found, faults)
         if missing := plan.missing_apis(config, state):
             execute(config, gcloud, [plan.enable_apis(missing)])
@@ -48,7 +48,7 @@ def deploy(config: Config, gcloud: Gcloud) -> None:
             _release(config, gcloud, each, state)
 
 
-def _read(config: Config, unpacked: Path, faults: list[str]) -> list[Function]:
+def read_functions(config: Config, unpacked: Path, faults: list[str]) -> list[Function]:
     """The functions as HEAD has them; what is wrong is added to `faults`.
 
     Raises:
@@ -60,7 +60,7 @@ def _read(config: Config, unpacked: Path, faults: list[str]) -> list[Function]:
         info(f"HEAD is deployed, without {', '.join(files)}")
     else:
         faults += source.uncommitted_faults(config.names, files)
-    source.unpack(unpacked)
+    source.unpack(unpacked, "functions", "shared")
     read = []
     for name in config.names:
         if (unpacked / "functions" / name / "main.py").is_file():

@@ -70,9 +70,13 @@ def uncommitted() -> list[str]:
     return [line[3:] for line in listed.split("\0") if line]
 
 
-def unpack(folder: Path) -> None:
-    """Write `functions` and `shared` of HEAD to a folder."""
-    archive = git("archive", "--format=zip", "HEAD", "functions", "shared")
+def unpack(folder: Path, *paths: str) -> None:
+    """Write folders of HEAD to a folder.
+
+    Raises:
+        SourceError: HEAD lacks one of them.
+    """
+    archive = git("archive", "--format=zip", "HEAD", *paths)
     zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
 
 

@@ -60,6 +60,7 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         hang_up_after: from this call on (1 is the first), connections are closed without an answer.
         stop_after: at this call `on_stop` is called, before the call has had any effect; it gets no answer.
         policies, channels: what Cloud Monitoring has; pools: those of Workload Identity Federation.
+        contexts: by image, the files that it was built from with a Dockerfile.
         datasets: where each dataset of BigQuery lies, by name; routines by DATASET.NAME; connections by path.
         logs: entries that Cloud Logging returns, whatever is asked for.
         settings: the environment of whoever calls; for the tests alone.
@@ -104,6 +105,8 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         self.on_stop: Callable[[], None] = lambda: None
         self.zips: dict[str, bytes] = {}
         self.images: dict[str, bytes] = {}
+        self.contexts: dict[str, dict[str, bytes]] = {}
+        self.builds: dict[str, dict[str, Any]] = {}
         self.repositories: set[str] = set()
         self.operations: dict[str, tuple[threading.Thread, dict[str, Any]]] = {}
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
