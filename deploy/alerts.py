@@ -1,4 +1,4 @@
-"""Two alert policies for a function: the share of 5xx answers, and the latency of the slowest 5 percent."""
+"""Two alert policies for a function: the share of 5xx responses, and the p95 latency."""
 
 import json
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from .plan import Step
 from .state import State
 
 LABEL = "deployed-function"
-"""The user label by which our policies and channels are found again."""
+"""The user label that marks policies and channels created here."""
 SHARE, LATENCY, MINUTES = 0.05, 2000, 5
-"""More 5xx answers, or a slower p95 in milliseconds, for so many minutes."""
+"""An alert fires above this share of 5xx responses, or this p95 latency in ms, for this many minutes."""
 
 
 def create(config: Config, gcloud: Gcloud) -> None:
-    """Make what is missing: the address as a channel, and the policies that tell it."""
+    """Create what is missing: a notification channel for the address, and the policies that notify it."""
     [name] = config.names
     inspection.check_gcloud(gcloud)
     _components(gcloud)
@@ -39,10 +39,10 @@ def create(config: Config, gcloud: Gcloud) -> None:
         execute(config, gcloud, [create])
         ours = [] if config.dry_run else [each for each in _list(gcloud)[1] if _address(each) == config.email]
     channel = text(ours[0], "name") if ours else "CHANNEL"
-    there = {text(each, "displayName"): each for each in found if function_of(each) == name}
+    existing = {text(each, "displayName"): each for each in found if function_of(each) == name}
     steps = []
     for title, condition in conditions(name, config.region).items():
-        if title not in there:
+        if title not in existing:
             policy = {
                 "displayName": title,
                 "combiner": "OR",
@@ -51,15 +51,15 @@ def create(config: Config, gcloud: Gcloud) -> None:
             }
             create_policy = ("alpha", "monitoring", "policies", "create", f"--policy={json.dumps(policy)}")
             steps.append(Step((*create_policy, f"--notification-channels={channel}")))
-        elif channel not in (dig(there[title], "notificationChannels") or []):
-            update = ("alpha", "monitoring", "policies", "update", text(there[title], "name"))
+        elif channel not in (dig(existing[title], "notificationChannels") or []):
+            update = ("alpha", "monitoring", "policies", "update", text(existing[title], "name"))
             steps.append(Step((*update, f"--add-notification-channels={channel}")))
     execute(config, gcloud, steps)
-    info(f"{name}: {config.email} is told" if steps else f"{name}: unchanged")
+    info(f"{name}: alerts go to {config.email}" if steps else f"{name}: unchanged")
 
 
 def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
-    """The condition of each policy, by the policy's name; metrics are Cloud Run's own."""
+    """Return the condition of each policy by the policy's name, on Cloud Run's own metrics."""
     where = (
         f'resource.type="cloud_run_revision" AND resource.labels.service_name="{name}" '
         f'AND resource.labels.location="{region}"'
@@ -92,18 +92,18 @@ def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
 def to_delete(
     gcloud: Gcloud, state: State, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The policies of these functions, and the channels that tell nobody once those are gone."""
+    """Return the policies of these functions, and the channels that no other policy uses."""
     if "monitoring" not in state.apis:
         return [], []
     try:
         _components(gcloud)
         policies, channels = _list(gcloud)
     except DeployError as error:
-        info(f"alerts are left, if there are any: {error}")
+        info(f"warning: alerts are not deleted, if there are any: {error}")
         return [], []
     ours = [each for each in policies if function_of(each) in names]
-    left = {name for each in policies if each not in ours for name in dig(each, "notificationChannels") or []}
-    return ours, [each for each in channels if function_of(each) and text(each, "name") not in left]
+    used = {name for each in policies if each not in ours for name in dig(each, "notificationChannels") or []}
+    return ours, [each for each in channels if function_of(each) and text(each, "name") not in used]
 
 
 def _list(gcloud: Gcloud) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -115,7 +115,7 @@ def _components(gcloud: Gcloud) -> None:
     """Check that gcloud has the commands for alerts.
 
     Raises:
-        DeployError: it has not.
+        DeployError: a component is missing.
     """
     found = gcloud.one("version")
     if missing := [each for each in ("alpha", "beta") if each not in found]:
@@ -123,7 +123,7 @@ def _components(gcloud: Gcloud) -> None:
 
 
 def function_of(resource: Any) -> str:
-    """The function that a policy or a channel was made for here; empty for those of others."""
+    """Return the function that a policy or a channel was created for; empty if it was not created here."""
     return text(resource, "userLabels", LABEL)
 
 
@@ -132,7 +132,7 @@ def _address(channel: Any) -> str:
 
 
 def delete_policies(policies: Sequence[Any]) -> list[Step]:
-    """Take them away."""
+    """Return the steps that delete the policies."""
     return [
         Step(("alpha", "monitoring", "policies", "delete", text(each, "name"), "--quiet"))
         for each in policies
@@ -140,7 +140,7 @@ def delete_policies(policies: Sequence[Any]) -> list[Step]:
 
 
 def delete_channels(channels: Sequence[Any]) -> list[Step]:
-    """Take them away, once no policy has them."""
+    """Return the steps that delete the channels, which no policy may use any more."""
     return [
         Step(("beta", "monitoring", "channels", "delete", text(each, "name"), "--quiet")) for each in channels
     ]

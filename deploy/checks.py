@@ -1,4 +1,4 @@
-"""What is checked before anything is touched: every fault, each with what mends it."""
+"""Checks before anything is changed: each failure says how to fix it."""
 
 import shlex
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from .targets import appengine
 
 @dataclass(frozen=True)
 class Failure:
-    """A fault, and how to mend it; with `fix`, the command that does."""
+    """A failed check; `fix` is the command that fixes it, if one does."""
 
     message: str
     fix: Step | None = None
@@ -26,7 +26,7 @@ class Failure:
 
 
 def project(config: Config, state: State) -> list[Failure]:
-    """Check billing, and who may build."""
+    """Check that billing is on, and that the build account may build."""
     found = []
     if isinstance(state.billing, str):
         api = plan.enable_apis(["cloudbilling"])
@@ -41,7 +41,7 @@ def project(config: Config, state: State) -> list[Failure]:
                 "roles/editor and roles/resourcemanager.projectIamAdmin"
             )
         )
-    # The account is made, and mostly given its role, when these are switched on.
+    # Google creates the account, and usually gives it the role, when these APIs are enabled.
     elif not state.may_build and {"run", "cloudbuild"} <= state.apis:
         found.append(
             Failure(f"the build account {state.builder} may not build", plan.grant_build_role(config, state))
@@ -50,7 +50,7 @@ def project(config: Config, state: State) -> list[Failure]:
 
 
 def bucket(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
-    """Check that the bucket is ours, and has the pinned files, or will."""
+    """Check that the bucket is free or ours, and that the pinned files are in it or can be uploaded."""
     if state.bucket == "taken":
         return [Failure(f"the bucket {config.bucket} is not yours: name another one with --bucket")]
     found = []
@@ -58,9 +58,7 @@ def bucket(config: Config, functions: Sequence[Function], state: State) -> list[
         size, uri = state.objects.get(f"{config.prefix}/{each.pin.file}"), f"{config.store}/{each.pin.file}"
         if size is not None and size != each.pin.bytes:
             delete = Step(("storage", "rm", uri))
-            found.append(
-                Failure(f"{uri} has {size} bytes, not {each.pin.bytes} as pinned: delete it", delete)
-            )
+            found.append(Failure(f"{uri} has {size} bytes, the pin says {each.pin.bytes}: delete it", delete))
         if size is None and each.model is None:
             found.append(
                 Failure(
@@ -72,7 +70,7 @@ def bucket(config: Config, functions: Sequence[Function], state: State) -> list[
 
 
 def fits(config: Config, function: Function) -> list[Failure]:
-    """Check that there are instances as large as the function asks for."""
+    """Check that Google has instances with this much memory and this many CPUs."""
     try:
         memory = stage.memory(config, function)
         if config.to == "appengine":
@@ -96,9 +94,9 @@ def fits(config: Config, function: Function) -> list[Failure]:
 
 
 def target(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
-    """Check that nothing is in the way where the functions go."""
+    """Check that the names are free on the target, and that a canary has something to compare with."""
     if config.to == "appengine":
-        # While its API is off it cannot be seen.
+        # While the API is off, applications cannot be listed.
         missing = "appengine" in state.apis and state.app is None
         return [Failure(appengine.CREATE)] if missing else []
     found = []
@@ -107,23 +105,29 @@ def target(config: Config, functions: Sequence[Function], state: State) -> list[
         if service and service.owner == "cloudfunctions":
             found.append(
                 Failure(
-                    f"{each.name} is there as a function: run './deploy.sh destroy', or name another --region"
+                    f"{each.name} already exists as a function: run './deploy.sh destroy' first, or choose "
+                    "another --region"
                 )
             )
         elif service and service.owner == "run":
             undo = "./deploy.sh destroy --to run"
             found.append(
-                Failure(f"{each.name} is there as a Cloud Run service: run '{undo}', or deploy with --to run")
+                Failure(
+                    f"{each.name} already exists as a Cloud Run service: run '{undo}' first, or deploy with "
+                    "--to run"
+                )
             )
         elif config.canary and not (service and service.serving):
             found.append(
-                Failure(f"{each.name} is not deployed yet, there is nothing to compare: leave --canary out")
+                Failure(
+                    f"{each.name} is not deployed yet, so a canary has no old revision: leave --canary out"
+                )
             )
     return found
 
 
 def checked_callers(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
-    """Check that no function that checks its callers becomes open to anyone unless that is said."""
+    """Check that a function that verifies its callers does not become public by accident."""
     found = []
     for each in functions:
         service = state.services.get(each.name)
@@ -131,22 +135,22 @@ def checked_callers(config: Config, functions: Sequence[Function], state: State)
         if before and config.public:
             found.append(
                 Failure(
-                    f"{each.name} checks its callers (SIGN_IN={before}), --public lets anyone call: give "
-                    f"--sign-in {before} in its place, or deploy without --public first"
+                    f"{each.name} verifies its callers (SIGN_IN={before}), but --public lets anyone call: "
+                    f"give --sign-in {before} instead, or deploy once without --public"
                 )
             )
         if config.sign_in and config.canary and service and not before:
             found.append(
                 Failure(
-                    f"{each.name} does not check its callers yet, and during a canary anyone could call the "
-                    "old revision: leave --canary out"
+                    f"{each.name} does not verify its callers yet, so during a canary anyone could call "
+                    "the old revision: leave --canary out"
                 )
             )
     return found
 
 
 def check_all(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
-    """Check all that can be checked of a project."""
+    """Run all checks of the project."""
     return [
         *project(config, state),
         *bucket(config, functions, state),

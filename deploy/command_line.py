@@ -1,4 +1,4 @@
-"""A command line, read: options from the line, or else from the environment."""
+"""Parse the command line; options that it lacks come from the environment."""
 
 import argparse
 import re
@@ -14,7 +14,7 @@ from .options import OPTIONS, Option
 
 
 class UsageError(Exception):
-    """A command line that makes no sense; exit status 2."""
+    """An invalid command line; exit status 2."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,10 +25,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config | None:
-    """Read a command line; None if help is what it asks for.
+    """Parse a command line; None if it asks for help.
 
     Raises:
-        UsageError: it makes no sense.
+        UsageError: it is invalid.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
@@ -40,8 +40,8 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config | N
     given, words = parser.parse_known_args(list(arguments))
     if given.help:
         return None
-    if strange := [word for word in words if word.startswith("-")]:
-        raise UsageError(f"there is no option {strange[0]}")
+    if unknown := [word for word in words if word.startswith("-")]:
+        raise UsageError(f"there is no option {unknown[0]}")
     values = {each.field: _value(each, getattr(given, each.field), environment) for each in OPTIONS}
     command = _command(words, sorted(path.parent.name for path in ROOT.glob("functions/*/main.py")))
     return _checked(Config(**{**values, **command}))
@@ -58,7 +58,7 @@ def _value(option: Option, given: str | None, environment: Mapping[str, str]) ->
 
 
 def _command(words: Sequence[str], functions: Sequence[str]) -> dict[str, Any]:
-    """The command, and what it is for."""
+    """Parse the command and its arguments."""
     first, *more = words or ["all"]
     found: dict[str, Any] = {"command": first, "names": (), "folder": Path(), "repository": ""}
     if first in ("all", "status", "destroy"):
@@ -88,19 +88,19 @@ def _command(words: Sequence[str], functions: Sequence[str]) -> dict[str, Any]:
 
 
 def _checked(config: Config) -> Config:
-    """Check what several options say together, and name the bucket."""
+    """Check options that depend on each other, and set the default bucket."""
     if config.min_instances > config.max_instances:
-        raise UsageError("there are more minimum than maximum instances")
+        raise UsageError("--min-instances is larger than --max-instances: expected at most as many")
     try:
         Settings.read({"ALLOWED_ORIGINS": config.origins, **config.checks})
     except SettingError as error:
         raise UsageError(str(error)) from None
     if config.public and config.sign_in:
-        raise UsageError("--public lets anyone call, --sign-in only users who sign in: give one of them")
+        raise UsageError("--public lets anyone call, --sign-in only signed-in users: give one of them")
     if config.command == "stage":
         return config
     if not config.project:
-        raise UsageError("PROJECT_ID: expected a project's ID, got ''")
+        raise UsageError("PROJECT_ID: expected a project's ID, got '': set it, or give --project ID")
     if config.command == "alerts" and not config.email:
         raise UsageError("alerts needs an address: --email ADDRESS")
     if config.command == "bigquery" and not config.dataset:
@@ -116,6 +116,6 @@ def _check_app_engine(config: Config) -> None:
     if len(config.names) != 1:
         raise UsageError("--to appengine needs the name of one function")
     if not config.open:
-        raise UsageError("anyone may call what is on App Engine: say so with --public, or give --sign-in")
+        raise UsageError("an App Engine app is open to anyone: give --public to agree, or --sign-in")
     if config.canary:
         raise UsageError("--canary is for functions and run")

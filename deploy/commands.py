@@ -1,4 +1,4 @@
-"""Each command of deploy.sh, and what it says when it cannot be done."""
+"""Run the commands of deploy.sh, and report their errors."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ from .source import SourceError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do as the command line says; 0 if it was done, 1 if not, 2 if it makes no sense."""
-    # What gcloud has begun is ended with us.
+    """Run a command line; return 0 on success, 1 on failure, 2 if it is invalid."""
+    # As with Ctrl-C, the gcloud that is running is killed too.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str]) -> int:
             print(options.usage())
         else:
             _run(config, Gcloud(config.project, config.gcloud_timeout))
-    except UsageError as mistake:
-        error(f"{mistake}; see ./deploy.sh --help")
+    except UsageError as usage:
+        error(f"{usage}; see ./deploy.sh --help")
         return 2
     except DeployError as refused:
         for line in refused.lines:
@@ -35,13 +35,13 @@ def main(arguments: Sequence[str]) -> int:
     except (GcloudError, SourceError) as failure:
         error(str(failure))
         return 1
-    except BrokenPipeError:  # nobody reads the log lines any more
+    except BrokenPipeError:  # the reader of the log lines has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as failure:
-        error(f"{failure.filename or 'this machine'}: {failure.strerror or failure}: mend it, and try again")
+        error(f"{failure.filename or 'this machine'}: {failure.strerror or failure}: fix it, then try again")
         return 1
     except KeyboardInterrupt:
-        error("interrupted: run it again to go on")
+        error("interrupted: run it again to continue")
         return 130
     return 0
 

@@ -1,4 +1,4 @@
-"""What people are told: results on standard output, the rest on standard error."""
+"""Output: results on standard output, everything else on standard error."""
 
 import shlex
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 class DeployError(Exception):
-    """Something stands in the way, or went wrong; each fault is a line."""
+    """A command cannot continue; one line for each reason."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = [*lines]
@@ -14,15 +14,15 @@ class DeployError(Exception):
 
 
 def info(line: str) -> None:
-    """Tell how it goes."""
+    """Print progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 def error(line: str) -> None:
-    """Tell a fault, and how to mend it, in one line."""
+    """Print an error, which says how to fix it, as one line."""
     info(f"error: {line}")
 
 
 def print_command(arguments: Sequence[str]) -> None:
-    """Print a command that a dry run leaves out."""
+    """Print a command instead of running it."""
     print(shlex.join(arguments), flush=True)

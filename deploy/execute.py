@@ -1,4 +1,4 @@
-"""The steps of a plan, done or printed."""
+"""Run the steps of a plan, or print them in a dry run."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,16 +10,16 @@ from .gcloud import Gcloud, GcloudError
 from .plan import Step
 
 BACK_OFF = (2, 4, 8, 16)
-"""Seconds between attempts with a new account: Google says it may take a minute until all servers know it."""
+"""Seconds between attempts: Google says that a new account may take a minute to be known everywhere."""
 
 
 def execute(
     config: Config, gcloud: Gcloud, steps: Sequence[Step], wait: Callable[[float], None] = time.sleep
 ) -> None:
-    """Do the steps, or print them in a dry run.
+    """Run the steps, or print them in a dry run.
 
     Raises:
-        DeployError: one fails; those after it are not done.
+        DeployError: one fails; those after it are not run.
     """
     for step in steps:
         if config.dry_run:
@@ -47,7 +47,7 @@ def _attempt(gcloud: Gcloud, arguments: tuple[str, ...], step: Step, wait: Calla
 
 
 def _with_latest(config: Config, gcloud: Gcloud, step: Step) -> tuple[str, ...]:
-    """The command with the name of the latest revision for `NEW`.
+    """Return the command with the latest revision's name in place of `NEW`.
 
     Raises:
         DeployError: there is no new one.
@@ -55,5 +55,5 @@ def _with_latest(config: Config, gcloud: Gcloud, step: Step) -> tuple[str, ...]:
     name = step.latest_of
     found = queries.service(gcloud.one("run", "services", "describe", name, f"--region={config.region}"))
     if found.latest in found.traffic:
-        raise DeployError([f"{name} has no new revision: look at './deploy.sh logs {name}'"])
+        raise DeployError([f"{name} has no new revision: see './deploy.sh logs {name}'"])
     return tuple(word.replace("NEW=", f"{found.latest}=") for word in step.command)

@@ -1,4 +1,4 @@
-"""Let a GitHub repository's workflows deploy here by Workload Identity Federation: no key leaves Google."""
+"""Let a GitHub repository's workflows deploy, by Workload Identity Federation: there is no key to keep."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ POOL, ACCOUNT = "github", "github-deployer"
 ISSUER = "https://token.actions.githubusercontent.com"
 APIS = ("iam", "iamcredentials", "sts", "cloudresourcemanager", "cloudbilling")
 ROLES = (
-    "roles/browser",  # look at the project and its IAM policy
+    "roles/browser",  # read the project and its IAM policy
     "roles/serviceusage.serviceUsageAdmin",
     "roles/iam.serviceAccountAdmin",
     "roles/iam.serviceAccountUser",
@@ -29,7 +29,7 @@ ROLES = (
 
 
 def connect(config: Config, gcloud: Gcloud) -> None:
-    """Make what is missing, and print what the repository must know."""
+    """Create what is missing, and print the variables that the repository needs."""
     inspection.check_gcloud(gcloud)
     number = queries.project_number(gcloud)
     apis = queries.apis(gcloud)
@@ -38,10 +38,10 @@ def connect(config: Config, gcloud: Gcloud) -> None:
     account = f"{ACCOUNT}@{config.project}.iam.gserviceaccount.com"
     on = "iam" in apis or not config.dry_run
     accounts = queries.accounts(gcloud) if on else frozenset()
-    pool = _there(gcloud, "describe", POOL) if on else None
+    pool = _describe(gcloud, "describe", POOL) if on else None
     provider = provider_of(config.repository)
     known = (
-        _there(gcloud, "providers", "describe", provider, f"--workload-identity-pool={POOL}")
+        _describe(gcloud, "providers", "describe", provider, f"--workload-identity-pool={POOL}")
         if pool
         else None
     )
@@ -71,12 +71,12 @@ def connect(config: Config, gcloud: Gcloud) -> None:
 
 
 def provider_of(repository: str) -> str:
-    """The provider's ID: 4 to 32 small letters, digits and hyphens, another for each repository."""
+    """Return the provider's ID, unique per repository: 4 to 32 lower-case letters, digits and hyphens."""
     digest = hashlib.sha256(repository.lower().encode()).hexdigest()[:8]
     return f"{re.sub('[^a-z0-9]+', '-', repository.lower()).strip('-')[:20].strip('-')}-{digest}"
 
 
-def _there(gcloud: Gcloud, *arguments: str) -> dict[str, Any] | None:
+def _describe(gcloud: Gcloud, *arguments: str) -> dict[str, Any] | None:
     try:
         return gcloud.one("iam", "workload-identity-pools", *arguments, "--location=global")
     except GcloudError as error:
@@ -115,7 +115,7 @@ def _provider(known: dict[str, Any] | None, provider: str, repository: str) -> l
 
 
 def _undelete(resource: dict[str, Any], *arguments: str) -> list[Step]:
-    """Take back one that was deleted: for 30 days its name cannot be given again."""
+    """Restore a deleted one: for 30 days its name cannot be reused."""
     if text(resource, "state") != "DELETED":
         return []
     words = list(arguments)

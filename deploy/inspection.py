@@ -1,4 +1,4 @@
-"""Looking at a project: all that a deployment must know, before anything is decided."""
+"""Read the state of a project before anything is planned."""
 
 import time
 from dataclasses import replace
@@ -13,16 +13,16 @@ from .targets import appengine, functions, run
 
 TARGETS: dict[str, ModuleType] = {"functions": functions, "run": run}
 MIN_GCLOUD = 515
-"""The first release whose `gcloud run deploy` has all that --to run needs."""
+"""The oldest release whose `gcloud run deploy` has the options that --to run needs."""
 MAX_WAIT = 1800
-"""Seconds that somebody else's deployment is waited for: no build may take longer."""
+"""Seconds to wait for a deployment that another run has started: a build takes no longer."""
 
 
 def check_gcloud(gcloud: Gcloud) -> None:
-    """Check that gcloud is there and new enough.
+    """Check that gcloud is installed and new enough.
 
     Raises:
-        GcloudError: it is not.
+        GcloudError: it is missing or too old.
     """
     version = gcloud.version()
     if int(version.partition(".")[0]) < MIN_GCLOUD:
@@ -32,7 +32,7 @@ def check_gcloud(gcloud: Gcloud) -> None:
 
 
 def inspect(config: Config, gcloud: Gcloud) -> State:
-    """Look at the project: what cannot be there while its API is off is not asked for."""
+    """Read the project; resources whose API is off cannot exist and are not listed."""
     number = queries.project_number(gcloud)
     bucket, readers = queries.bucket(gcloud, config.bucket)
     state = State(
@@ -47,7 +47,7 @@ def inspect(config: Config, gcloud: Gcloud) -> State:
 
 
 def inspect_services(config: Config, gcloud: Gcloud, state: State) -> State:
-    """Look at what needs APIs."""
+    """Read what needs enabled APIs."""
     builder, may_build = queries.builder(gcloud, config, state.number, "cloudbuild" in state.apis)
     accounts = queries.accounts(gcloud) if "iam" in state.apis else frozenset()
     state = replace(state, builder=builder, may_build=may_build, accounts=accounts)
@@ -57,21 +57,23 @@ def inspect_services(config: Config, gcloud: Gcloud, state: State) -> State:
 
 
 def _services(config: Config, gcloud: Gcloud, apis: frozenset[str]) -> dict[str, Service]:
-    """What is deployed; a deployment that was interrupted here goes on there, and its end is waited for."""
+    """Return what is deployed; wait for a deployment that still runs at Google after an interruption here."""
     target = TARGETS[config.to]
     if not apis.issuperset(target.APIS):
         return {}
-    deadline, told = time.monotonic() + MAX_WAIT, False
+    deadline, announced = time.monotonic() + MAX_WAIT, False
     while True:
         services: dict[str, Service] = target.services(gcloud, config)
         ours = {name: services[name] for name in config.names if name in services}
         if config.dry_run or not any(each.state == "DEPLOYING" for each in ours.values()):
             break
         if time.monotonic() > deadline:
-            raise GcloudError("another deployment does not end: see 'gcloud functions list'")
-        if not told:
-            info("another deployment is under way: waiting for its end")
-        told = True
+            raise GcloudError(
+                "another deployment has not finished: see 'gcloud functions list', then run this again"
+            )
+        if not announced:
+            info("another deployment is running: waiting until it finishes")
+        announced = True
         time.sleep(5)
     for name, service in ours.items():
         if service.url or service.latest:

@@ -1,4 +1,4 @@
-"""What an operator does afterwards: look, read logs, go back, take away."""
+"""Operate what is deployed: status, logs, rollback, destroy."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from .smoke_test import identity_token, request
 from .state import Service, State
 
 POLL_SECONDS = 3
-"""Seconds between two looks at new log lines: Cloud Logging allows 60 reads a minute."""
+"""Seconds between reads of new log entries: Cloud Logging allows 60 reads a minute."""
 
 
 def status(config: Config, gcloud: Gcloud) -> None:
-    """Print how each function is."""
+    """Print the status of each function."""
     services = _look(config, gcloud).services
     for name in config.names:
         if name in services and not services[name].owner:
@@ -30,7 +30,7 @@ def status(config: Config, gcloud: Gcloud) -> None:
 
 
 def _look(config: Config, gcloud: Gcloud) -> State:
-    """What is deployed, and what belongs to it."""
+    """Read what is deployed."""
     inspection.check_gcloud(gcloud)
     number, apis = queries.project_number(gcloud), queries.apis(gcloud)
     target = inspection.TARGETS[config.to]
@@ -46,7 +46,7 @@ def _describe(config: Config, gcloud: Gcloud, name: str, service: Service) -> No
     try:
         bearer = identity_token(config, gcloud, service.url)
     except GcloudError:
-        bearer = ""  # one that is public answers without
+        bearer = ""  # a public function needs none
     code, answer = request(service.url, bearer)
     if code == 200 and isinstance(answer, dict):
         memory = "in memory" if answer.get("ready") else "not in memory"
@@ -66,12 +66,12 @@ def _last_day(config: Config, gcloud: Gcloud, name: str) -> str:
             "logging", "read", query, "--freshness=1d", f"--limit={log_summary.MAX_ENTRIES}"
         )
     except GcloudError as error:
-        return f"not known: {error}"
+        return f"unknown: {error}"
     return log_summary.summary(entries)
 
 
 def roll_back(config: Config, gcloud: Gcloud) -> None:
-    """Give all traffic to the revision before the newest that has any."""
+    """Send all traffic to the revision before the newest one that has any."""
     [name] = config.names
     inspection.check_gcloud(gcloud)
     queries.project_number(gcloud)
@@ -87,7 +87,7 @@ def roll_back(config: Config, gcloud: Gcloud) -> None:
     if before is None:
         raise DeployError([f"{name} has no revision before {newest}: deploy an older commit instead"])
     _check_rollback_target(config, gcloud, revisions, newest, before)
-    note = f"{name}: {before} has all the traffic, {newest} none; the next deploy gives it to the latest"
+    note = f"{name}: {before} has all traffic, {newest} none; the next deploy sends it to the latest again"
     command = ("run", "services", "update-traffic", name, region, f"--to-revisions={before}=100")
     execute(config, gcloud, [Step(command, note=note)])
 
@@ -95,7 +95,7 @@ def roll_back(config: Config, gcloud: Gcloud) -> None:
 def _check_rollback_target(
     config: Config, gcloud: Gcloud, revisions: Sequence[Mapping[str, Any]], newest: str | None, before: str
 ) -> None:
-    """Refuse to go back to a revision that does not check its callers, if anyone reaches it."""
+    """Refuse to go back to a revision that does not verify its callers while the function is public."""
     [name] = config.names
     checks = {
         text(each, "metadata", "name"): {"SIGN_IN", "APP_CHECK"} & {*queries.settings(each)}
@@ -105,14 +105,14 @@ def _check_rollback_target(
     if lost and "allUsers" in queries.callers(gcloud, config, name):
         raise DeployError(
             [
-                f"{before} does not check its callers ({', '.join(sorted(lost))}), and anyone can reach it: "
-                "deploy that commit again, with the options that it should have"
+                f"{before} does not verify its callers ({', '.join(sorted(lost))}), and anyone can reach it: "
+                "deploy that commit again with these options"
             ]
         )
 
 
 def logs(config: Config, gcloud: Gcloud) -> None:
-    """Print the last log lines, and with `--follow` new ones as they come."""
+    """Print the last log entries, and with `--follow` new ones as they arrive."""
     [name] = config.names
     inspection.check_gcloud(gcloud)
     queries.project_number(gcloud)
@@ -121,9 +121,9 @@ def logs(config: Config, gcloud: Gcloud) -> None:
     newest = ""
     while True:
         since = [f'timestamp>="{newest}"'] if newest else []
-        asked = log_summary.filter_of(name, config.region, *more, *since)
+        query = log_summary.filter_of(name, config.region, *more, *since)
         limit = "--limit=1000" if newest else "--limit=50"
-        entries = gcloud.rows("logging", "read", asked, "--freshness=7d", limit)
+        entries = gcloud.rows("logging", "read", query, "--freshness=7d", limit)
         for entry in sorted(entries, key=lambda each: text(each, "timestamp")):
             if (key := text(entry, "insertId") + text(entry, "timestamp")) not in seen:
                 print(log_summary.format_entry(entry), flush=True)
@@ -135,7 +135,7 @@ def logs(config: Config, gcloud: Gcloud) -> None:
 
 
 def destroy(config: Config, gcloud: Gcloud) -> None:
-    """Take away what was deployed here, after a question."""
+    """Delete what was created here, after asking."""
     state = _inspect_for_destroy(config, gcloud)
     policies, channels = alerts.to_delete(gcloud, state, config.names)
     connections = bigquery.created(config, gcloud, state)
@@ -185,7 +185,7 @@ def _inspect_for_destroy(config: Config, gcloud: Gcloud) -> State:
 
 
 def _confirm(config: Config) -> None:
-    info("type the project's ID to go on:")
+    info("type the project's ID to continue:")
     try:
         answer = input()
     except EOFError:

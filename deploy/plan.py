@@ -1,6 +1,6 @@
-"""The plan: what is missing between what is wanted and what is there, as a list of steps.
+"""The plan: the steps from a project's current state to the desired one.
 
-Data in, data out: `--dry-run` prints the steps, a run executes them.
+Pure functions: a run executes the steps, `--dry-run` prints them.
 """
 
 from collections.abc import Iterable
@@ -20,10 +20,10 @@ class Step:
 
     Attributes:
         command: its arguments, without the program's name.
-        hint: what to do if it fails.
-        patient: whether it names an account made a moment ago, which Google does not know everywhere at once.
-        latest_of: the service whose latest revision takes the place of `NEW` in the command.
-        note: what is said once it is done.
+        hint: what to do if the command fails.
+        patient: whether to retry while Google says that a new account does not exist.
+        latest_of: the service whose latest revision replaces `NEW` in the command.
+        note: printed after the command.
         program: `gcloud` or `bq`.
     """
 
@@ -36,7 +36,7 @@ class Step:
 
 
 def missing_apis(config: Config, state: State) -> list[str]:
-    """The APIs that are needed, and off."""
+    """Return the APIs that are needed but off."""
     needed = [*APIS]
     if config.to == "appengine":
         needed.append("appengine")
@@ -46,12 +46,12 @@ def missing_apis(config: Config, state: State) -> list[str]:
 
 
 def enable_apis(apis: Iterable[str]) -> Step:
-    """Switch on APIs."""
+    """Return the step that enables APIs."""
     return Step(("services", "enable", *(f"{api}.googleapis.com" for api in apis)))
 
 
 def grant_build_role(config: Config, state: State) -> Step:
-    """Let the build account build."""
+    """Return the step that lets the build account build."""
     return Step(
         (
             *("projects", "add-iam-policy-binding", config.project),
@@ -63,20 +63,20 @@ def grant_build_role(config: Config, state: State) -> Step:
 
 
 def create_bucket(config: Config, state: State) -> list[Step]:
-    """Make the bucket if it is missing."""
+    """Create the bucket if it is missing."""
     if state.bucket != "missing":
         return []
     create = ("storage", "buckets", "create", f"gs://{config.bucket}", f"--location={config.region}")
     return [
         Step(
             (*create, "--uniform-bucket-level-access", "--public-access-prevention"),
-            hint=f"there is no bucket {config.bucket} for you: name another one with --bucket",
+            hint=f"the name {config.bucket} cannot be used: choose another one with --bucket",
         )
     ]
 
 
 def publish(config: Config, function: Function, state: State) -> list[Step]:
-    """Put the pinned file into the bucket, under the name that carries its digest, unless it is there."""
+    """Upload the pinned file, whose name carries its digest, unless the bucket has it."""
     if f"{config.prefix}/{function.pin.file}" in state.objects or function.model is None:
         return []
     target = f"{config.store}/{function.pin.file}"
@@ -84,7 +84,7 @@ def publish(config: Config, function: Function, state: State) -> list[Step]:
 
 
 def create_account(config: Config, name: str, state: State) -> list[Step]:
-    """Give the function its own identity, which may read the bucket and nothing else."""
+    """Create the function's own service account, which may read the bucket and nothing else."""
     account, steps = config.account(name), []
     if account not in state.accounts:
         create = ("iam", "service-accounts", "create", f"{name}-fn")
@@ -98,12 +98,12 @@ def create_account(config: Config, name: str, state: State) -> list[Step]:
 def release(
     config: Config, name: str, source: str, deploy: tuple[str, ...], service: Service | None
 ) -> list[Step]:
-    """Deploy what is not there yet, and give the latest revision the traffic that it should have.
+    """Deploy a new revision if the source differs, and set the traffic.
 
     Args:
-        config: the options.
+        config: the configuration.
         name: the function's.
-        source: the fingerprint of what would be deployed.
+        source: the fingerprint of what is to be deployed.
         deploy: the command that deploys it.
         service: what is deployed now.
     """
@@ -116,20 +116,20 @@ def release(
             return [Step((*update, f"--to-revisions={shares}"))]
         note = f"{name}: unchanged, and the latest revision has all traffic again"
         return [Step((*update, "--to-latest"), note=note)]
-    new = Step(deploy, hint=f"look at './deploy.sh logs {name}'")
+    new = Step(deploy, hint=f"see './deploy.sh logs {name}'")
     if service and config.canary:
-        # Pinned, so that the new revision gets nothing until it is told to.
+        # Pinned first, so that the new revision gets no traffic when it starts.
         pin = Step((*update, f"--to-revisions={service.serving}=100"))
         shares = f"NEW={config.canary},{service.serving}={100 - config.canary}"
         return [pin, new, Step((*update, f"--to-revisions={shares}"), latest_of=name)]
-    # A Cloud Run service keeps its split until it is told.
+    # A deployment to Cloud Run does not change how the traffic is split.
     if service and config.to == "run" and not service.follows_latest:
         return [new, Step((*update, "--to-latest"))]
     return [new]
 
 
 def set_access(config: Config, name: str, service: Service | None) -> list[Step]:
-    """Set whether anyone may call: apart from the deployment, since one may fail without the other."""
+    """Open or close the function to the public: a step of its own, since it may fail by itself."""
     public = service is not None and service.public
     if public == config.open:
         return []
@@ -141,7 +141,7 @@ def set_access(config: Config, name: str, service: Service | None) -> list[Step]
 def remove(
     config: Config, name: str, state: State, delete: tuple[str, ...] | None, alerts: list[Step]
 ) -> list[Step]:
-    """Take away a function: its account last, so that what an interruption leaves is found again."""
+    """Delete a function; its account last, so that a run after an interruption finds the rest."""
     account = config.account(name)
     steps = [*alerts, *([Step(delete)] if delete else [])]
     if f"serviceAccount:{account}" in state.readers:

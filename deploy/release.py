@@ -1,4 +1,4 @@
-"""From a commit to addresses that answer: look, check, plan, do, ask."""
+"""Deploy a commit: inspect, check, plan, execute, smoke-test."""
 
 import shutil
 import tempfile
@@ -22,7 +22,7 @@ STAGED = ROOT / "build" / "stage"
 
 
 def stage_for_any_host(config: Config) -> None:
-    """Write one function to a folder for another host."""
+    """Write the files of one function for another host."""
     with tempfile.TemporaryDirectory() as unpacked:
         faults: list[str] = []
         found = read_functions(config, Path(unpacked), faults)
@@ -32,14 +32,14 @@ def stage_for_any_host(config: Config) -> None:
 
 
 def deploy(config: Config, gcloud: Gcloud) -> None:
-    """Deploy what differs from what is there, and ask each function for its example."""
+    """Deploy what differs from the current state, then smoke-test each function."""
     with tempfile.TemporaryDirectory() as unpacked:
         faults: list[str] = []
         found = read_functions(config, Path(unpacked), faults)
         state = _check_project(config, gcloud, found, faults)
         if missing := plan.missing_apis(config, state):
             execute(config, gcloud, [plan.enable_apis(missing)])
-            if not config.dry_run:  # what could not be seen while they were off
+            if not config.dry_run:  # read what could not be read while they were off
                 state = inspect_services(config, gcloud, replace(state, apis=state.apis.union(missing)))
                 _raise_if_any(map(str, checks.check_all(config, found, state)))
         staged = [_stage(config, each, state) for each in found]
@@ -49,7 +49,7 @@ def deploy(config: Config, gcloud: Gcloud) -> None:
 
 
 def read_functions(config: Config, unpacked: Path, faults: list[str]) -> list[Function]:
-    """The functions as HEAD has them; what is wrong is added to `faults`.
+    """Read the functions of HEAD; add what is wrong with them to `faults`.
 
     Raises:
         SourceError: there is no HEAD.
@@ -57,7 +57,7 @@ def read_functions(config: Config, unpacked: Path, faults: list[str]) -> list[Fu
     source.commit()
     files = source.uncommitted()
     if files and config.allow_dirty:
-        info(f"HEAD is deployed, without {', '.join(files)}")
+        info(f"deploying HEAD without {', '.join(files)}")
     else:
         faults += source.uncommitted_faults(config.names, files)
     source.unpack(unpacked, "functions", "shared")
@@ -71,10 +71,10 @@ def read_functions(config: Config, unpacked: Path, faults: list[str]) -> list[Fu
 
 
 def _check_project(config: Config, gcloud: Gcloud, found: Sequence[Function], faults: list[str]) -> State:
-    """What is there, if nothing stands in the way; with `--fix`, after what does has been mended.
+    """Check the project, and return its state; with `--fix`, fix failed checks first.
 
     Raises:
-        DeployError: something does; each fault is a line.
+        DeployError: a check failed; one line for each.
     """
     try:
         check_gcloud(gcloud)
@@ -95,14 +95,14 @@ def _check_project(config: Config, gcloud: Gcloud, found: Sequence[Function], fa
 
 
 def _raise_if_any(faults: Iterable[str]) -> None:
-    """Go no further if there are any."""
+    """Raise DeployError if there are faults."""
     if lines := [*faults]:
         raise DeployError(lines)
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A function, ready to be uploaded; `source` names what it is and how it is set."""
+    """A function, ready for upload; `source` is the fingerprint of its files and settings."""
 
     function: Function
     folder: Path
@@ -110,7 +110,7 @@ class Staged:
 
 
 def _stage(config: Config, function: Function, state: State) -> Staged:
-    """Write the folder that is uploaded, and the settings beside it."""
+    """Write the folder to upload, and the settings beside it."""
     folder = STAGED / function.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def _release(config: Config, gcloud: Gcloud, staged: Staged, state: State) -> No
         if not steps:
             info(f"{name}: unchanged")
         change = plan.set_access(config, name, service)
-        # At no moment may anyone call what does not check its callers.
+        # A revision that does not verify its callers must never be public.
         execute(config, gcloud, [*steps, *change] if config.open else [*change, *steps])
         url = shown = "" if config.dry_run else _address(config, gcloud, name)
     if not config.dry_run:
@@ -148,7 +148,7 @@ def _release(config: Config, gcloud: Gcloud, staged: Staged, state: State) -> No
 
 
 def _release_version(config: Config, gcloud: Gcloud, staged: Staged, state: State) -> tuple[str, str]:
-    """Deploy a version of an App Engine service; its own address, and the service's."""
+    """Deploy a version of an App Engine service; return the URLs of the version and of the service."""
     name, versions = staged.function.name, state.app or ()
     service = appengine.service_of(name, versions)
     version = f"{name}-{source.commit()}-{staged.source[:8]}"
@@ -170,10 +170,10 @@ def _address(config: Config, gcloud: Gcloud, name: str) -> str:
 
 
 def _smoke_test(config: Config, gcloud: Gcloud, function: Function, url: str) -> None:
-    """Send one real request, whose answer must be the example's."""
+    """Send the function its example, and check the answer."""
     name = function.name
     if not url:
-        raise DeployError([f"{name} has no address: look at './deploy.sh logs {name}'"])
+        raise DeployError([f"{name} has no URL: see './deploy.sh logs {name}'"])
     split = config.canary is not None
     bearer = config.user_token if config.open else identity_token(config, gcloud, url)
     checked = config.sign_in or config.app_check
@@ -181,13 +181,13 @@ def _smoke_test(config: Config, gcloud: Gcloud, function: Function, url: str) ->
         if checked:
             check_refusal(url, function, config.patience, split)
         if checked and (config.app_check or not bearer):
-            info(f"{name} refuses callers without a token; with one it was not tried (see --user-token)")
+            info(f"{name} refuses callers without a token; give --user-token to test a call with one")
             return
         warnings = check_example(url, bearer, function, config.patience, split)
     except WrongAnswer as error:
-        back = "" if config.to == "appengine" else f", go back with './deploy.sh rollback {name}'"
+        back = "" if config.to == "appengine" else f", or go back with './deploy.sh rollback {name}'"
         raise DeployError(
-            [f"{name} does not answer as it should ({error}): look at './deploy.sh logs {name}'{back}"]
+            [f"{name} failed its smoke test ({error}): see './deploy.sh logs {name}'{back}"]
         ) from None
     for each in warnings:
-        info(f"warning: {name} answers its example with a warning: {each}")
+        info(f"warning: {name} answered its example with a warning: {each}")

@@ -1,4 +1,4 @@
-"""What is said after a deployment: where it answers, how to call it, who may, the price, the way back."""
+"""The report after a deployment: URL, example calls, who may call, idle cost, how to undo it."""
 
 import json
 import mimetypes
@@ -12,13 +12,13 @@ from .options import OPTIONS
 from .source import Function
 
 SECONDS = 2_628_000
-"""In a month."""
+"""Seconds in a month."""
 CPU_SECOND, GIB_SECOND = 0.000024, 0.0000025
-"""Dollars, while a request is in work (Cloud Run, tier 1); what is kept idle costs no more."""
+"""US dollars while a request is processed (Cloud Run, tier 1); an idle minimum instance costs no more."""
 
 
 def print_report(config: Config, function: Function, url: str, callers: Sequence[str]) -> None:
-    """Print it, the same for the same deployment."""
+    """Print the report; it is the same for the same deployment."""
     print(f"{function.name}: {url}")
     for call in calls(config, function, url):
         print(f"  {call}")
@@ -30,9 +30,9 @@ def print_report(config: Config, function: Function, url: str, callers: Sequence
 
 
 def in_sql(config: Config, function: Function, url: str) -> list[str]:
-    """Return how BigQuery calls it: the command, and the statement that it runs."""
+    """Return how to call it from BigQuery: the command, and the statement that it runs."""
     if config.to == "appengine" or config.sign_in or config.app_check:
-        return []  # it calls Cloud Run alone, and cannot sign in
+        return []  # BigQuery calls Cloud Run only, and cannot sign in
     places = locations(config.region)
     remote = remote_function(config, function.name, function.example, url, config.region)
     command = f"./deploy.sh bigquery {function.name} --dataset DATASET{same_place(config)}"
@@ -41,7 +41,7 @@ def in_sql(config: Config, function: Function, url: str) -> list[str]:
 
 
 def calls(config: Config, function: Function, url: str) -> list[str]:
-    """Commands that call it, for the reader's shell."""
+    """Return shell commands that call it."""
     own = "" if config.open else ' -H "Authorization: Bearer $(gcloud auth print-identity-token)"'
     token = ' -H "Authorization: Bearer $USER_TOKEN"' if config.sign_in else own
     token += ' -H "X-Firebase-AppCheck: $APP_TOKEN"' if config.app_check else ""
@@ -57,12 +57,12 @@ def calls(config: Config, function: Function, url: str) -> list[str]:
 
 
 def who_may_call(config: Config, callers: Sequence[str]) -> str:
-    """Who may call what is deployed now."""
+    """Return who may call what was just deployed."""
     return may_call(config.open, stage.environment(config), callers)
 
 
 def may_call(public: bool, settings: Mapping[str, str], callers: Sequence[str]) -> str:
-    """Who may call a function: whom Google lets through, and whom of these the function itself does."""
+    """Return who may call a function: first Google's check, then the function's own."""
     origins = settings.get("ALLOWED_ORIGINS", "")
     pages = f"; pages of {origins}" if origins else ""
     app = f", from apps of project {settings['APP_CHECK']}" if settings.get("APP_CHECK") else ""
@@ -73,14 +73,14 @@ def may_call(public: bool, settings: Mapping[str, str], callers: Sequence[str]) 
         return f"{users if sign_in else 'anyone, at your expense'}{app}{pages}"
     named = [each for each in callers if each not in ("allUsers", "allAuthenticatedUsers")]
     if "allAuthenticatedUsers" in callers:
-        return "anyone who is signed in with Google"
-    return "who has roles/run.invoker: " + ", ".join([*named, "the project's owners and editors"])
+        return "anyone with a Google account"
+    return "callers with roles/run.invoker: " + ", ".join([*named, "the project's owners and editors"])
 
 
 def idle_cost(config: Config, function: Function) -> str:
-    """What it costs while nobody calls."""
+    """Return what it costs while nobody calls."""
     if config.to == "appengine" or not config.min_instances:
-        return "nothing but the storage of its model and its image"
+        return "only the storage of its model and its image"
     memory, cpus = stage.memory(config, function) / 1024, stage.cpu(config, function)
     dollars = config.min_instances * (cpus * CPU_SECOND + memory * GIB_SECOND) * SECONDS
     size = sizes.format_size(stage.memory(config, function))
@@ -88,7 +88,7 @@ def idle_cost(config: Config, function: Function) -> str:
 
 
 def undo(config: Config, name: str) -> str:
-    """The ways back."""
+    """Return how to undo the deployment."""
     if config.to == "appengine":
         return "gcloud app versions list, then gcloud app services set-traffic SERVICE --splits=VERSION=1"
     more = same_place(config)
@@ -96,7 +96,7 @@ def undo(config: Config, name: str) -> str:
 
 
 def same_place(config: Config) -> str:
-    """The options that say where, if they are not the defaults."""
+    """Return the options for region and target that differ from the defaults."""
     found = ""
     for each in OPTIONS:
         if each.field in ("region", "to") and getattr(config, each.field) != each.default:

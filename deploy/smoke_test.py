@@ -1,4 +1,4 @@
-"""Ask a deployed function what it should know, or how it is."""
+"""Smoke test: send a deployed function its example, and check the answer."""
 
 import http.client
 import json
@@ -13,17 +13,17 @@ from .gcloud import Gcloud, GcloudError, dig, objects, text
 from .source import Function
 
 STARTING = (0, 401, 403, 404, 429, 502, 503)
-"""What an address may say while it is new, its roles are, or its model is being loaded."""
+"""Statuses while a URL or a role is new, or the model is loading; 0: no connection."""
 COMMON_FIELDS = {"error", "message", "probabilities", "explanation", "warnings", "model", "code"}
-"""Fields of an answer beside the label's."""
+"""The fields of an answer that are not the label's."""
 
 
 class WrongAnswer(Exception):
-    """The function does not answer, or not what its example says; one line."""
+    """The function does not answer, or its answer is not the example's; one line."""
 
 
 def request(url: str, token: str, content: Any = None) -> tuple[int, Any]:
-    """Return status and body; 0 if there is no connection, or the body is not JSON."""
+    """Send a request; return status and body, status 0 if there is no connection or no JSON."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -42,8 +42,7 @@ def request(url: str, token: str, content: Any = None) -> tuple[int, Any]:
 def check_example(url: str, token: str, function: Function, patience: int, split: bool) -> list[str]:
     """Send the function's example, and check the answer field by field; return its warnings.
 
-    A new address needs a moment until it is known everywhere: it is asked again for `patience` seconds.
-    During a split an older model may answer.
+    A new URL does not answer at once: retry for `patience` seconds. In a split an older model may answer.
 
     Raises:
         WrongAnswer: the answer is not the example's.
@@ -63,10 +62,10 @@ def check_example(url: str, token: str, function: Function, patience: int, split
 
 
 def check_refusal(url: str, function: Function, patience: int, split: bool) -> None:
-    """Send the function's example without a token, which a function that checks its callers must refuse.
+    """Send the example without a token, which a function that verifies its callers must refuse.
 
     Raises:
-        WrongAnswer: it answers, or with another model's version.
+        WrongAnswer: it is answered, or the model is another version.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -76,7 +75,7 @@ def check_refusal(url: str, function: Function, patience: int, split: bool) -> N
         if refused and (split or version == function.pin.version):
             return
         if status == 200:
-            raise WrongAnswer(f"{url}: it answers a caller who has not signed in")
+            raise WrongAnswer(f"{url}: expected 401 for a caller without a token, got an answer")
         if time.monotonic() > deadline or status not in STARTING:
             raise WrongAnswer(
                 f"{url}: expected the model {function.pin.version} and 401 unauthenticated without a token, "
@@ -106,7 +105,7 @@ def _check(url: str, token: str, function: Function, answer: Any, split: bool) -
 
 
 def _key(url: str, token: str, found: Mapping[str, Any]) -> str:
-    """The field that holds the label: the only one that is no other's, or that OpenAPI lists labels for."""
+    """Return the field that holds the label: the only uncommon one, or the one whose labels OpenAPI lists."""
     candidates = [name for name in found if name not in COMMON_FIELDS]
     if len(candidates) > 1:
         properties = dig(
@@ -119,10 +118,10 @@ def _key(url: str, token: str, found: Mapping[str, Any]) -> str:
 
 
 def identity_token(config: Config, gcloud: Gcloud, url: str) -> str:
-    """A token that opens a private function.
+    """Return an identity token for a private function.
 
     Raises:
-        GcloudError: there is none to be had.
+        GcloudError: gcloud cannot create one.
     """
     more = []
     if config.invoker:

@@ -1,4 +1,4 @@
-"""What is deployed: functions as HEAD has them, whatever lies uncommitted beside it."""
+"""The source: the functions of HEAD, without uncommitted changes."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ from .config import ROOT
 
 
 class SourceError(Exception):
-    """Something in the checkout cannot be deployed; one line that says how to mend it."""
+    """Something in the checkout cannot be deployed; one line that says how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Function:
 
     Attributes:
         folder: its files, unpacked; `shared` lies beside `functions`.
-        model: the pinned file, if it is in the checkout.
+        model: the pinned file; None if the checkout does not have it.
     """
 
     name: str
@@ -51,7 +51,7 @@ def git(*arguments: str) -> bytes:
 
 
 def commit() -> str:
-    """The first 12 digits of HEAD's commit.
+    """Return the first 12 digits of HEAD's commit.
 
     Raises:
         SourceError: there is none.
@@ -61,11 +61,11 @@ def commit() -> str:
     except SourceError as error:
         if "installed" in str(error):
             raise
-        raise SourceError("this is no git checkout with a commit: clone the repository") from None
+        raise SourceError("this is not a git checkout with a commit: clone the repository") from None
 
 
 def uncommitted() -> list[str]:
-    """The files that differ from HEAD or are not known to git."""
+    """Return the files that differ from HEAD or are untracked."""
     listed = git("status", "--porcelain", "--untracked-files=all", "--no-renames", "-z").decode()
     return [line[3:] for line in listed.split("\0") if line]
 
@@ -81,33 +81,31 @@ def unpack(folder: Path, *paths: str) -> None:
 
 
 def uncommitted_faults(names: tuple[str, ...], files: list[str]) -> list[str]:
-    """What to say of files that are not committed, for the deployment of these functions."""
+    """Return a line for each problem that uncommitted files are for deploying these functions."""
     pins = [f"functions/{name}/model.json" for name in names if f"functions/{name}/model.json" in files]
-    told = [
-        f"{pin} is not committed, so that HEAD serves another model or none: commit {pin}" for pin in pins
-    ]
+    faults = [f"{pin} is not committed, so HEAD has another model or none: commit {pin}" for pin in pins]
     if others := [file for file in files if file not in pins]:
         shown = ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else "")
-        told.append(
+        faults.append(
             f"the git tree is not clean: commit or stash {shown}; or deploy HEAD without them: --allow-dirty"
         )
-    return told
+    return faults
 
 
 def function(name: str, unpacked: Path, kept: Path, add_fault: Callable[[str], None]) -> Function | None:
-    """Read one function of HEAD; what is wrong with it goes to `add_fault`, all of it.
+    """Read one function of HEAD, and report everything that is wrong with it.
 
     Args:
         name: the function's.
-        unpacked: where HEAD is.
-        kept: where the model is written if HEAD has the pinned file, and the working tree another.
+        unpacked: the folder with the files of HEAD.
+        kept: where to write the model if HEAD has the pinned file, but the working tree another.
         add_fault: called with a line for each fault.
     """
     folder = unpacked / "functions" / name
     if not re.fullmatch("[a-z][a-z0-9-]{1,25}[a-z0-9]", name):
         add_fault(
-            f"functions/{name}: a deployed function's name has 3 to 27 small letters, digits and hyphens: "
-            "rename the folder"
+            f"functions/{name}: a deployed function's name has 3 to 27 lower-case letters, digits and "
+            "hyphens: rename the folder"
         )
     try:
         pin = Pin.read(folder / "model.json")
@@ -134,7 +132,7 @@ def function(name: str, unpacked: Path, kept: Path, add_fault: Callable[[str], N
 
 
 def _missing_package(pin: Pin, requirements: Path) -> str:
-    """The package that the pinned format needs, if it is not required; else nothing."""
+    """Return the package that the pinned format needs, if requirements.txt lacks it; else nothing."""
     lines = requirements.read_text() if requirements.is_file() else ""
     names = re.findall(r"^\s*([A-Za-z0-9][\w.-]*)", lines, re.MULTILINE)
     required = {re.sub("[-_.]+", "-", each).lower() for each in names}
@@ -143,10 +141,10 @@ def _missing_package(pin: Pin, requirements: Path) -> str:
 
 
 def _model(name: str, pin: Pin, kept: Path) -> Path | None:
-    """The pinned file of the working tree, or of HEAD; None if neither has one of that name.
+    """Return the pinned file from the working tree or from HEAD; None if neither has the file.
 
     Raises:
-        SourceError: there is one of that name, but with other content.
+        SourceError: a file of that name has other content.
     """
     path = ROOT / "models" / pin.file
     if path.is_file() and _is_pinned(path.read_bytes(), pin):

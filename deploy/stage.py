@@ -1,4 +1,4 @@
-"""The folder that is uploaded: one function of HEAD, whole, and nothing else; for any host with `stage`."""
+"""Write the folder to upload: one function of HEAD with `shared`; for other hosts, with their files too."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ UNWANTED = shutil.ignore_patterns("__pycache__", "tests", "test_*.py", ".*")
 
 
 def memory(config: Config, function: Function) -> int:
-    """The memory in MiB that the function is given."""
+    """Return the memory in MiB for the function."""
     return (
         sizes.parse_size(config.memory)
         if config.memory
@@ -25,19 +25,19 @@ def memory(config: Config, function: Function) -> int:
 
 
 def cpu(config: Config, function: Function) -> int:
-    """The CPUs that the function is given."""
+    """Return the CPUs for the function."""
     return config.cpu or sizes.cpus(memory(config, function))
 
 
 def environment(config: Config) -> dict[str, str]:
-    """The function's settings."""
+    """Return the function's environment variables."""
     found = {"MODEL_STORE": config.store, "GOOGLE_CLOUD_PROJECT": config.project}
     if config.to == "run":
         found["WARM_UP"] = "1"
-    # An answer is given up before the platform gives up the request.
+    # The function times out before the platform does, so that the caller gets its error.
     seconds = max(1, config.timeout * 5 // 6)
     found |= {"ALLOWED_ORIGINS": config.origins, "REQUEST_SECONDS": str(seconds)}
-    # Python runs on one CPU at a time in each worker. A CPU that is there for the memory it brings gets none,
+    # A worker process uses one CPU. CPUs that are there for their memory only get no worker of their own,
     # which would need that memory again.
     found |= {"THREADS": str(config.concurrency), "WORKERS": str(config.cpu or 1)}
     found |= config.checks
@@ -45,12 +45,12 @@ def environment(config: Config) -> dict[str, str]:
 
 
 def yaml(settings: dict[str, str], indent: str = "") -> str:
-    """Settings as YAML, of which JSON's strings are a part."""
+    """Format settings as YAML, which includes JSON's strings."""
     return "".join(f"{indent}{name}: {json.dumps(value)}\n" for name, value in settings.items())
 
 
 def app_yaml(config: Config, function: Function, service: str = "") -> str:
-    """App Engine's description of the function."""
+    """Return the app.yaml for App Engine."""
     return (
         (f"service: {service}\n" if service else "")
         + f"runtime: {config.runtime}\n"
@@ -62,7 +62,7 @@ def app_yaml(config: Config, function: Function, service: str = "") -> str:
 
 
 def dockerfile(config: Config) -> str:
-    """A container of the function, for hosts that build one."""
+    """Return a Dockerfile, for hosts that build containers."""
     version = config.runtime.removeprefix("python3")
     settings = "".join(f"ENV {name}={json.dumps(value)}\n" for name, value in environment(config).items())
     return (
@@ -78,19 +78,19 @@ def dockerfile(config: Config) -> str:
 
 
 def write(function: Function, folder: Path) -> None:
-    """Write the function to a new folder: its files at the top, `shared` and the bill of materials beside."""
+    """Write the function to a new folder: its files at the top, `shared` and sbom.json beside them."""
     shutil.copytree(function.folder, folder, ignore=UNWANTED)
     shutil.copytree(function.folder.parents[1] / "shared", folder / "shared", ignore=UNWANTED)
     sbom.write(function.name, folder, function.pin)
 
 
 def for_any_host(config: Config, function: Function) -> None:
-    """Write what another host needs to `config.folder`, whole or not at all.
+    """Write what another host needs to `config.folder`, completely or not at all.
 
-    Without a bucket the pinned model goes along, and is served from there.
+    Without a bucket, the pinned model is included and served from the folder.
 
     Raises:
-        SourceError: the folder is not empty, or the model is not here.
+        SourceError: the folder is not empty, or the checkout does not have the model.
     """
     folder = config.folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -101,20 +101,20 @@ def for_any_host(config: Config, function: Function) -> None:
             "that it was published to, or name the bucket with --bucket and --prefix"
         )
     files = {"Procfile": f"web: {SERVE}\n", "Dockerfile": dockerfile(config)}
-    with contextlib.suppress(ValueError):  # more memory than App Engine has; other hosts may have it
+    with contextlib.suppress(ValueError):  # more memory than App Engine offers
         files["app.yaml"] = app_yaml(config, function)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
-            whole = Path(made) / "whole"
-            write(function, whole)
+            staged = Path(made) / "staged"
+            write(function, staged)
             for name, content in files.items():
-                (whole / name).write_text(content)
+                (staged / name).write_text(content)
             if not config.bucket and function.model is not None:
-                target = whole / "models" / function.pin.file
+                target = staged / "models" / function.pin.file
                 target.parent.mkdir(parents=True)
                 shutil.copyfile(function.model, target)
-            whole.replace(folder)
+            staged.replace(folder)
     except OSError as error:
         raise SourceError(
             f"{config.folder} cannot be written: {error.strerror}: name another folder"
@@ -122,8 +122,8 @@ def for_any_host(config: Config, function: Function) -> None:
 
 
 def fingerprint(folder: Path, *settings: str) -> str:
-    """Name what was staged and how it is set: the same twice means that there is nothing to deploy."""
-    digest = hashlib.sha1(usedforsecurity=False)  # a label may have 63 characters
+    """Return a digest of the staged files and settings: if it is unchanged, there is nothing to deploy."""
+    digest = hashlib.sha1(usedforsecurity=False)  # a label has at most 63 characters
     for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         content = hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
         digest.update(f"{content} {path.relative_to(folder)}\n".encode())

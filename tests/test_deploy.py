@@ -38,10 +38,10 @@ from shared.pin import FORMATS, PACKAGES, Pin
         (["all", "--timeout", "3601"], "--timeout: at most 3600, got '3601'"),
         (["all", "--canary", "100"], "--canary: expected 1 to 99 percent"),
         (["all", "--origins", "example.org"], "ALLOWED_ORIGINS: expected *"),
-        (["all", "--min-instances", "9"], "more minimum than maximum instances"),
+        (["all", "--min-instances", "9"], "--min-instances is larger than --max-instances"),
         (["all", "--to", "lambda"], "expected functions, run or appengine"),
         (["all", "--to", "appengine", "--public"], "--to appengine needs the name of one function"),
-        (["review", "--to", "appengine"], "anyone may call what is on App Engine: say so with --public"),
+        (["review", "--to", "appengine"], "an App Engine app is open to anyone: give --public"),
         (["all", "--public", "--sign-in", "firebase:my-project"], "give one of them"),
         (["all", "--sign-in", "my-project"], "SIGN_IN: expected firebase:PROJECT_ID or oidc"),
         (["all", "--sign-in", "oidc:https://x.org/"], "SIGN_IN_AUDIENCE: expected"),
@@ -221,7 +221,7 @@ def test_all_faults_are_listed_each_with_what_mends_it(review):
     ]
     assert "gcloud billing projects link demo-project" in found[0]
     assert "--role=roles/cloudbuild.builds.builder" in found[1]
-    assert f"has 4 bytes, not {review.pin.bytes} as pinned" in found[2]
+    assert f"has 4 bytes, the pin says {review.pin.bytes}" in found[2]
     assert f"run 'gcloud storage rm gs://demo-project-models/{object_name}'" in found[2]
     assert "8Gi of memory need 2 CPUs: give --cpu 2" in found[3]
     assert "leave --canary out" in found[4]
@@ -236,9 +236,9 @@ def test_all_faults_are_listed_each_with_what_mends_it(review):
         (
             {"services": {"review": Service(owner="cloudfunctions")}},
             ("--to", "run"),
-            "is there as a function",
+            "already exists as a function",
         ),
-        ({"services": {"review": Service(owner="run")}}, (), "is there as a Cloud Run service"),
+        ({"services": {"review": Service(owner="run")}}, (), "already exists as a Cloud Run service"),
         ({}, ("--cpu", "3"), "expected 1, 2, 4 or 8 CPUs"),
         ({}, ("--cpu", "4", "--memory", "1Gi"), "4 CPUs need 2Gi of memory"),
         ({"apis": frozenset({"appengine"})}, ("--to", "appengine", "--public"), "gcloud app create"),
@@ -308,7 +308,7 @@ USERS = ("--sign-in", "firebase:demo-project")
 def test_a_function_that_checks_its_callers_is_opened_to_anyone_only_if_that_is_said(review):
     open_to_users = {"review": dataclasses.replace(OLD, settings={"SIGN_IN": USERS[1]})}
     [fault] = faults(review, "--public", services=open_to_users)
-    assert "give --sign-in firebase:demo-project in its place, or deploy without --public first" in fault
+    assert "give --sign-in firebase:demo-project instead, or deploy once without --public" in fault
     assert not faults(review, services=open_to_users)
     assert not faults(review, *USERS, services=open_to_users)
     unchecked = {"review": OLD}
@@ -661,7 +661,7 @@ def test_head_is_staged_without_what_is_not_committed(changed, tmp_path):
     changed_pin(changed, "review", version="mine")
     run = deploy(changed, "stage", "review", tmp_path / "staged", "--allow-dirty")
     assert run.returncode == 0, run.stderr
-    assert "HEAD is deployed, without functions/review/model.json, functions/review/more.py" in run.stderr
+    assert "deploying HEAD without functions/review/model.json, functions/review/more.py" in run.stderr
     assert not (tmp_path / "staged" / "more.py").exists()
     assert Pin.read(tmp_path / "staged" / "model.json").version != "mine"
 
@@ -701,7 +701,7 @@ def test_a_name_that_cannot_be_deployed_is_refused(changed):
     new_function(changed, "my_model", pin)
     commit(changed)
     [line] = complaints(changed, "my_model")
-    assert "functions/my_model: a deployed function's name has 3 to 27 small letters" in line
+    assert "functions/my_model: a deployed function's name has 3 to 27 lower-case letters" in line
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,10 @@ def test_one_command_makes_a_function_in_sql_and_destroy_takes_it_back(datasets,
     _, done = succeed(google, checkout, *CREATE[:2], "--dataset", "more")
     assert [call.split(" ")[0] for call in done] == ["PATCH", "POST"]
     told, _ = succeed(google, checkout, "destroy", "--yes")
-    for line in ("BigQuery function demo-project:reviews.review", "connection eu.review-europe-west1"):
+    for line in (
+        "BigQuery function demo-project:reviews.review",
+        "BigQuery connection eu.review-europe-west1",
+    ):
         assert line in told.stderr
     assert (google.routines, google.connections, google.runs) == ({}, {}, {})
 
@@ -139,7 +142,7 @@ def named(settings):
 
 def test_a_function_that_checks_its_callers_is_refused_and_a_public_one_is_warned_of(service, capsys):
     for checks in ({"SIGN_IN": "firebase:p"}, {"APP_CHECK": "1"}):
-        with pytest.raises(DeployError, match="checks its callers"):
+        with pytest.raises(DeployError, match="verifies its callers"):
             service(["allUsers"], **checks)
     assert service(["serviceAccount:a"]) == Service(url="https://x", callers=("serviceAccount:a",))
     assert capsys.readouterr().err == ""

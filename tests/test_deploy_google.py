@@ -200,25 +200,25 @@ def test_users_who_sign_in_may_call_and_at_no_moment_anyone_else(google, checkou
         first = google.runs["review"].latest
         assert not opened(google)
         told, done = succeed(google, checkout, "review", *sign_in)
-        assert "refuses callers without a token; with one it was not tried" in told.stderr
+        assert "refuses callers without a token; give --user-token" in told.stderr
         assert "setIamPolicy" in done[-1]
         assert opened(google)
         token = issuer.token(issuer.firebase())
         told, _ = succeed(google, checkout, "review", *sign_in, USER_TOKEN=token)
-        assert "was not tried" not in told.stderr
+        assert "--user-token" not in told.stderr
         assert f"who may call  users of firebase:{PROJECT}, not anonymous ones" in told.stdout
         told, _ = succeed(google, checkout, "status")
         assert f"who may call      users of firebase:{PROJECT}, not anonymous ones" in told.stdout
         refused, _ = drive(google, checkout, "rollback", "review")
-        assert f"{first} does not check its callers (SIGN_IN), and anyone can reach it" in refused.stderr
+        assert f"{first} does not verify its callers (SIGN_IN), and anyone can reach it" in refused.stderr
         refused, done = drive(google, checkout, "review", "--public")
-        assert "review checks its callers" in refused.stderr
+        assert "review verifies its callers" in refused.stderr
         assert (refused.returncode, done) == (1, [])
         _, done = succeed(google, checkout, "review")
         assert "setIamPolicy" in done[0]
         assert not opened(google)
         told, _ = succeed(google, checkout, "status")
-        assert "who may call      who has roles/run.invoker" in told.stdout
+        assert "who may call      callers with roles/run.invoker" in told.stdout
 
 
 def test_the_status_tells_the_last_day_from_the_log_lines(google, checkout):

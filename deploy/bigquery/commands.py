@@ -77,14 +77,14 @@ def _deployed(config: Config, gcloud: Gcloud, name: str, apis: frozenset[str]) -
     if checks := [each for each in ("SIGN_IN", "APP_CHECK") if service.settings.get(each)]:
         raise DeployError(
             [
-                f"{name} checks its callers ({', '.join(checks)}), and BigQuery cannot sign in: deploy it "
+                f"{name} verifies its callers ({', '.join(checks)}), and BigQuery cannot sign in: deploy it "
                 "without --sign-in and --app-check, or a private copy of it under another name"
             ]
         )
     callers = queries.callers(gcloud, config, name)
     if {"allUsers", "allAuthenticatedUsers"} & {*callers}:
         info(
-            f"warning: {name} is public: anyone may call it, at your expense. BigQuery needs no more than a "
+            f"warning: {name} is public: anyone may call it, at your expense. BigQuery can also call a "
             f"private function: run './deploy.sh {name}{same_place(config)}' without --public"
         )
     if rate := service.settings.get("RATE_LIMIT"):
@@ -139,7 +139,7 @@ def created(config: Config, gcloud: Gcloud, state: State) -> list[tuple[str, dic
             listed = objects({"connections": gcloud.bq(*command)}, "connections")
             found += [(location, each) for each in listed if resources.is_ours(each)]
     except GcloudError as error:
-        info(f"warning: if BigQuery has functions that call these, they are left: {error}")
+        info(f"warning: SQL functions in BigQuery are not deleted, if there are any: {error}")
     return found
 
 

@@ -8,13 +8,13 @@ from ..source import Function
 from ..state import Version
 
 CREATE = (
-    "there is no App Engine application, whose region is for ever: run 'gcloud app create --region=REGION', "
-    "such as europe-west"
+    "there is no App Engine application: run 'gcloud app create --region=REGION', such as europe-west; "
+    "its region cannot be changed later"
 )
 
 
 def versions(gcloud: Gcloud) -> tuple[Version, ...] | None:
-    """The versions of all services; None if there is no application."""
+    """Return the versions of all services; None if there is no application."""
     try:
         gcloud.one("app", "describe")
     except GcloudError as error:
@@ -33,12 +33,12 @@ def versions(gcloud: Gcloud) -> tuple[Version, ...] | None:
 
 
 def service_of(name: str, versions: tuple[Version, ...]) -> str:
-    """The service of a function. An application's first must be `default`: it is the first function's."""
+    """Return the service of a function. The first of an application must be called `default`."""
     first = any(each.service == "default" and each.name.startswith(f"{name}-") for each in versions)
     return "default" if first or not versions else name
 
 
 def deploy(config: Config, function: Function, folder: Path, version: str) -> tuple[str, ...]:
-    """The command that deploys a staged folder, which has an app.yaml."""
+    """Return the command that deploys a staged folder with an app.yaml."""
     account = f"--service-account={config.account(function.name)}"
     return ("app", "deploy", str(folder / "app.yaml"), f"--version={version}", account)

@@ -1,4 +1,4 @@
-"""Cloud Functions, 2nd gen: what the functions are made for, and the default."""
+"""Cloud Functions, 2nd gen: the default target."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ APIS = ("cloudfunctions", "run")
 
 
 def services(gcloud: Gcloud, config: Config) -> dict[str, Service]:
-    """Functions by name, each with the traffic of the service that runs it."""
+    """Return functions by name, each with the traffic of its Cloud Run service."""
     runs = run_services(gcloud, config)
     found = {}
     for each in gcloud.rows("functions", "list", "--v2", f"--regions={config.region}"):
@@ -33,7 +33,7 @@ def services(gcloud: Gcloud, config: Config) -> dict[str, Service]:
 
 
 def settings(config: Config, function: Function) -> tuple[str, ...]:
-    """What is set beside the environment; Cloud Run takes the same."""
+    """Return the options beside the environment variables; Cloud Run takes the same."""
     return (
         f"--memory={sizes.format_size(stage.memory(config, function))}",
         f"--cpu={stage.cpu(config, function)}",
@@ -48,7 +48,7 @@ def settings(config: Config, function: Function) -> tuple[str, ...]:
 def deploy(
     config: Config, function: Function, folder: Path, labels: str, current: Service | None
 ) -> tuple[str, ...]:
-    """The command that deploys a staged folder."""
+    """Return the command that deploys a staged folder."""
     return (
         *("functions", "deploy", function.name, "--gen2", f"--region={config.region}"),
         *(f"--runtime={config.runtime}", f"--source={folder}", "--entry-point=predict", "--trigger-http"),
@@ -60,5 +60,5 @@ def deploy(
 
 
 def delete(config: Config, name: str) -> tuple[str, ...]:
-    """The command that deletes a function; its service goes with it alone."""
+    """Return the command that deletes a function; its Cloud Run service is deleted with it."""
     return ("functions", "delete", name, "--gen2", f"--region={config.region}", "--quiet")

@@ -1,4 +1,4 @@
-"""Cloud Run by itself: more CPU while it starts, and no traffic before the model is in memory."""
+"""Cloud Run without Functions: more CPU while it starts, and no traffic until the model is in memory."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ PROBE = "httpGet.path=/ready,httpGet.port=8080,periodSeconds=1,timeoutSeconds=1,
 
 
 def services(gcloud: Gcloud, config: Config) -> dict[str, Service]:
-    """Services by name; those that run a function say so."""
+    """Return services by name; those of Cloud Functions have it as their owner."""
     return {name: service(each) for name, each in run_services(gcloud, config).items()}
 
 
 def deploy(
     config: Config, function: Function, folder: Path, labels: str, current: Service | None
 ) -> tuple[str, ...]:
-    """The command that deploys a staged folder."""
+    """Return the command that deploys a staged folder."""
     return (
         *("run", "deploy", function.name, f"--source={folder}", "--function=predict"),
         *(f"--base-image={config.runtime}", f"--region={config.region}", "--cpu-boost"),
@@ -33,5 +33,5 @@ def deploy(
 
 
 def delete(config: Config, name: str) -> tuple[str, ...]:
-    """The command that deletes a service."""
+    """Return the command that deletes a service."""
     return ("run", "services", "delete", name, f"--region={config.region}", "--quiet")
