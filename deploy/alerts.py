@@ -26,7 +26,7 @@ def create(config: Config, gcloud: Gcloud) -> None:
     queries.project_number(gcloud)
     if "monitoring" not in queries.apis(gcloud):
         execute(config, gcloud, [plan.enable_apis(["monitoring"])])
-    found, channels = _list(gcloud)
+    existing_policies, channels = _list(gcloud)
     ours = [each for each in channels if text(each, "labels", "email_address") == config.email]
     if not ours:
         create = Step(
@@ -39,7 +39,7 @@ def create(config: Config, gcloud: Gcloud) -> None:
         execute(config, gcloud, [create])
         ours = [] if config.dry_run else [each for each in _list(gcloud)[1] if _address(each) == config.email]
     channel = text(ours[0], "name") if ours else "CHANNEL"
-    existing = {text(each, "displayName"): each for each in found if function_of(each) == name}
+    existing = {text(each, "displayName"): each for each in existing_policies if function_of(each) == name}
     steps = []
     for title, condition in conditions(name, config.region).items():
         if title not in existing:
@@ -117,8 +117,8 @@ def _components(gcloud: Gcloud) -> None:
     Raises:
         DeployError: a component is missing.
     """
-    found = gcloud.one("version")
-    if missing := [each for each in ("alpha", "beta") if each not in found]:
+    components = gcloud.one("version")
+    if missing := [each for each in ("alpha", "beta") if each not in components]:
         raise DeployError([f"gcloud lacks a component: run 'gcloud components install {' '.join(missing)}'"])
 
 

@@ -38,8 +38,8 @@ def build(config: Config, gcloud: Gcloud) -> None:
         folder = write_context(function, Path(unpacked))
     place = f"--location={config.region}"
     python = f"3.{config.runtime.removeprefix('python3')}"
-    tag = stage.fingerprint(folder, python)[:16]
-    image = f"{config.region}-docker.pkg.dev/{config.project}/{REPOSITORY}/{name}:{tag}"
+    tag = stage.fingerprint(folder, python)[:12]
+    image = f"{config.region}-docker.pkg.dev/{config.project}/{REPOSITORY}/batch-{name}:{tag}"
     steps = []
     if missing := [each for each in APIS if each not in apis]:
         steps.append(plan.enable_apis(missing))
@@ -126,7 +126,7 @@ def _tags(gcloud: Gcloud, place: str, name: str) -> set[str]:
     """Return the tags of the images that were built for a function."""
     try:
         listed = gcloud.rows(
-            "artifacts", "tags", "list", f"--repository={REPOSITORY}", f"--package={name}", place
+            "artifacts", "tags", "list", f"--repository={REPOSITORY}", f"--package=batch-{name}", place
         )
     except GcloudError as error:
         if "NOT_FOUND" in error.text:
@@ -146,7 +146,7 @@ def _print_command(config: Config, function: Function, image: str) -> None:
         "--runner": "DataflowRunner",
         "--project": config.project,
         "--region": config.region,
-        "--temp_location": "gs://BUCKET/temporary",
+        "--temp_location": "gs://BUCKET/tmp",
         "--sdk_container_image": image,
     }
     # Workers whose container lacks the model fetch it.

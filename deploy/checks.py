@@ -27,15 +27,15 @@ class Failure:
 
 def project(config: Config, state: State) -> list[Failure]:
     """Check that billing is on, and that the build account may build."""
-    found = []
+    failures = []
     if isinstance(state.billing, str):
         api = plan.enable_apis(["cloudbilling"])
-        found.append(Failure(f"cannot see whether billing is on ({state.billing})", api))
+        failures.append(Failure(f"cannot see whether billing is on ({state.billing})", api))
     elif not state.billing:
         link = f"gcloud billing projects link {config.project} --billing-account=ACCOUNT"
-        found.append(Failure(f"billing is off: run '{link}'"))
+        failures.append(Failure(f"billing is off: run '{link}'"))
     if isinstance(state.may_build, str):
-        found.append(
+        failures.append(
             Failure(
                 f"cannot read the project's IAM policy ({state.may_build}): you need roles/owner, or "
                 "roles/editor and roles/resourcemanager.projectIamAdmin"
@@ -43,30 +43,32 @@ def project(config: Config, state: State) -> list[Failure]:
         )
     # Google creates the account, and usually gives it the role, when these APIs are enabled.
     elif not state.may_build and {"run", "cloudbuild"} <= state.apis:
-        found.append(
+        failures.append(
             Failure(f"the build account {state.builder} may not build", plan.grant_build_role(config, state))
         )
-    return found
+    return failures
 
 
 def bucket(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
     """Check that the bucket is free or ours, and that the pinned files are in it or can be uploaded."""
     if state.bucket == "taken":
         return [Failure(f"the bucket {config.bucket} is not yours: name another one with --bucket")]
-    found = []
+    failures = []
     for each in functions:
         size, uri = state.objects.get(f"{config.prefix}/{each.pin.file}"), f"{config.store}/{each.pin.file}"
         if size is not None and size != each.pin.bytes:
             delete = Step(("storage", "rm", uri))
-            found.append(Failure(f"{uri} has {size} bytes, the pin says {each.pin.bytes}: delete it", delete))
+            failures.append(
+                Failure(f"{uri} has {size} bytes, the pin says {each.pin.bytes}: delete it", delete)
+            )
         if size is None and each.model is None:
-            found.append(
+            failures.append(
                 Failure(
                     f"the pinned {each.pin.file} is neither in models/ nor in the bucket: run "
                     f"'.venv/dev/bin/python -m models.publish {each.name} FILE --store {config.store}'"
                 )
             )
-    return found
+    return failures
 
 
 def fits(config: Config, function: Function) -> list[Failure]:
@@ -99,11 +101,11 @@ def target(config: Config, functions: Sequence[Function], state: State) -> list[
         # While the API is off, applications cannot be listed.
         missing = "appengine" in state.apis and state.app is None
         return [Failure(appengine.CREATE)] if missing else []
-    found = []
+    failures = []
     for each in functions:
         service = state.services.get(each.name)
         if service and service.owner == "cloudfunctions":
-            found.append(
+            failures.append(
                 Failure(
                     f"{each.name} already exists as a function: run './deploy.sh destroy' first, or choose "
                     "another --region"
@@ -111,42 +113,42 @@ def target(config: Config, functions: Sequence[Function], state: State) -> list[
             )
         elif service and service.owner == "run":
             undo = "./deploy.sh destroy --to run"
-            found.append(
+            failures.append(
                 Failure(
                     f"{each.name} already exists as a Cloud Run service: run '{undo}' first, or deploy with "
                     "--to run"
                 )
             )
         elif config.canary and not (service and service.serving):
-            found.append(
+            failures.append(
                 Failure(
                     f"{each.name} is not deployed yet, so a canary has no old revision: leave --canary out"
                 )
             )
-    return found
+    return failures
 
 
 def checked_callers(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:
     """Check that a function that verifies its callers does not become public by accident."""
-    found = []
+    failures = []
     for each in functions:
         service = state.services.get(each.name)
         before = service.settings.get("SIGN_IN", "") if service else ""
         if before and config.public:
-            found.append(
+            failures.append(
                 Failure(
                     f"{each.name} verifies its callers (SIGN_IN={before}), but --public lets anyone call: "
                     f"give --sign-in {before} instead, or deploy once without --public"
                 )
             )
         if config.sign_in and config.canary and service and not before:
-            found.append(
+            failures.append(
                 Failure(
                     f"{each.name} does not verify its callers yet, so during a canary anyone could call "
                     "the old revision: leave --canary out"
                 )
             )
-    return found
+    return failures
 
 
 def check_all(config: Config, functions: Sequence[Function], state: State) -> list[Failure]:

@@ -19,8 +19,8 @@ class UsageError(Exception):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        if found := re.fullmatch(r"argument (\S+): expected one argument", message):
-            message = f"{found[1]} needs a value"
+        if match := re.fullmatch(r"argument (\S+): expected one argument", message):
+            message = f"{match[1]} needs a value"
         raise UsageError(message)
 
 
@@ -60,31 +60,31 @@ def _value(option: Option, given: str | None, environment: Mapping[str, str]) ->
 def _command(words: Sequence[str], functions: Sequence[str]) -> dict[str, Any]:
     """Parse the command and its arguments."""
     first, *more = words or ["all"]
-    found: dict[str, Any] = {"command": first, "names": (), "folder": Path(), "repository": ""}
+    parsed: dict[str, Any] = {"command": first, "names": (), "folder": Path(), "repository": ""}
     if first in ("all", "status", "destroy"):
-        found["names"] = tuple(functions)
+        parsed["names"] = tuple(functions)
     elif first in ("rollback", "logs", "alerts", "bigquery", "batch"):
         if len(more) != 1:
             raise UsageError(f"{first} needs the name of a function")
-        found["names"] = (more.pop(),)
+        parsed["names"] = (more.pop(),)
     elif first == "stage":
         if len(more) != 2:
             raise UsageError("stage needs the name of a function and a folder")
-        found["folder"] = Path(more.pop())
-        found["names"] = (more.pop(),)
+        parsed["folder"] = Path(more.pop())
+        parsed["names"] = (more.pop(),)
     elif first == "github":
         if len(more) != 1 or not re.fullmatch(r"[\w.-]+/[\w.-]+", more[0]):
             raise UsageError("github needs a repository, as OWNER/REPO")
-        found["repository"] = more.pop()
+        parsed["repository"] = more.pop()
     else:
-        found["names"] = (first,)
+        parsed["names"] = (first,)
     if more:
         raise UsageError(f"unexpected: {' '.join(more)}")
-    for name in found["names"]:
+    for name in parsed["names"]:
         if name not in functions:
             raise UsageError(f"there is no function or command {name}")
-    deploys = first == "all" or found["names"] == (first,)
-    return {**found, "command": "deploy" if deploys else first}
+    deploys = first == "all" or parsed["names"] == (first,)
+    return {**parsed, "command": "deploy" if deploys else first}
 
 
 def _checked(config: Config) -> Config:

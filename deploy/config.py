@@ -74,14 +74,14 @@ class Config:
     @property
     def checks(self) -> dict[str, str]:
         """The settings with which the function itself verifies its callers."""
-        found = {
+        settings = {
             "SIGN_IN": self.sign_in,
             "SIGN_IN_AUDIENCE": self.sign_in_audience,
             "SIGN_IN_ALLOW": self.sign_in_allow,
             "APP_CHECK": self.app_check,
             "RATE_LIMIT": self.rate_limit,
         }
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in settings.items() if value}
 
     def account(self, name: str) -> str:
         """Return the service account that a function runs as."""

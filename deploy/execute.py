@@ -53,7 +53,7 @@ def _with_latest(config: Config, gcloud: Gcloud, step: Step) -> tuple[str, ...]:
         DeployError: there is no new one.
     """
     name = step.latest_of
-    found = queries.service(gcloud.one("run", "services", "describe", name, f"--region={config.region}"))
-    if found.latest in found.traffic:
+    service = queries.service(gcloud.one("run", "services", "describe", name, f"--region={config.region}"))
+    if service.latest in service.traffic:
         raise DeployError([f"{name} has no new revision: see './deploy.sh logs {name}'"])
-    return tuple(word.replace("NEW=", f"{found.latest}=") for word in step.command)
+    return tuple(word.replace("NEW=", f"{service.latest}=") for word in step.command)

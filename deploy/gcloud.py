@@ -66,25 +66,25 @@ class Gcloud:
 
     def rows(self, *arguments: str) -> list[dict[str, Any]]:
         """Run a command that lists objects."""
-        found = self(*arguments)
-        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-            raise GcloudError(f"{self._name(arguments)}: expected a list of objects, got {str(found)[:60]!r}")
-        return found
+        value = self(*arguments)
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise GcloudError(f"{self._name(arguments)}: expected a list of objects, got {str(value)[:60]!r}")
+        return value
 
     def one(self, *arguments: str, changes: bool = False) -> dict[str, Any]:
         """Run a command that describes one object."""
-        found = self(*arguments, changes=changes)
-        if not isinstance(found, dict):
-            raise GcloudError(f"{self._name(arguments)}: expected an object, got {str(found)[:60]!r}")
-        return found
+        value = self(*arguments, changes=changes)
+        if not isinstance(value, dict):
+            raise GcloudError(f"{self._name(arguments)}: expected an object, got {str(value)[:60]!r}")
+        return value
 
     def version(self) -> str:
         """Return gcloud's version, such as 528.0.0."""
         printed = self.text("version", "--format=json")
-        found = re.search(r'(?:"Google Cloud SDK": "|^)([0-9]+\.[0-9.]+)', printed)
-        if found is None:
+        match = re.search(r'(?:"Google Cloud SDK": "|^)([0-9]+\.[0-9.]+)', printed)
+        if match is None:
             raise GcloudError(f"gcloud version: expected a version, got {printed[:60]!r}: run it by hand")
-        return found[1]
+        return match[1]
 
     def text(self, *arguments: str, changes: bool = False) -> str:
         """Run a command, and return its output as it is."""
@@ -168,14 +168,14 @@ def dig(value: Any, *path: str) -> Any:
 
 def text(value: Any, *path: str) -> str:
     """Return the text at a path; empty if there is none."""
-    found = dig(value, *path)
-    return found if isinstance(found, str) else ""
+    value = dig(value, *path)
+    return value if isinstance(value, str) else ""
 
 
 def objects(value: Any, *path: str) -> list[dict[str, Any]]:
     """Return the objects of the list at a path."""
-    found = dig(value, *path)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    value = dig(value, *path)
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def has_role(policy: Any, member: str, *roles: str) -> bool:

@@ -43,8 +43,8 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def request(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the HTTP request of an entry, which Cloud Logging moves out of the payload."""
-    found = dig(entry, "httpRequest") or dig(entry, "jsonPayload", "httpRequest")
-    return found if isinstance(found, dict) else {}
+    request_fields = dig(entry, "httpRequest") or dig(entry, "jsonPayload", "httpRequest")
+    return request_fields if isinstance(request_fields, dict) else {}
 
 
 def _seconds(latency: str) -> float | None:

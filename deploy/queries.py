@@ -43,8 +43,8 @@ def project_number(gcloud: Gcloud) -> str:
 
 def apis(gcloud: Gcloud) -> frozenset[str]:
     """Return the enabled APIs, such as `run`, without `.googleapis.com`."""
-    found = gcloud.rows("services", "list", "--enabled")
-    return frozenset(text(each, "config", "name").removesuffix(".googleapis.com") for each in found)
+    response = gcloud.rows("services", "list", "--enabled")
+    return frozenset(text(each, "config", "name").removesuffix(".googleapis.com") for each in response)
 
 
 def billing(gcloud: Gcloud) -> bool | str:
@@ -72,8 +72,8 @@ def builder(gcloud: Gcloud, config: Config, number: str, cloudbuild: bool) -> tu
     if has_role(policy, f"serviceAccount:{account}", *BUILDERS):
         return account, True
     if cloudbuild:  # older projects have another build account
-        found = gcloud.one("builds", "get-default-service-account", f"--region={config.region}")
-        account = text(found, "serviceAccountEmail").rpartition("/")[2] or account
+        response = gcloud.one("builds", "get-default-service-account", f"--region={config.region}")
+        account = text(response, "serviceAccountEmail").rpartition("/")[2] or account
     return account, has_role(policy, f"serviceAccount:{account}", *BUILDERS)
 
 
@@ -98,18 +98,18 @@ def bucket(gcloud: Gcloud, name: str) -> tuple[str, frozenset[str]]:
 def stored_objects(gcloud: Gcloud, config: Config) -> dict[str, int]:
     """Return the sizes in bytes of the objects below the prefix, by name."""
     try:
-        found = gcloud.rows("storage", "objects", "list", f"{config.store}/**")
+        response = gcloud.rows("storage", "objects", "list", f"{config.store}/**")
     except GcloudError as error:
         if "matched no objects" in error.text:
             return {}
         raise
-    return {text(each, "name"): int(dig(each, "size") or 0) for each in found}
+    return {text(each, "name"): int(dig(each, "size") or 0) for each in response}
 
 
 def run_services(gcloud: Gcloud, config: Config) -> dict[str, dict[str, Any]]:
     """Return the Cloud Run services of the region, by name, as Google describes them."""
-    found = gcloud.rows("run", "services", "list", f"--region={config.region}")
-    return {text(each, "metadata", "name"): each for each in found}
+    response = gcloud.rows("run", "services", "list", f"--region={config.region}")
+    return {text(each, "metadata", "name"): each for each in response}
 
 
 def service(resource: Mapping[str, Any]) -> Service:

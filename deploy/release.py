@@ -25,9 +25,9 @@ def stage_for_any_host(config: Config) -> None:
     """Write the files of one function for another host."""
     with tempfile.TemporaryDirectory() as unpacked:
         faults: list[str] = []
-        found = read_functions(config, Path(unpacked), faults)
+        selected = read_functions(config, Path(unpacked), faults)
         _raise_if_any(faults)
-        stage.for_any_host(config, *found)
+        stage.for_any_host(config, *selected)
     info(f"staged in {config.folder}")
 
 
@@ -35,14 +35,14 @@ def deploy(config: Config, gcloud: Gcloud) -> None:
     """Deploy what differs from the current state, then smoke-test each function."""
     with tempfile.TemporaryDirectory() as unpacked:
         faults: list[str] = []
-        found = read_functions(config, Path(unpacked), faults)
-        state = _check_project(config, gcloud, found, faults)
+        selected = read_functions(config, Path(unpacked), faults)
+        state = _check_project(config, gcloud, selected, faults)
         if missing := plan.missing_apis(config, state):
             execute(config, gcloud, [plan.enable_apis(missing)])
             if not config.dry_run:  # read what could not be read while they were off
                 state = inspect_services(config, gcloud, replace(state, apis=state.apis.union(missing)))
-                _raise_if_any(map(str, checks.check_all(config, found, state)))
-        staged = [_stage(config, each, state) for each in found]
+                _raise_if_any(map(str, checks.check_all(config, selected, state)))
+        staged = [_stage(config, each, state) for each in selected]
         execute(config, gcloud, plan.create_bucket(config, state))
         for each in staged:
             _release(config, gcloud, each, state)
@@ -70,7 +70,7 @@ def read_functions(config: Config, unpacked: Path, faults: list[str]) -> list[Fu
     return [each for each in read if each is not None]
 
 
-def _check_project(config: Config, gcloud: Gcloud, found: Sequence[Function], faults: list[str]) -> State:
+def _check_project(config: Config, gcloud: Gcloud, selected: Sequence[Function], faults: list[str]) -> State:
     """Check the project, and return its state; with `--fix`, fix failed checks first.
 
     Raises:
@@ -79,7 +79,7 @@ def _check_project(config: Config, gcloud: Gcloud, found: Sequence[Function], fa
     try:
         check_gcloud(gcloud)
         state = inspect(config, gcloud)
-        remote = checks.check_all(config, found, state)
+        remote = checks.check_all(config, selected, state)
         fixes = [each.fix for each in remote if each.fix]
         if config.fix and fixes and not faults:
             execute(config, gcloud, fixes)
@@ -87,7 +87,7 @@ def _check_project(config: Config, gcloud: Gcloud, found: Sequence[Function], fa
                 remote = [each for each in remote if not each.fix]
             else:
                 state = inspect(config, gcloud)
-                remote = checks.check_all(config, found, state)
+                remote = checks.check_all(config, selected, state)
     except GcloudError as error:
         raise DeployError([*faults, str(error)]) from None
     _raise_if_any([*faults, *map(str, remote)])
@@ -159,14 +159,14 @@ def _release_version(config: Config, gcloud: Gcloud, staged: Staged, state: Stat
         execute(config, gcloud, [Step(appengine.deploy(config, staged.function, staged.folder, version))])
     if config.dry_run:
         return "", ""
-    found = gcloud.one("app", "versions", "describe", version, f"--service={service}")
+    deployed = gcloud.one("app", "versions", "describe", version, f"--service={service}")
     shown = gcloud.one("app", "browse", f"--service={service}", "--no-launch-browser")
-    return text(found, "versionUrl"), text(shown, "url")
+    return text(deployed, "versionUrl"), text(shown, "url")
 
 
 def _address(config: Config, gcloud: Gcloud, name: str) -> str:
-    found = gcloud.one("run", "services", "describe", name, f"--region={config.region}")
-    return text(found, "status", "url")
+    service = gcloud.one("run", "services", "describe", name, f"--region={config.region}")
+    return text(service, "status", "url")
 
 
 def _smoke_test(config: Config, gcloud: Gcloud, function: Function, url: str) -> None:

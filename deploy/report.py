@@ -52,8 +52,8 @@ def calls(config: Config, function: Function, url: str) -> list[str]:
     else:
         content = json.dumps({"instances": [function.example.input]})
         body = f"-H 'Content-Type: application/json' -d {shlex.quote(content)}"
-    found = [f"curl{token} {body} {url}", f"curl{own} {url}"]
-    return [*found, f"open {url} in a browser"] if config.open else found
+    commands = [f"curl{token} {body} {url}", f"curl{own} {url}"]
+    return [*commands, f"open {url} in a browser"] if config.open else commands
 
 
 def who_may_call(config: Config, callers: Sequence[str]) -> str:
@@ -97,8 +97,8 @@ def undo(config: Config, name: str) -> str:
 
 def same_place(config: Config) -> str:
     """Return the options for region and target that differ from the defaults."""
-    found = ""
+    options = ""
     for each in OPTIONS:
         if each.field in ("region", "to") and getattr(config, each.field) != each.default:
-            found += f" {each.flag} {getattr(config, each.field)}"
-    return found
+            options += f" {each.flag} {getattr(config, each.field)}"
+    return options

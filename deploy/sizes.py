@@ -26,10 +26,10 @@ INSTANCE_CLASSES: Mapping[str, int] = {"F2": 768, "F4": 1536, "F4_1G": 3072}
 
 def parse_size(memory: str) -> int:
     """Convert a size such as 512Mi or 2Gi to MiB."""
-    found = re.fullmatch("([0-9]+)(Mi|Gi)", memory)
-    if found is None:
+    match = re.fullmatch("([0-9]+)(Mi|Gi)", memory)
+    if match is None:
         raise ValueError(f"expected a size such as 512Mi or 2Gi, got {memory!r}")
-    return int(found[1]) * (1024 if found[2] == "Gi" else 1)
+    return int(match[1]) * (1024 if match[2] == "Gi" else 1)
 
 
 def required_memory(pin: Pin, workers: int = 1) -> int:

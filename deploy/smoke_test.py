@@ -88,32 +88,32 @@ def _check(url: str, token: str, function: Function, answer: Any, split: bool) -
     predictions = objects(answer, "predictions")
     if len(predictions) != 1:
         raise WrongAnswer(f"{url}: expected one prediction, got {json.dumps(answer)[:300]}")
-    [found] = predictions
-    key = _key(url, token, found)
-    label, labels = found.get(key), function.pin.labels
+    [prediction] = predictions
+    key = _key(url, token, prediction)
+    label, labels = prediction.get(key), function.pin.labels
     right = label == function.example.label if function.example.label is not None else label in labels
-    if found.get("error") != "0" or not right:
+    if prediction.get("error") != "0" or not right:
         expected = function.example.label or f"one of {', '.join(labels)}"
-        raise WrongAnswer(f"{url}: expected {key} to be {expected}, got {json.dumps(found)[:300]}")
-    probabilities = dig(found, "probabilities")
+        raise WrongAnswer(f"{url}: expected {key} to be {expected}, got {json.dumps(prediction)[:300]}")
+    probabilities = dig(prediction, "probabilities")
     if not isinstance(probabilities, Mapping) or (not split and set(probabilities) != set(labels)):
         raise WrongAnswer(
-            f"{url}: expected probabilities of {', '.join(labels)}, got {json.dumps(found)[:300]}"
+            f"{url}: expected probabilities of {', '.join(labels)}, got {json.dumps(prediction)[:300]}"
         )
-    warnings = [*objects(answer, "warnings"), *objects(found, "warnings")]
+    warnings = [*objects(answer, "warnings"), *objects(prediction, "warnings")]
     return [f"{text(each, 'code')}: {text(each, 'message')}" for each in warnings]
 
 
-def _key(url: str, token: str, found: Mapping[str, Any]) -> str:
+def _key(url: str, token: str, prediction: Mapping[str, Any]) -> str:
     """Return the field that holds the label: the only uncommon one, or the one whose labels OpenAPI lists."""
-    candidates = [name for name in found if name not in COMMON_FIELDS]
+    candidates = [name for name in prediction if name not in COMMON_FIELDS]
     if len(candidates) > 1:
         properties = dig(
             request(f"{url}/openapi.json", token)[1], "components", "schemas", "Instance", "properties"
         )
         candidates = [name for name in candidates if dig(properties, name, "enum")]
     if len(candidates) != 1:
-        raise WrongAnswer(f"{url}: expected one field with a label, got {', '.join(found)}")
+        raise WrongAnswer(f"{url}: expected one field with a label, got {', '.join(prediction)}")
     return candidates[0]
 
 
@@ -127,12 +127,12 @@ def identity_token(config: Config, gcloud: Gcloud, url: str) -> str:
     if config.invoker:
         more = [f"--impersonate-service-account={config.invoker}", f"--audiences={url}"]
     try:
-        found = text(gcloud.one("auth", "print-identity-token", *more), "id_token")
+        token = text(gcloud.one("auth", "print-identity-token", *more), "id_token")
     except GcloudError as error:
         raise GcloudError(
             f"no identity token ({error}): sign in with 'gcloud auth login', "
             "or name a service account with --invoker"
         ) from None
-    if not found:
+    if not token:
         raise GcloudError("gcloud auth print-identity-token: expected a token, got none: run it by hand")
-    return found
+    return token

@@ -31,17 +31,17 @@ def cpu(config: Config, function: Function) -> int:
 
 def environment(config: Config) -> dict[str, str]:
     """Return the function's environment variables."""
-    found = {"MODEL_STORE": config.store, "GOOGLE_CLOUD_PROJECT": config.project}
+    variables = {"MODEL_STORE": config.store, "GOOGLE_CLOUD_PROJECT": config.project}
     if config.to == "run":
-        found["WARM_UP"] = "1"
+        variables["WARM_UP"] = "1"
     # The function times out before the platform does, so that the caller gets its error.
     seconds = max(1, config.timeout * 5 // 6)
-    found |= {"ALLOWED_ORIGINS": config.origins, "REQUEST_SECONDS": str(seconds)}
+    variables |= {"ALLOWED_ORIGINS": config.origins, "REQUEST_SECONDS": str(seconds)}
     # A worker process uses one CPU. CPUs that are there for their memory only get no worker of their own,
     # which would need that memory again.
-    found |= {"THREADS": str(config.concurrency), "WORKERS": str(config.cpu or 1)}
-    found |= config.checks
-    return {name: value for name, value in found.items() if value or name == "ALLOWED_ORIGINS"}
+    variables |= {"THREADS": str(config.concurrency), "WORKERS": str(config.cpu or 1)}
+    variables |= config.checks
+    return {name: value for name, value in variables.items() if value or name == "ALLOWED_ORIGINS"}
 
 
 def yaml(settings: dict[str, str], indent: str = "") -> str:

@@ -31,7 +31,7 @@ def test_a_container_is_built_from_head_once_and_the_command_is_printed(google, 
     ]
     run, _ = succeed(google, recipe, "batch", "review")
     [image] = google.images
-    assert image.startswith("europe-west1-docker.pkg.dev/demo-project/batch/review:")
+    assert image.startswith("europe-west1-docker.pkg.dev/demo-project/batch/batch-review:")
     files = google.contexts[image]
     assert files["Dockerfile"] == (recipe / "batch" / "Dockerfile").read_bytes()
     file = pin(recipe, "review")["file"]

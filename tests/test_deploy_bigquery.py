@@ -18,6 +18,8 @@ from shared.example import Example
 from shared.pin import Pin
 
 PROJECT = {"PROJECT_ID": "demo-project"}
+REFUSING = "http://127.0.0.1:9"
+"""An address at which nothing answers."""
 CREATE = ("bigquery", "review", "--dataset", "reviews")
 
 
@@ -33,7 +35,7 @@ def datasets(google, quick_bq):
 def deployed(datasets):
     """A project with datasets and the function `review`."""
     service = datasets.runs["review"] = cloud.Service("review", "europe-west1")
-    service.revise({"metadata": {}, "spec": {"containers": [{"image": "review"}]}}, "https://review.example")
+    service.revise({"metadata": {}, "spec": {"containers": [{"image": "review"}]}}, REFUSING)
     datasets.services |= {"run.googleapis.com", "cloudfunctions.googleapis.com"}
     return datasets
 
@@ -46,6 +48,8 @@ def invokers(google):
 def test_one_command_makes_a_function_in_sql_and_destroy_takes_it_back(datasets, checkout):
     google = datasets
     succeed(google, checkout, "review")
+    review = google.runs["review"]
+    review.urls[review.latest] = REFUSING
     planned, done = succeed(google, checkout, *CREATE, "--dry-run")
     assert done == []
     assert [line.split()[:3] for line in planned.stdout.splitlines()[:4]] == [
@@ -151,6 +155,18 @@ def test_a_function_that_checks_its_callers_is_refused_and_a_public_one_is_warne
     assert "review is public" in told
     assert "run './deploy.sh review' without --public" in told
     assert "RATE_LIMIT=60/min also limits BigQuery's calls" in told
+
+
+def test_a_commit_without_the_path_that_bigquery_calls_is_refused(monkeypatch):
+    asked, statuses = [], [200, 0, 503, 404]
+    monkeypatch.setattr(commands, "identity_token", lambda *_: "token")
+    monkeypatch.setattr(commands, "request", lambda *call: asked.append(call) or (statuses.pop(0), ""))
+    given = (configured(*CREATE, **PROJECT), Gcloud("demo-project", 1), "review", "https://x")
+    for _ in range(3):
+        commands._check_path(*given)
+    with pytest.raises(DeployError, match=r"has no path /bigquery: run '\./deploy\.sh review' first"):
+        commands._check_path(*given)
+    assert asked[-1] == ("https://x/bigquery", "token", {"calls": []})
 
 
 def test_a_datasets_location_is_the_functions_region_or_contains_it():

@@ -15,6 +15,7 @@ from ..execute import execute
 from ..gcloud import Bq, Gcloud, GcloudError, objects, text
 from ..plan import Step
 from ..report import same_place
+from ..smoke_test import identity_token, request
 from ..state import Service, State
 from . import resources
 from .function import RemoteFunction, connection_of, locations, name_in_sql, remote_function
@@ -34,6 +35,7 @@ def create(config: Config, gcloud: Gcloud) -> None:
     queries.project_number(gcloud)
     apis = queries.apis(gcloud)
     service = _deployed(config, gcloud, name, apis)
+    _check_path(config, gcloud, name, service.url)
     missing = [each for each in APIS if each not in apis]
     if "bigquery" in missing:
         raise DeployError(
@@ -92,6 +94,22 @@ def _deployed(config: Config, gcloud: Gcloud, name: str, apis: frozenset[str]) -
     return Service(url=service.url, callers=callers)
 
 
+def _check_path(config: Config, gcloud: Gcloud, name: str, url: str) -> None:
+    """Check that the deployed commit answers on the path that BigQuery calls.
+
+    Raises:
+        DeployError: it does not.
+    """
+    try:
+        token = identity_token(config, gcloud, url)
+    except GcloudError:
+        token = ""  # a public function needs none; of a private one the status says nothing then
+    status, _ = request(f"{url}/bigquery", token, {"calls": []})
+    if status in (404, 405):
+        deploy = f"./deploy.sh {name}{same_place(config)}"
+        raise DeployError([f"the deployed commit of {name} has no path /bigquery: run '{deploy}' first"])
+
+
 def _connect(function: RemoteFunction, name: str, connection: Any) -> list[Step]:
     """Create the connection, or add the dataset to its description."""
     known = resources.datasets_of(connection)
@@ -130,17 +148,17 @@ def _define(function: RemoteFunction, routine: Any) -> list[Step]:
 
 def created(config: Config, gcloud: Gcloud, state: State) -> list[tuple[str, dict[str, Any]]]:
     """Return the connections that were created here and may be these functions', each with its location."""
-    found: list[tuple[str, dict[str, Any]]] = []
+    result: list[tuple[str, dict[str, Any]]] = []
     if not state.apis.issuperset(APIS):
-        return found
+        return result
     try:
         for location in map(str.lower, locations(config.region)):
             command = ("ls", "--connection", "--max_results=1000", f"--location={location}")
             listed = objects({"connections": gcloud.bq(*command)}, "connections")
-            found += [(location, each) for each in listed if resources.is_ours(each)]
+            result += [(location, each) for each in listed if resources.is_ours(each)]
     except GcloudError as error:
         info(f"warning: SQL functions in BigQuery are not deleted, if there are any: {error}")
-    return found
+    return result
 
 
 def to_delete(config: Config, bq: Bq, name: str, location: str, connection: Any) -> list[tuple[str, Step]]:
@@ -148,11 +166,11 @@ def to_delete(config: Config, bq: Bq, name: str, location: str, connection: Any)
     own = connection_of(name, config.region)
     if text(connection, "name").rpartition("/")[2] != own:
         return []
-    found = []
+    result = []
     for dataset in resources.datasets_of(connection):
         routine = f"{config.project}:{dataset}.{name_in_sql(name)}"
         if resources.connected_routine(bq, routine, location, own):
             remove = Step(("rm", "--routine", "--force", routine), program="bq")
-            found.append((f"BigQuery function {routine}", remove))
+            result.append((f"BigQuery function {routine}", remove))
     remove = Step(("rm", "--connection", "--force", f"--location={location}", own), program="bq")
-    return [*found, (f"BigQuery connection {location}.{own}", remove)]
+    return [*result, (f"BigQuery connection {location}.{own}", remove)]

@@ -34,17 +34,17 @@ def location(config: Config, bq: Bq) -> str:
         raise DeployError(
             [f"there is no dataset {name}: run '{create}' first, or name another with --dataset"]
         )
-    found = text(dataset, "location")
-    if not contains(found, region):
+    place = text(dataset, "location")
+    if not contains(place, region):
         regions = {"us": "a region such as us-central1", "eu": "a region such as europe-west1"}
         raise DeployError(
             [
-                f"the dataset {config.dataset} is in {found}, the function in {region}: name a dataset in "
+                f"the dataset {config.dataset} is in {place}, the function in {region}: name a dataset in "
                 f"{' or '.join(locations(region))}, or deploy the function to "
-                f"{regions.get(found.lower(), found)} with --region"
+                f"{regions.get(place.lower(), place)} with --region"
             ]
         )
-    return found
+    return place
 
 
 def connection(bq: Bq, function: RemoteFunction) -> dict[str, Any] | None:

@@ -17,10 +17,10 @@ APIS = ("cloudfunctions", "run")
 def services(gcloud: Gcloud, config: Config) -> dict[str, Service]:
     """Return functions by name, each with the traffic of its Cloud Run service."""
     runs = run_services(gcloud, config)
-    found = {}
+    by_name = {}
     for each in gcloud.rows("functions", "list", "--v2", f"--regions={config.region}"):
         name = text(each, "name").rpartition("/")[2]
-        found[name] = replace(
+        by_name[name] = replace(
             service(runs.get(name, {})),
             state=text(each, "state"),
             source=text(each, "labels", "source"),
@@ -28,8 +28,8 @@ def services(gcloud: Gcloud, config: Config) -> dict[str, Service]:
             url=text(each, "serviceConfig", "uri"),
             owner="",
         )
-    own = {name: service(each) for name, each in runs.items() if name not in found}
-    return found | {name: replace(each, owner="run") for name, each in own.items() if not each.owner}
+    own = {name: service(each) for name, each in runs.items() if name not in by_name}
+    return by_name | {name: replace(each, owner="run") for name, each in own.items() if not each.owner}
 
 
 def settings(config: Config, function: Function) -> tuple[str, ...]:

@@ -130,6 +130,15 @@ def get_dataset(self: Cloud, call: Call, project: str, name: str) -> Any:
     return {"kind": "bigquery#dataset", "creationTime": "0", "lastModifiedTime": "0", **full}
 
 
+@route("POST", "/bigquery/v2/projects/{}/datasets", "bigquery")
+def create_dataset(self: Cloud, call: Call, project: str) -> Any:
+    name = call.body["datasetReference"]["datasetId"]
+    if name in self.datasets:
+        raise Refused(409, f"Already Exists: Dataset {self.project}:{name}")
+    self.datasets[name] = call.body.get("location", "US")
+    return get_dataset(self, call, project, name)
+
+
 @route("GET DELETE", DATASETS + "/routines/{}", "bigquery")
 def one_routine(self: Cloud, call: Call, project: str, name: str, routine: str) -> Any:
     dataset(self, name)
