@@ -1,50 +1,48 @@
-"""Two alert policies for a function: the share of 5xx answers, and the latency of the slowest 5 percent."""
+"""Two alert policies for a function: the share of 5xx responses, and the p95 latency."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import look, plan, queries
+from . import inspection, plan, queries
+from .config import Config
+from .console import DeployError, info
 from .execute import execute
 from .gcloud import Gcloud, dig, text
 from .plan import Step
-from .say import Refused, say
-from .there import There
-from .wanted import Wanted
+from .state import State
 
 LABEL = "deployed-function"
-"""The user label by which our policies and channels are found again."""
+"""The user label that marks policies and channels created here."""
 SHARE, LATENCY, MINUTES = 0.05, 2000, 5
-"""More 5xx answers, or a slower p95 in milliseconds, for so many minutes."""
+"""An alert fires above this share of 5xx responses, or this p95 latency in ms, for this many minutes."""
 
 
-def make(wanted: Wanted, gcloud: Gcloud) -> None:
-    """Make what is missing: the address as a channel, and the policies that tell it."""
-    [name] = wanted.names
-    look.tools(gcloud)
+def create(config: Config, gcloud: Gcloud) -> None:
+    """Create what is missing: a notification channel for the address, and the policies that notify it."""
+    [name] = config.names
+    inspection.check_gcloud(gcloud)
     _components(gcloud)
     queries.project_number(gcloud)
     if "monitoring" not in queries.apis(gcloud):
-        execute(wanted, gcloud, [plan.enable(["monitoring"])])
-    found, channels = _listed(gcloud)
-    ours = [each for each in channels if text(each, "labels", "email_address") == wanted.email]
+        execute(config, gcloud, [plan.enable_apis(["monitoring"])])
+    existing_policies, channels = _list(gcloud)
+    ours = [each for each in channels if text(each, "labels", "email_address") == config.email]
     if not ours:
         create = Step(
             (
                 *("beta", "monitoring", "channels", "create", "--type=email"),
-                *(f"--display-name={wanted.email}", f"--channel-labels=email_address={wanted.email}"),
+                *(f"--display-name={config.email}", f"--channel-labels=email_address={config.email}"),
                 f"--user-labels={LABEL}=any",
             )
         )
-        execute(wanted, gcloud, [create])
-        ours = (
-            [] if wanted.dry_run else [each for each in _listed(gcloud)[1] if _address(each) == wanted.email]
-        )
+        execute(config, gcloud, [create])
+        ours = [] if config.dry_run else [each for each in _list(gcloud)[1] if _address(each) == config.email]
     channel = text(ours[0], "name") if ours else "CHANNEL"
-    there = {text(each, "displayName"): each for each in found if function_of(each) == name}
+    existing = {text(each, "displayName"): each for each in existing_policies if function_of(each) == name}
     steps = []
-    for title, condition in conditions(name, wanted.region).items():
-        if title not in there:
+    for title, condition in conditions(name, config.region).items():
+        if title not in existing:
             policy = {
                 "displayName": title,
                 "combiner": "OR",
@@ -53,15 +51,15 @@ def make(wanted: Wanted, gcloud: Gcloud) -> None:
             }
             create_policy = ("alpha", "monitoring", "policies", "create", f"--policy={json.dumps(policy)}")
             steps.append(Step((*create_policy, f"--notification-channels={channel}")))
-        elif channel not in (dig(there[title], "notificationChannels") or []):
-            update = ("alpha", "monitoring", "policies", "update", text(there[title], "name"))
+        elif channel not in (dig(existing[title], "notificationChannels") or []):
+            update = ("alpha", "monitoring", "policies", "update", text(existing[title], "name"))
             steps.append(Step((*update, f"--add-notification-channels={channel}")))
-    execute(wanted, gcloud, steps)
-    say(f"{name}: {wanted.email} is told" if steps else f"{name}: unchanged")
+    execute(config, gcloud, steps)
+    info(f"{name}: alerts go to {config.email}" if steps else f"{name}: unchanged")
 
 
 def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
-    """The condition of each policy, by the policy's name; metrics are Cloud Run's own."""
+    """Return the condition of each policy by the policy's name, on Cloud Run's own metrics."""
     where = (
         f'resource.type="cloud_run_revision" AND resource.labels.service_name="{name}" '
         f'AND resource.labels.location="{region}"'
@@ -91,24 +89,24 @@ def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def left(
-    gcloud: Gcloud, state: There, names: Sequence[str]
+def to_delete(
+    gcloud: Gcloud, state: State, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The policies of these functions, and the channels that tell nobody once those are gone."""
+    """Return the policies of these functions, and the channels that no other policy uses."""
     if "monitoring" not in state.apis:
         return [], []
     try:
         _components(gcloud)
-        policies, channels = _listed(gcloud)
-    except Refused as error:
-        say(f"alerts are left, if there are any: {error}")
+        policies, channels = _list(gcloud)
+    except DeployError as error:
+        info(f"warning: alerts are not deleted, if there are any: {error}")
         return [], []
     ours = [each for each in policies if function_of(each) in names]
-    left = {name for each in policies if each not in ours for name in dig(each, "notificationChannels") or []}
-    return ours, [each for each in channels if function_of(each) and text(each, "name") not in left]
+    used = {name for each in policies if each not in ours for name in dig(each, "notificationChannels") or []}
+    return ours, [each for each in channels if function_of(each) and text(each, "name") not in used]
 
 
-def _listed(gcloud: Gcloud) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _list(gcloud: Gcloud) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     policies = gcloud.rows("alpha", "monitoring", "policies", "list")
     return policies, gcloud.rows("beta", "monitoring", "channels", "list")
 
@@ -117,15 +115,15 @@ def _components(gcloud: Gcloud) -> None:
     """Check that gcloud has the commands for alerts.
 
     Raises:
-        Refused: it has not.
+        DeployError: a component is missing.
     """
-    found = gcloud.one("version")
-    if missing := [each for each in ("alpha", "beta") if each not in found]:
-        raise Refused([f"gcloud lacks a component: run 'gcloud components install {' '.join(missing)}'"])
+    components = gcloud.one("version")
+    if missing := [each for each in ("alpha", "beta") if each not in components]:
+        raise DeployError([f"gcloud lacks a component: run 'gcloud components install {' '.join(missing)}'"])
 
 
 def function_of(resource: Any) -> str:
-    """The function that a policy or a channel was made for here; empty for those of others."""
+    """Return the function that a policy or a channel was created for; empty if it was not created here."""
     return text(resource, "userLabels", LABEL)
 
 
@@ -134,7 +132,7 @@ def _address(channel: Any) -> str:
 
 
 def delete_policies(policies: Sequence[Any]) -> list[Step]:
-    """Take them away."""
+    """Return the steps that delete the policies."""
     return [
         Step(("alpha", "monitoring", "policies", "delete", text(each, "name"), "--quiet"))
         for each in policies
@@ -142,7 +140,7 @@ def delete_policies(policies: Sequence[Any]) -> list[Step]:
 
 
 def delete_channels(channels: Sequence[Any]) -> list[Step]:
-    """Take them away, once no policy has them."""
+    """Return the steps that delete the channels, which no policy may use any more."""
     return [
         Step(("beta", "monitoring", "channels", "delete", text(each, "name"), "--quiet")) for each in channels
     ]

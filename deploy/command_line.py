@@ -1,4 +1,4 @@
-"""A command line, read: options from the line, or else from the environment."""
+"""Parse the command line; options that it lacks come from the environment."""
 
 import argparse
 import re
@@ -9,26 +9,26 @@ from typing import Any, NoReturn
 
 from shared.settings import SettingError, Settings
 
+from .config import ROOT, Config
 from .options import OPTIONS, Option
-from .wanted import ROOT, Wanted
 
 
 class UsageError(Exception):
-    """A command line that makes no sense; exit status 2."""
+    """An invalid command line; exit status 2."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        if found := re.fullmatch(r"argument (\S+): expected one argument", message):
-            message = f"{found[1]} needs a value"
+        if match := re.fullmatch(r"argument (\S+): expected one argument", message):
+            message = f"{match[1]} needs a value"
         raise UsageError(message)
 
 
-def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Wanted | None:
-    """Read a command line; None if help is what it asks for.
+def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Config | None:
+    """Parse a command line; None if it asks for help.
 
     Raises:
-        UsageError: it makes no sense.
+        UsageError: it is invalid.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
@@ -40,11 +40,11 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Wanted | N
     given, words = parser.parse_known_args(list(arguments))
     if given.help:
         return None
-    if strange := [word for word in words if word.startswith("-")]:
-        raise UsageError(f"there is no option {strange[0]}")
+    if unknown := [word for word in words if word.startswith("-")]:
+        raise UsageError(f"there is no option {unknown[0]}")
     values = {each.field: _value(each, getattr(given, each.field), environment) for each in OPTIONS}
     command = _command(words, sorted(path.parent.name for path in ROOT.glob("functions/*/main.py")))
-    return _checked(Wanted(**{**values, **command}))
+    return _checked(Config(**{**values, **command}))
 
 
 def _value(option: Option, given: str | None, environment: Mapping[str, str]) -> Any:
@@ -58,62 +58,64 @@ def _value(option: Option, given: str | None, environment: Mapping[str, str]) ->
 
 
 def _command(words: Sequence[str], functions: Sequence[str]) -> dict[str, Any]:
-    """The command, and what it is for."""
+    """Parse the command and its arguments."""
     first, *more = words or ["all"]
-    found: dict[str, Any] = {"command": first, "names": (), "folder": Path(), "repository": ""}
+    parsed: dict[str, Any] = {"command": first, "names": (), "folder": Path(), "repository": ""}
     if first in ("all", "status", "destroy"):
-        found["names"] = tuple(functions)
-    elif first in ("rollback", "logs", "alerts"):
+        parsed["names"] = tuple(functions)
+    elif first in ("rollback", "logs", "alerts", "bigquery", "batch"):
         if len(more) != 1:
             raise UsageError(f"{first} needs the name of a function")
-        found["names"] = (more.pop(),)
+        parsed["names"] = (more.pop(),)
     elif first == "stage":
         if len(more) != 2:
             raise UsageError("stage needs the name of a function and a folder")
-        found["folder"] = Path(more.pop())
-        found["names"] = (more.pop(),)
+        parsed["folder"] = Path(more.pop())
+        parsed["names"] = (more.pop(),)
     elif first == "github":
         if len(more) != 1 or not re.fullmatch(r"[\w.-]+/[\w.-]+", more[0]):
             raise UsageError("github needs a repository, as OWNER/REPO")
-        found["repository"] = more.pop()
+        parsed["repository"] = more.pop()
     else:
-        found["names"] = (first,)
+        parsed["names"] = (first,)
     if more:
         raise UsageError(f"unexpected: {' '.join(more)}")
-    for name in found["names"]:
+    for name in parsed["names"]:
         if name not in functions:
             raise UsageError(f"there is no function or command {name}")
-    deploys = first == "all" or found["names"] == (first,)
-    return {**found, "command": "deploy" if deploys else first}
+    deploys = first == "all" or parsed["names"] == (first,)
+    return {**parsed, "command": "deploy" if deploys else first}
 
 
-def _checked(wanted: Wanted) -> Wanted:
-    """Check what several options say together, and name the bucket."""
-    if wanted.min_instances > wanted.max_instances:
-        raise UsageError("there are more minimum than maximum instances")
+def _checked(config: Config) -> Config:
+    """Check options that depend on each other, and set the default bucket."""
+    if config.min_instances > config.max_instances:
+        raise UsageError("--min-instances is larger than --max-instances: expected at most as many")
     try:
-        Settings.read({"ALLOWED_ORIGINS": wanted.origins, **wanted.checks})
+        Settings.read({"ALLOWED_ORIGINS": config.origins, **config.checks})
     except SettingError as error:
         raise UsageError(str(error)) from None
-    if wanted.public and wanted.sign_in:
-        raise UsageError("--public lets anyone call, --sign-in only users who sign in: give one of them")
-    if wanted.command == "stage":
-        return wanted
-    if not wanted.project:
-        raise UsageError("PROJECT_ID: expected a project's ID, got ''")
-    if wanted.command == "alerts" and not wanted.email:
+    if config.public and config.sign_in:
+        raise UsageError("--public lets anyone call, --sign-in only signed-in users: give one of them")
+    if config.command == "stage":
+        return config
+    if not config.project:
+        raise UsageError("PROJECT_ID: expected a project's ID, got '': set it, or give --project ID")
+    if config.command == "alerts" and not config.email:
         raise UsageError("alerts needs an address: --email ADDRESS")
-    if wanted.to == "appengine":
-        _check_app_engine(wanted)
-    return replace(wanted, bucket=wanted.bucket or f"{wanted.project}-models")
+    if config.command == "bigquery" and not config.dataset:
+        raise UsageError("bigquery needs a dataset: --dataset NAME")
+    if config.to == "appengine":
+        _check_app_engine(config)
+    return replace(config, bucket=config.bucket or f"{config.project}-models")
 
 
-def _check_app_engine(wanted: Wanted) -> None:
-    if wanted.command != "deploy":
-        raise UsageError(f"{wanted.command} is for functions and run; see 'gcloud app --help'")
-    if len(wanted.names) != 1:
+def _check_app_engine(config: Config) -> None:
+    if config.command != "deploy":
+        raise UsageError(f"{config.command} is for functions and run; see 'gcloud app --help'")
+    if len(config.names) != 1:
         raise UsageError("--to appengine needs the name of one function")
-    if not wanted.open:
-        raise UsageError("anyone may call what is on App Engine: say so with --public, or give --sign-in")
-    if wanted.canary:
+    if not config.open:
+        raise UsageError("an App Engine app is open to anyone: give --public to agree, or --sign-in")
+    if config.canary:
         raise UsageError("--canary is for functions and run")

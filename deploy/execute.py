@@ -1,58 +1,59 @@
-"""The steps of a plan, done or printed."""
+"""Run the steps of a plan, or print them in a dry run."""
 
 import time
 from collections.abc import Callable, Sequence
 
 from . import queries
+from .config import Config
+from .console import DeployError, info, print_command
 from .gcloud import Gcloud, GcloudError
 from .plan import Step
-from .say import Refused, command, say
-from .wanted import Wanted
 
-WAITS = (2, 4, 8, 16)
-"""Seconds between attempts with a new account: Google says it may take a minute until all servers know it."""
+BACK_OFF = (2, 4, 8, 16)
+"""Seconds between attempts: Google says that a new account may take a minute to be known everywhere."""
 
 
 def execute(
-    wanted: Wanted, gcloud: Gcloud, steps: Sequence[Step], wait: Callable[[float], None] = time.sleep
+    config: Config, gcloud: Gcloud, steps: Sequence[Step], wait: Callable[[float], None] = time.sleep
 ) -> None:
-    """Do the steps, or print them in a dry run.
+    """Run the steps, or print them in a dry run.
 
     Raises:
-        Refused: one fails; those after it are not done.
+        DeployError: one fails; those after it are not run.
     """
     for step in steps:
-        if wanted.dry_run:
-            command(step.command)
+        if config.dry_run:
+            print_command((step.program, *step.command))
             continue
         arguments = step.command
         if step.latest_of:
-            arguments = _with_latest(wanted, gcloud, step)
-        say(f"  {' '.join(word for word in arguments[:4] if not word.startswith('-'))}")
+            arguments = _with_latest(config, gcloud, step)
+        words = [word for word in arguments[:4] if not word.startswith("-")]
+        info(f"  {' '.join(words if step.program == 'gcloud' else [step.program, *words])}")
         _attempt(gcloud, arguments, step, wait)
         if step.note:
-            say(step.note)
+            info(step.note)
 
 
 def _attempt(gcloud: Gcloud, arguments: tuple[str, ...], step: Step, wait: Callable[[float], None]) -> None:
-    for seconds in (*(WAITS if step.patient else ()), 0):
+    for seconds in (*(BACK_OFF if step.patient else ()), 0):
         try:
-            gcloud(*arguments, changes=True)
+            (gcloud.bq if step.program == "bq" else gcloud).text(*arguments, changes=True)
             return
         except GcloudError as error:
             if not seconds or "does not exist" not in error.text:
-                raise Refused([f"{error}{': ' + step.hint if step.hint else ''}"]) from None
+                raise DeployError([f"{error}{': ' + step.hint if step.hint else ''}"]) from None
             wait(seconds)
 
 
-def _with_latest(wanted: Wanted, gcloud: Gcloud, step: Step) -> tuple[str, ...]:
-    """The command with the name of the latest revision for `NEW`.
+def _with_latest(config: Config, gcloud: Gcloud, step: Step) -> tuple[str, ...]:
+    """Return the command with the latest revision's name in place of `NEW`.
 
     Raises:
-        Refused: there is no new one.
+        DeployError: there is no new one.
     """
     name = step.latest_of
-    found = queries.service(gcloud.one("run", "services", "describe", name, f"--region={wanted.region}"))
-    if found.latest in found.traffic:
-        raise Refused([f"{name} has no new revision: look at './deploy.sh logs {name}'"])
-    return tuple(word.replace("NEW=", f"{found.latest}=") for word in step.command)
+    service = queries.service(gcloud.one("run", "services", "describe", name, f"--region={config.region}"))
+    if service.latest in service.traffic:
+        raise DeployError([f"{name} has no new revision: see './deploy.sh logs {name}'"])
+    return tuple(word.replace("NEW=", f"{service.latest}=") for word in step.command)

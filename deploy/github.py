@@ -1,21 +1,21 @@
-"""Let a GitHub repository's workflows deploy here by Workload Identity Federation: no key leaves Google."""
+"""Let a GitHub repository's workflows deploy, by Workload Identity Federation: there is no key to keep."""
 
 import hashlib
 import re
 from typing import Any
 
-from . import look, plan, queries
+from . import inspection, plan, queries
+from .config import Config
+from .console import info
 from .execute import execute
-from .gcloud import Gcloud, GcloudError, holds, text
+from .gcloud import Gcloud, GcloudError, has_role, text
 from .plan import Step
-from .say import say
-from .wanted import Wanted
 
 POOL, ACCOUNT = "github", "github-deployer"
 ISSUER = "https://token.actions.githubusercontent.com"
 APIS = ("iam", "iamcredentials", "sts", "cloudresourcemanager", "cloudbilling")
 ROLES = (
-    "roles/browser",  # look at the project and its IAM policy
+    "roles/browser",  # read the project and its IAM policy
     "roles/serviceusage.serviceUsageAdmin",
     "roles/iam.serviceAccountAdmin",
     "roles/iam.serviceAccountUser",
@@ -28,55 +28,55 @@ ROLES = (
 )
 
 
-def connect(wanted: Wanted, gcloud: Gcloud) -> None:
-    """Make what is missing, and print what the repository must know."""
-    look.tools(gcloud)
+def connect(config: Config, gcloud: Gcloud) -> None:
+    """Create what is missing, and print the variables that the repository needs."""
+    inspection.check_gcloud(gcloud)
     number = queries.project_number(gcloud)
     apis = queries.apis(gcloud)
     if missing := [api for api in dict.fromkeys((*APIS, *plan.APIS)) if api not in apis]:
-        execute(wanted, gcloud, [plan.enable(missing)])
-    account = f"{ACCOUNT}@{wanted.project}.iam.gserviceaccount.com"
-    on = "iam" in apis or not wanted.dry_run
+        execute(config, gcloud, [plan.enable_apis(missing)])
+    account = f"{ACCOUNT}@{config.project}.iam.gserviceaccount.com"
+    on = "iam" in apis or not config.dry_run
     accounts = queries.accounts(gcloud) if on else frozenset()
-    pool = _there(gcloud, "describe", POOL) if on else None
-    provider = provider_of(wanted.repository)
+    pool = _describe(gcloud, "describe", POOL) if on else None
+    provider = provider_of(config.repository)
     known = (
-        _there(gcloud, "providers", "describe", provider, f"--workload-identity-pool={POOL}")
+        _describe(gcloud, "providers", "describe", provider, f"--workload-identity-pool={POOL}")
         if pool
         else None
     )
-    steps = [*_account(accounts, account), *_pool(pool), *_provider(known, provider, wanted.repository)]
-    steps += _roles(gcloud.one("projects", "get-iam-policy", wanted.project), wanted, account)
+    steps = [*_account(accounts, account), *_pool(pool), *_provider(known, provider, config.repository)]
+    steps += _roles(gcloud.one("projects", "get-iam-policy", config.project), config, account)
     path = f"projects/{number}/locations/global/workloadIdentityPools/{POOL}"
     policy: Any = {}
     if account in accounts:
         policy = gcloud.one("iam", "service-accounts", "get-iam-policy", account)
-    workflows = f"principalSet://iam.googleapis.com/{path}/attribute.repository/{wanted.repository}"
+    workflows = f"principalSet://iam.googleapis.com/{path}/attribute.repository/{config.repository}"
     members = {
         workflows: "workloadIdentityUser",
         f"serviceAccount:{account}": "serviceAccountTokenCreator",  # for the identity token of the test call
     }
     for member, role in members.items():
-        if not holds(policy, member, f"roles/iam.{role}"):
+        if not has_role(policy, member, f"roles/iam.{role}"):
             bind = ("iam", "service-accounts", "add-iam-policy-binding", account)
             steps.append(Step((*bind, f"--member={member}", f"--role=roles/iam.{role}"), patient=True))
-    execute(wanted, gcloud, steps)
+    execute(config, gcloud, steps)
     if not steps:
-        say(f"{wanted.repository}: unchanged")
-    if not wanted.dry_run:
-        values = {"PROJECT_ID": wanted.project, "REGION": wanted.region, "DEPLOY_ACCOUNT": account}
+        info(f"{config.repository}: unchanged")
+    if not config.dry_run:
+        values = {"PROJECT_ID": config.project, "REGION": config.region, "DEPLOY_ACCOUNT": account}
         values["WORKLOAD_IDENTITY_PROVIDER"] = f"{path}/providers/{provider}"
         for name, value in values.items():
-            print(f"gh variable set {name} --repo {wanted.repository} --body {value}")
+            print(f"gh variable set {name} --repo {config.repository} --body {value}")
 
 
 def provider_of(repository: str) -> str:
-    """The provider's ID: 4 to 32 small letters, digits and hyphens, another for each repository."""
+    """Return the provider's ID, unique per repository: 4 to 32 lower-case letters, digits and hyphens."""
     digest = hashlib.sha256(repository.lower().encode()).hexdigest()[:8]
     return f"{re.sub('[^a-z0-9]+', '-', repository.lower()).strip('-')[:20].strip('-')}-{digest}"
 
 
-def _there(gcloud: Gcloud, *arguments: str) -> dict[str, Any] | None:
+def _describe(gcloud: Gcloud, *arguments: str) -> dict[str, Any] | None:
     try:
         return gcloud.one("iam", "workload-identity-pools", *arguments, "--location=global")
     except GcloudError as error:
@@ -115,7 +115,7 @@ def _provider(known: dict[str, Any] | None, provider: str, repository: str) -> l
 
 
 def _undelete(resource: dict[str, Any], *arguments: str) -> list[Step]:
-    """Take back one that was deleted: for 30 days its name cannot be given again."""
+    """Restore a deleted one: for 30 days its name cannot be reused."""
     if text(resource, "state") != "DELETED":
         return []
     words = list(arguments)
@@ -123,9 +123,9 @@ def _undelete(resource: dict[str, Any], *arguments: str) -> list[Step]:
     return [Step(("iam", "workload-identity-pools", *words, "--location=global"))]
 
 
-def _roles(policy: Any, wanted: Wanted, account: str) -> list[Step]:
+def _roles(policy: Any, config: Config, account: str) -> list[Step]:
     member = f"serviceAccount:{account}"
-    bind = ("projects", "add-iam-policy-binding", wanted.project, f"--member={member}", "--condition=None")
+    bind = ("projects", "add-iam-policy-binding", config.project, f"--member={member}", "--condition=None")
     return [
-        Step((*bind, f"--role={role}"), patient=True) for role in ROLES if not holds(policy, member, role)
+        Step((*bind, f"--role={role}"), patient=True) for role in ROLES if not has_role(policy, member, role)
     ]

@@ -1,172 +1,180 @@
-"""What an operator does afterwards: look, read logs, go back, take away."""
+"""Operate what is deployed: status, logs, rollback, destroy."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import alerts, day, look, plan, queries, report, traffic
-from .answer import ask, token
+from . import alerts, inspection, log_summary, plan, queries, report, traffic
+from .bigquery import commands as bigquery
+from .config import Config
+from .console import DeployError, info
 from .execute import execute
 from .gcloud import Gcloud, GcloudError, text
 from .plan import Step
-from .say import Refused, say
-from .there import Service, There
-from .wanted import Wanted
+from .smoke_test import identity_token, request
+from .state import Service, State
 
-EVERY = 3
-"""Seconds between two looks at new log lines: Cloud Logging allows 60 reads a minute."""
+POLL_SECONDS = 3
+"""Seconds between reads of new log entries: Cloud Logging allows 60 reads a minute."""
 
 
-def status(wanted: Wanted, gcloud: Gcloud) -> None:
-    """Print how each function is."""
-    services = _look(wanted, gcloud).services
-    for name in wanted.names:
+def status(config: Config, gcloud: Gcloud) -> None:
+    """Print the status of each function."""
+    services = _look(config, gcloud).services
+    for name in config.names:
         if name in services and not services[name].owner:
-            _describe(wanted, gcloud, name, services[name])
+            _describe(config, gcloud, name, services[name])
         else:
             print(f"{name}: not deployed")
 
 
-def _look(wanted: Wanted, gcloud: Gcloud) -> There:
-    """What is deployed, and what belongs to it."""
-    look.tools(gcloud)
+def _look(config: Config, gcloud: Gcloud) -> State:
+    """Read what is deployed."""
+    inspection.check_gcloud(gcloud)
     number, apis = queries.project_number(gcloud), queries.apis(gcloud)
-    target = look.TARGETS[wanted.to]
-    services = target.look(gcloud, wanted) if apis.issuperset(target.APIS) else {}
-    return There(number=number, apis=apis, services=services)
+    target = inspection.TARGETS[config.to]
+    services = target.services(gcloud, config) if apis.issuperset(target.APIS) else {}
+    return State(number=number, apis=apis, services=services)
 
 
-def _describe(wanted: Wanted, gcloud: Gcloud, name: str, service: Service) -> None:
+def _describe(config: Config, gcloud: Gcloud, name: str, service: Service) -> None:
     shares = ", ".join(f"{revision} {percent} %" for revision, percent in service.traffic.items())
     print(f"{name}: {service.url}")
     print(f"  state and commit  {service.state}, {service.commit}")
     print(f"  revision          {shares or 'none'}")
     try:
-        bearer = token(wanted, gcloud, service.url)
+        bearer = identity_token(config, gcloud, service.url)
     except GcloudError:
-        bearer = ""  # one that is public answers without
-    code, answer = ask(service.url, bearer)
+        bearer = ""  # a public function needs none
+    code, answer = request(service.url, bearer)
     if code == 200 and isinstance(answer, dict):
         memory = "in memory" if answer.get("ready") else "not in memory"
         print(f"  model             {text(answer, 'model', 'version')}, {memory}")
     else:
         print(f"  no answer: {code} {answer}")
-    callers = queries.callers(gcloud, wanted, name)
+    callers = queries.callers(gcloud, config, name)
     public = replace(service, callers=callers).public
     print(f"  who may call      {report.may_call(public, service.settings, callers)}")
-    print(f"  last day          {_last_day(wanted, gcloud, name)}")
+    print(f"  last day          {_last_day(config, gcloud, name)}")
 
 
-def _last_day(wanted: Wanted, gcloud: Gcloud, name: str) -> str:
-    wanted_lines = day.filter_of(name, wanted.region, *day.CALLS)
+def _last_day(config: Config, gcloud: Gcloud, name: str) -> str:
+    query = log_summary.filter_of(name, config.region, *log_summary.CALLS)
     try:
-        entries = gcloud.rows("logging", "read", wanted_lines, "--freshness=1d", f"--limit={day.MOST}")
+        entries = gcloud.rows(
+            "logging", "read", query, "--freshness=1d", f"--limit={log_summary.MAX_ENTRIES}"
+        )
     except GcloudError as error:
-        return f"not known: {error}"
-    return day.summary(entries)
+        return f"unknown: {error}"
+    return log_summary.summary(entries)
 
 
-def roll_back(wanted: Wanted, gcloud: Gcloud) -> None:
-    """Give all traffic to the revision before the newest that has any."""
-    [name] = wanted.names
-    look.tools(gcloud)
+def roll_back(config: Config, gcloud: Gcloud) -> None:
+    """Send all traffic to the revision before the newest one that has any."""
+    [name] = config.names
+    inspection.check_gcloud(gcloud)
     queries.project_number(gcloud)
-    region = f"--region={wanted.region}"
+    region = f"--region={config.region}"
     try:
         service = gcloud.one("run", "services", "describe", name, region)
     except GcloudError as error:
         if "Cannot find service" in error.text:
-            raise Refused([f"{name} is not deployed: see './deploy.sh status'"]) from None
+            raise DeployError([f"{name} is not deployed: see './deploy.sh status'"]) from None
         raise
     revisions = gcloud.rows("run", "revisions", "list", f"--service={name}", region)
-    newest, before = traffic.way_back(service, revisions)
+    newest, before = traffic.rollback_target(service, revisions)
     if before is None:
-        raise Refused([f"{name} has no revision before {newest}: deploy an older commit instead"])
-    _check_way_back(wanted, gcloud, revisions, newest, before)
-    note = f"{name}: {before} has all the traffic, {newest} none; the next deploy gives it to the latest"
+        raise DeployError([f"{name} has no revision before {newest}: deploy an older commit instead"])
+    _check_rollback_target(config, gcloud, revisions, newest, before)
+    note = f"{name}: {before} has all traffic, {newest} none; the next deploy sends it to the latest again"
     command = ("run", "services", "update-traffic", name, region, f"--to-revisions={before}=100")
-    execute(wanted, gcloud, [Step(command, note=note)])
+    execute(config, gcloud, [Step(command, note=note)])
 
 
-def _check_way_back(
-    wanted: Wanted, gcloud: Gcloud, revisions: Sequence[Mapping[str, Any]], newest: str | None, before: str
+def _check_rollback_target(
+    config: Config, gcloud: Gcloud, revisions: Sequence[Mapping[str, Any]], newest: str | None, before: str
 ) -> None:
-    """Refuse to go back to a revision that does not check its callers, if anyone reaches it."""
-    [name] = wanted.names
+    """Refuse to go back to a revision that does not verify its callers while the function is public."""
+    [name] = config.names
     checks = {
         text(each, "metadata", "name"): {"SIGN_IN", "APP_CHECK"} & {*queries.settings(each)}
         for each in revisions
     }
     lost = checks.get(newest or "", set()) - checks.get(before, set())
-    if lost and "allUsers" in queries.callers(gcloud, wanted, name):
-        raise Refused(
+    if lost and "allUsers" in queries.callers(gcloud, config, name):
+        raise DeployError(
             [
-                f"{before} does not check its callers ({', '.join(sorted(lost))}), and anyone can reach it: "
-                "deploy that commit again, with the options that it should have"
+                f"{before} does not verify its callers ({', '.join(sorted(lost))}), and anyone can reach it: "
+                "deploy that commit again with these options"
             ]
         )
 
 
-def logs(wanted: Wanted, gcloud: Gcloud) -> None:
-    """Print the last log lines, and with `--follow` new ones as they come."""
-    [name] = wanted.names
-    look.tools(gcloud)
+def logs(config: Config, gcloud: Gcloud) -> None:
+    """Print the last log entries, and with `--follow` new ones as they arrive."""
+    [name] = config.names
+    inspection.check_gcloud(gcloud)
     queries.project_number(gcloud)
-    more = ["severity>=ERROR"] if wanted.errors else []
+    more = ["severity>=ERROR"] if config.errors else []
     seen: set[str] = set()
     newest = ""
     while True:
         since = [f'timestamp>="{newest}"'] if newest else []
-        asked = day.filter_of(name, wanted.region, *more, *since)
+        query = log_summary.filter_of(name, config.region, *more, *since)
         limit = "--limit=1000" if newest else "--limit=50"
-        entries = gcloud.rows("logging", "read", asked, "--freshness=7d", limit)
+        entries = gcloud.rows("logging", "read", query, "--freshness=7d", limit)
         for entry in sorted(entries, key=lambda each: text(each, "timestamp")):
             if (key := text(entry, "insertId") + text(entry, "timestamp")) not in seen:
-                print(day.line(entry), flush=True)
+                print(log_summary.format_entry(entry), flush=True)
                 seen.add(key)
         newest = max([newest, *(text(each, "timestamp") for each in entries)])
-        if not wanted.follow:
+        if not config.follow:
             return
-        time.sleep(EVERY)
+        time.sleep(POLL_SECONDS)
 
 
-def destroy(wanted: Wanted, gcloud: Gcloud) -> None:
-    """Take away what was deployed here, after a question."""
-    state = _doomed(wanted, gcloud)
-    policies, channels = alerts.left(gcloud, state, wanted.names)
+def destroy(config: Config, gcloud: Gcloud) -> None:
+    """Delete what was created here, after asking."""
+    state = _inspect_for_destroy(config, gcloud)
+    policies, channels = alerts.to_delete(gcloud, state, config.names)
+    connections = bigquery.created(config, gcloud, state)
     ours = {name for name, each in state.services.items() if not each.owner}
     lines, steps = [], []
-    for name in wanted.names:
+    for name in config.names:
         mine = [each for each in policies if alerts.function_of(each) == name]
         lines += [f"alert {text(each, 'displayName')}" for each in mine]
+        for connection in connections:
+            callers = bigquery.to_delete(config, gcloud.bq, name, *connection)
+            lines += [line for line, _ in callers]
+            steps += [step for _, step in callers]
         if name in ours:
-            lines.append(f"{look.TARGETS[wanted.to].KIND} {name}")
-        if wanted.account(name) in state.accounts:
-            lines.append(f"service account {wanted.account(name)}")
-        delete = look.TARGETS[wanted.to].delete(wanted, name) if name in ours else None
-        steps += plan.remove(wanted, name, state, delete, alerts.delete_policies(mine))
+            lines.append(f"{inspection.TARGETS[config.to].KIND} {name}")
+        if config.account(name) in state.accounts:
+            lines.append(f"service account {config.account(name)}")
+        delete = inspection.TARGETS[config.to].delete(config, name) if name in ours else None
+        steps += plan.remove(config, name, state, delete, alerts.delete_policies(mine))
     steps += alerts.delete_channels(channels)
     lines += [f"notification channel {text(each, 'displayName')}" for each in channels]
-    if wanted.with_bucket and state.bucket == "there":
-        lines.append(f"bucket gs://{wanted.bucket} with all its models")
-        steps.append(Step(("storage", "rm", "--recursive", f"gs://{wanted.bucket}")))
+    if config.with_bucket and state.bucket == "there":
+        lines.append(f"bucket gs://{config.bucket} with all its models")
+        steps.append(Step(("storage", "rm", "--recursive", f"gs://{config.bucket}")))
     if not steps:
-        say(f"there is nothing to delete in {wanted.project}, {wanted.region}")
+        info(f"there is nothing to delete in {config.project}, {config.region}")
         return
-    say(f"this deletes in {wanted.project}, {wanted.region}:")
+    info(f"this deletes in {config.project}, {config.region}:")
     for line in lines:
-        say(f"  {line}")
-    if not wanted.dry_run and not wanted.yes:
-        _confirm(wanted)
-    execute(wanted, gcloud, steps)
+        info(f"  {line}")
+    if not config.dry_run and not config.yes:
+        _confirm(config)
+    execute(config, gcloud, steps)
 
 
-def _doomed(wanted: Wanted, gcloud: Gcloud) -> There:
-    state = _look(wanted, gcloud)
-    bucket, readers = queries.bucket(gcloud, wanted.bucket)
+def _inspect_for_destroy(config: Config, gcloud: Gcloud) -> State:
+    state = _look(config, gcloud)
+    bucket, readers = queries.bucket(gcloud, config.bucket)
     accounts = queries.accounts(gcloud) if "iam" in state.apis else frozenset()
-    return There(
+    return State(
         number=state.number,
         apis=state.apis,
         services=state.services,
@@ -176,11 +184,11 @@ def _doomed(wanted: Wanted, gcloud: Gcloud) -> There:
     )
 
 
-def _confirm(wanted: Wanted) -> None:
-    say("type the project's ID to go on:")
+def _confirm(config: Config) -> None:
+    info("type the project's ID to continue:")
     try:
         answer = input()
     except EOFError:
         answer = ""
-    if answer != wanted.project:
-        raise Refused(["nothing was deleted"])
+    if answer != config.project:
+        raise DeployError(["nothing was deleted"])

@@ -1,4 +1,4 @@
-"""Every option, declared once: its flag, its environment variable, its default, what it may be, its help."""
+"""The options, each declared once: flag, environment variable, default, parser, help."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ TARGETS = ("functions", "run", "appengine")
 def _text(pattern: str, expected: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if not re.fullmatch(pattern, value):
-            raise ValueError(f"expected {expected}, got '{value}'")
+            raise ValueError(f"expected {expected}, got {value!r}")
         return value
 
     return parse
@@ -25,6 +25,10 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(value)
 
     return parse
+
+
+def _rows(value: str) -> int:
+    return _whole(1, 100_000)(value) if value else 0
 
 
 def _cpus(value: str) -> int:
@@ -44,7 +48,7 @@ def _yes(value: str) -> bool:
 
 
 class Option(NamedTuple):
-    """One option; `value` is what it takes in the help, empty for a switch."""
+    """One option; `value` names its value in the help, empty for a switch."""
 
     flag: str
     value: str
@@ -55,7 +59,7 @@ class Option(NamedTuple):
 
     @property
     def field(self) -> str:
-        """The field of `Wanted` that it sets."""
+        """The field of `Config` that it sets."""
         return self.flag.removeprefix("--").replace("-", "_")
 
 
@@ -66,17 +70,18 @@ _FOLDERS = _text(r"[\w.-]+(/[\w.-]+)*", "folders such as models/v1")
 _TARGET = _text("|".join(TARGETS), "functions, run or appengine")
 _RUNTIME = _text("python3[0-9]+", "a runtime such as python311")
 _SIZE = _text("(|[1-9][0-9]*(Mi|Gi))", "a size such as 512Mi or 2Gi")
+_DATASET = _text(
+    "(|[A-Za-z0-9_]{1,1024})", "a dataset of the project by its name: letters, digits and underscores"
+)
 _ADDRESS = _text(r"(|[^@\s,=]+@[^@\s,=]+)", "an address such as name@example.org")
 OPTIONS = (
     Option("--project", "ID", "PROJECT_ID", "", _PROJECT, "the project"),
     Option("--region", "REGION", "REGION", "europe-west1", _REGION, "default europe-west1"),
-    Option("--bucket", "NAME", "BUCKET", "", _NAME, "default PROJECT_ID-models; holds the models"),
-    Option(
-        "--prefix", "PREFIX", "PREFIX", "models", _FOLDERS, "default models; where in the bucket they lie"
-    ),
+    Option("--bucket", "NAME", "BUCKET", "", _NAME, "default PROJECT_ID-models; where the models are stored"),
+    Option("--prefix", "PREFIX", "PREFIX", "models", _FOLDERS, "default models; the folder in the bucket"),
     Option("--origins", "LIST", "ALLOWED_ORIGINS", "", str, "web pages that may call, comma separated, or *"),
     Option(
-        "--public", "", "PUBLIC", "0", _yes, "anyone may call; without it, only who has roles/run.invoker"
+        "--public", "", "PUBLIC", "0", _yes, "anyone may call; default: only callers with roles/run.invoker"
     ),
     Option(
         "--sign-in",
@@ -84,13 +89,27 @@ OPTIONS = (
         "SIGN_IN",
         "",
         str,
-        "users of firebase:PROJECT or oidc:https://issuer/ may call, from anywhere; the function checks them",
+        "signed-in users of firebase:PROJECT or oidc:https://issuer/ may call; the function verifies them",
     ),
-    Option("--sign-in-audience", "ID", "SIGN_IN_AUDIENCE", "", str, "the aud of an oidc provider's tokens"),
-    Option("--sign-in-allow", "LIST", "SIGN_IN_ALLOW", "", str, "of the users, only these may call"),
-    Option("--app-check", "NUMBER", "APP_CHECK", "", str, "only apps of this Firebase project may call"),
-    Option("--rate-limit", "RATE", "RATE_LIMIT", "", str, "such as 60/min, of one user or one address"),
-    Option("--user-token", "TOKEN", "USER_TOKEN", "", str, "a user's ID token, to make the test calls with"),
+    Option(
+        "--sign-in-audience",
+        "ID",
+        "SIGN_IN_AUDIENCE",
+        "",
+        str,
+        "the audience (aud) of the oidc provider's tokens",
+    ),
+    Option("--sign-in-allow", "LIST", "SIGN_IN_ALLOW", "", str, "only these signed-in users may call"),
+    Option(
+        "--app-check",
+        "NUMBER",
+        "APP_CHECK",
+        "",
+        str,
+        "only apps of this Firebase project may call, by its number",
+    ),
+    Option("--rate-limit", "RATE", "RATE_LIMIT", "", str, "such as 60/min, for each user or address"),
+    Option("--user-token", "TOKEN", "USER_TOKEN", "", str, "a user's ID token, for the test call"),
     Option("--to", "TARGET", "TARGET", "functions", _TARGET, "functions (default), run or appengine"),
     Option(
         "--runtime",
@@ -98,7 +117,7 @@ OPTIONS = (
         "RUNTIME",
         "python311",
         _RUNTIME,
-        "default python311, on which the tests run; python312, python313, python314",
+        "default python311, which the tests use; or python312, python313, python314",
     ),
     Option(
         "--memory",
@@ -106,10 +125,15 @@ OPTIONS = (
         "MEMORY",
         "",
         _SIZE,
-        "default what the format and the size of the model need: 512Mi and more",
+        "default: what the model's format and size need, at least 512Mi",
     ),
     Option(
-        "--cpu", "N", "CPU", "", _cpus, "default 1, or as many as the memory needs; as many workers serve"
+        "--cpu",
+        "N",
+        "CPU",
+        "",
+        _cpus,
+        "default 1, or as many as the memory needs; one worker process for each",
     ),
     Option(
         "--concurrency",
@@ -117,11 +141,9 @@ OPTIONS = (
         "CONCURRENCY",
         "8",
         _whole(1, 1000),
-        "default 8; as many threads serve; 2 for calls with hundreds of inputs",
+        "default 8: requests, and threads, in one instance; take 2 if calls bring hundreds of inputs",
     ),
-    Option(
-        "--min-instances", "N", "MIN_INSTANCES", "0", _whole(0, 1000), "default 0: nothing to pay when idle"
-    ),
+    Option("--min-instances", "N", "MIN_INSTANCES", "0", _whole(0, 1000), "default 0: no cost while idle"),
     Option("--max-instances", "N", "MAX_INSTANCES_PER_FUNCTION", "4", _whole(1, 1000), "default 4"),
     Option("--timeout", "SECONDS", "TIMEOUT", "60", _whole(1, 3600), "default 60"),
     Option(
@@ -130,24 +152,35 @@ OPTIONS = (
         "CANARY",
         "",
         _percent,
-        "give a new revision that much traffic, the old one the rest",
+        "send this share of the traffic to the new revision, the rest to the old one",
     ),
-    Option("--invoker", "ACCOUNT", "INVOKER", "", _ADDRESS, "a service account to make the test calls as"),
-    Option("--email", "ADDRESS", "ALERT_EMAIL", "", _ADDRESS, "who is told by alerts"),
-    Option("--follow", "", "FOLLOW", "0", _yes, "go on with new log lines until Ctrl-C"),
-    Option("--errors", "", "ERRORS_ONLY", "0", _yes, "only log lines of severity ERROR and above"),
-    Option("--fix", "", "FIX", "0", _yes, "do what the checks say is missing, if a command can"),
-    Option("--allow-dirty", "", "ALLOW_DIRTY", "0", _yes, "deploy HEAD without what is not committed"),
-    Option("--dry-run", "", "DRY_RUN", "0", _yes, "look, and print what would be done"),
-    Option("--with-bucket", "", "WITH_BUCKET", "0", _yes, "destroy the bucket with all its models too"),
-    Option("--yes", "", "YES", "0", _yes, "do not ask before destroying"),
+    Option(
+        "--invoker", "ACCOUNT", "INVOKER", "", _ADDRESS, "a service account to impersonate for the test call"
+    ),
+    Option("--email", "ADDRESS", "ALERT_EMAIL", "", _ADDRESS, "where alerts are sent"),
+    Option("--dataset", "NAME", "DATASET", "", _DATASET, "the dataset that bigquery creates its function in"),
+    Option(
+        "--max-batching-rows",
+        "N",
+        "MAX_BATCHING_ROWS",
+        "",
+        _rows,
+        "rows in one call of BigQuery; default 1000, 32 images (128 fit as base64)",
+    ),
+    Option("--follow", "", "FOLLOW", "0", _yes, "print new log entries until Ctrl-C"),
+    Option("--errors", "", "ERRORS_ONLY", "0", _yes, "only log entries of severity ERROR and above"),
+    Option("--fix", "", "FIX", "0", _yes, "run the commands that fix failed checks"),
+    Option("--allow-dirty", "", "ALLOW_DIRTY", "0", _yes, "deploy HEAD, without uncommitted changes"),
+    Option("--dry-run", "", "DRY_RUN", "0", _yes, "print the commands, and change nothing"),
+    Option("--with-bucket", "", "WITH_BUCKET", "0", _yes, "also delete the bucket with all its models"),
+    Option("--yes", "", "YES", "0", _yes, "do not ask before deleting"),
     Option(
         "--patience",
         "SECONDS",
         "PATIENCE",
         "60",
         _whole(0, 3600),
-        "default 60; how long a new address may take to answer",
+        "default 60; how long to wait until a new URL answers",
     ),
     Option(
         "--gcloud-timeout",
@@ -155,26 +188,31 @@ OPTIONS = (
         "GCLOUD_TIMEOUT",
         "120",
         _whole(1, 3600),
-        "default 120; how long gcloud may take to look, and 15 times that to change",
+        "default 120; time limit of a gcloud command that reads; 15 times that for one that changes",
     ),
 )
 COMMANDS = (
-    ("NAME | all", "deploy one function, or all of them (the default)"),
-    ("status", "URL, revision, commit, model, readiness, and the last day's calls, of each"),
-    ("rollback NAME", "send all traffic to the revision before the one that has it"),
-    ("logs NAME", "the last log lines"),
-    ("alerts NAME", "email if more than 5 % of the answers are 5xx, or the slowest 5 % take over 2 s"),
-    ("destroy", "delete the functions, their service accounts and alerts; the bucket stays"),
+    ("NAME | all", "deploy one function, or all (the default)"),
+    ("status", "URL, revision, commit, model, readiness and the last day's calls of each function"),
+    ("rollback NAME", "send all traffic to the previous revision"),
+    ("logs NAME", "print the last log entries"),
+    ("alerts NAME", "send an email if more than 5 % of the responses are 5xx, or p95 latency is over 2 s"),
+    ("destroy", "delete the functions, their service accounts, alerts and SQL functions; the bucket stays"),
+    ("bigquery NAME", "create a SQL function in --dataset that calls this function"),
+    (
+        "batch NAME",
+        "build the container for Dataflow's workers, and print the command that uses it",
+    ),
     (
         "stage NAME DIR",
-        "write what is uploaded to DIR, for another host; with the model, unless BUCKET is given",
+        "write the files for another host to DIR; with the model, unless BUCKET is set",
     ),
-    ("github OWNER/REPO", "let that repository's workflows deploy here, without a key"),
+    ("github OWNER/REPO", "let that repository's workflows deploy to the project, without a key"),
 )
 
 
 def usage() -> str:
-    """The help, from the tables above."""
+    """Return the help, made from the tables above."""
     lines = ["usage: PROJECT_ID=my-project ./deploy.sh [COMMAND] [OPTION ...]", "", "commands"]
     lines += [f"  {words:<24} {meaning}" for words, meaning in COMMANDS]
     lines += ["", "options, each also an environment variable"]

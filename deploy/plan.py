@@ -1,29 +1,30 @@
-"""The plan: what is missing between what is wanted and what is there, as a list of steps.
+"""The plan: the steps from a project's current state to the desired one.
 
-Data in, data out: `--dry-run` prints the steps, a run executes them.
+Pure functions: a run executes the steps, `--dry-run` prints them.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .config import Config
 from .queries import READER
 from .source import Function
-from .there import Service, There
-from .wanted import Wanted
+from .state import Service, State
 
 APIS = ("cloudfunctions", "run", "cloudbuild", "artifactregistry", "storage", "iam")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One gcloud command that changes something.
+    """One command that changes something.
 
     Attributes:
-        command: its arguments, without `gcloud` itself.
-        hint: what to do if it fails.
-        patient: whether it names an account made a moment ago, which Google does not know everywhere at once.
-        latest_of: the service whose latest revision takes the place of `NEW` in the command.
-        note: what is said once it is done.
+        command: its arguments, without the program's name.
+        hint: what to do if the command fails.
+        patient: whether to retry while Google says that a new account does not exist.
+        latest_of: the service whose latest revision replaces `NEW` in the command.
+        note: printed after the command.
+        program: `gcloud` or `bq`.
     """
 
     command: tuple[str, ...]
@@ -31,120 +32,121 @@ class Step:
     patient: bool = False
     latest_of: str = ""
     note: str = ""
+    program: str = "gcloud"
 
 
-def missing_apis(wanted: Wanted, there: There) -> list[str]:
-    """The APIs that are needed, and off."""
+def missing_apis(config: Config, state: State) -> list[str]:
+    """Return the APIs that are needed but off."""
     needed = [*APIS]
-    if wanted.to == "appengine":
+    if config.to == "appengine":
         needed.append("appengine")
-    if wanted.invoker:
+    if config.invoker:
         needed.append("iamcredentials")
-    return [api for api in needed if api not in there.apis]
+    return [api for api in needed if api not in state.apis]
 
 
-def enable(apis: Iterable[str]) -> Step:
-    """Switch on APIs."""
+def enable_apis(apis: Iterable[str]) -> Step:
+    """Return the step that enables APIs."""
     return Step(("services", "enable", *(f"{api}.googleapis.com" for api in apis)))
 
 
-def may_build(wanted: Wanted, there: There) -> Step:
-    """Let the build account build."""
+def grant_build_role(config: Config, state: State) -> Step:
+    """Return the step that lets the build account build."""
     return Step(
         (
-            *("projects", "add-iam-policy-binding", wanted.project),
-            *(f"--member=serviceAccount:{there.builder}", "--condition=None"),
+            *("projects", "add-iam-policy-binding", config.project),
+            *(f"--member=serviceAccount:{state.builder}", "--condition=None"),
             "--role=roles/cloudbuild.builds.builder",
         ),
         patient=True,
     )
 
 
-def make_bucket(wanted: Wanted, there: There) -> list[Step]:
-    """Make the bucket if it is missing."""
-    if there.bucket != "missing":
+def create_bucket(config: Config, state: State) -> list[Step]:
+    """Create the bucket if it is missing."""
+    if state.bucket != "missing":
         return []
-    create = ("storage", "buckets", "create", f"gs://{wanted.bucket}", f"--location={wanted.region}")
+    create = ("storage", "buckets", "create", f"gs://{config.bucket}", f"--location={config.region}")
     return [
         Step(
             (*create, "--uniform-bucket-level-access", "--public-access-prevention"),
-            hint=f"there is no bucket {wanted.bucket} for you: name another one with --bucket",
+            hint=f"the name {config.bucket} cannot be used: choose another one with --bucket",
         )
     ]
 
 
-def publish(wanted: Wanted, function: Function, there: There) -> list[Step]:
-    """Put the pinned file into the bucket, under the name that carries its digest, unless it is there."""
-    if f"{wanted.prefix}/{function.pin.file}" in there.objects or function.model is None:
+def publish(config: Config, function: Function, state: State) -> list[Step]:
+    """Upload the pinned file, whose name carries its digest, unless the bucket has it."""
+    if f"{config.prefix}/{function.pin.file}" in state.objects or function.model is None:
         return []
-    target = f"{wanted.store}/{function.pin.file}"
+    target = f"{config.store}/{function.pin.file}"
     return [Step(("storage", "cp", "--no-clobber", str(function.model), target))]
 
 
-def identity(wanted: Wanted, name: str, there: There) -> list[Step]:
-    """Give the function its own identity, which may read the bucket and nothing else."""
-    account, steps = wanted.account(name), []
-    if account not in there.accounts:
+def create_account(config: Config, name: str, state: State) -> list[Step]:
+    """Create the function's own service account, which may read the bucket and nothing else."""
+    account, steps = config.account(name), []
+    if account not in state.accounts:
         create = ("iam", "service-accounts", "create", f"{name}-fn")
         steps.append(Step((*create, f"--display-name=The {name} function")))
-    if f"serviceAccount:{account}" not in there.readers:
-        bind = ("storage", "buckets", "add-iam-policy-binding", f"gs://{wanted.bucket}")
+    if f"serviceAccount:{account}" not in state.readers:
+        bind = ("storage", "buckets", "add-iam-policy-binding", f"gs://{config.bucket}")
         steps.append(Step((*bind, f"--member=serviceAccount:{account}", f"--role={READER}"), patient=True))
     return steps
 
 
 def release(
-    wanted: Wanted, name: str, source: str, deploy: tuple[str, ...], service: Service | None
+    config: Config, name: str, source: str, deploy: tuple[str, ...], service: Service | None
 ) -> list[Step]:
-    """Deploy what is not there yet, and give the latest revision the traffic that it should have.
+    """Deploy a new revision if the source differs, and set the traffic.
 
     Args:
-        wanted: the options.
+        config: the configuration.
         name: the function's.
-        source: the fingerprint of what would be deployed.
+        source: the fingerprint of what is to be deployed.
         deploy: the command that deploys it.
         service: what is deployed now.
     """
-    update = ("run", "services", "update-traffic", name, f"--region={wanted.region}")
+    update = ("run", "services", "update-traffic", name, f"--region={config.region}")
     if service and service.healthy and service.source == source:
         if service.follows_latest:
             return []
-        if wanted.canary:
-            shares = f"{service.latest}={wanted.canary},{service.other}={100 - wanted.canary}"
+        if config.canary:
+            shares = f"{service.latest}={config.canary},{service.other}={100 - config.canary}"
             return [Step((*update, f"--to-revisions={shares}"))]
         note = f"{name}: unchanged, and the latest revision has all traffic again"
         return [Step((*update, "--to-latest"), note=note)]
-    new = Step(deploy, hint=f"look at './deploy.sh logs {name}'")
-    if service and wanted.canary:
-        # Pinned, so that the new revision gets nothing until it is told to.
+    new = Step(deploy, hint=f"see './deploy.sh logs {name}'")
+    if service and config.canary:
+        # Pinned first, so that the new revision gets no traffic when it starts.
         pin = Step((*update, f"--to-revisions={service.serving}=100"))
-        shares = f"NEW={wanted.canary},{service.serving}={100 - wanted.canary}"
+        shares = f"NEW={config.canary},{service.serving}={100 - config.canary}"
         return [pin, new, Step((*update, f"--to-revisions={shares}"), latest_of=name)]
-    # A Cloud Run service keeps its split until it is told.
-    if service and wanted.to == "run" and not service.follows_latest:
+    # A deployment to Cloud Run does not change how the traffic is split.
+    if service and config.to == "run" and not service.follows_latest:
         return [new, Step((*update, "--to-latest"))]
     return [new]
 
 
-def open_or_close(wanted: Wanted, name: str, service: Service | None) -> list[Step]:
-    """Set whether anyone may call: apart from the deployment, since one may fail without the other."""
+def set_access(config: Config, name: str, service: Service | None) -> list[Step]:
+    """Open or close the function to the public: a step of its own, since it may fail by itself."""
     public = service is not None and service.public
-    if public == wanted.open:
+    if public == config.open:
         return []
-    verb = "add" if wanted.open else "remove"
-    change = ("run", "services", f"{verb}-iam-policy-binding", name, f"--region={wanted.region}")
+    verb = "add" if config.open else "remove"
+    change = ("run", "services", f"{verb}-iam-policy-binding", name, f"--region={config.region}")
     return [Step((*change, "--member=allUsers", "--role=roles/run.invoker"))]
 
 
 def remove(
-    wanted: Wanted, name: str, there: There, delete: tuple[str, ...] | None, alerts: list[Step]
+    config: Config, name: str, state: State, delete: tuple[str, ...] | None, alerts: list[Step]
 ) -> list[Step]:
-    """Take away a function: its account last, so that what an interruption leaves is found again."""
-    account = wanted.account(name)
+    """Delete a function; its account last, so that a run after an interruption finds the rest."""
+    account = config.account(name)
     steps = [*alerts, *([Step(delete)] if delete else [])]
-    if f"serviceAccount:{account}" in there.readers:
-        unbind = ("storage", "buckets", "remove-iam-policy-binding", f"gs://{wanted.bucket}")
+    if f"serviceAccount:{account}" in state.readers:
+        unbind = ("storage", "buckets", "remove-iam-policy-binding", f"gs://{config.bucket}")
         steps.append(Step((*unbind, f"--member=serviceAccount:{account}", f"--role={READER}")))
-    if account in there.accounts:
+    if account in state.accounts:
         steps.append(Step(("iam", "service-accounts", "delete", account, "--quiet")))
     return steps

@@ -1,12 +1,12 @@
-"""What gcloud is asked about a project, a question each."""
+"""Read a project with gcloud, one query per function."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from . import traffic
-from .gcloud import Gcloud, GcloudError, dig, holds, objects, text
-from .there import Service
-from .wanted import Wanted
+from .config import Config
+from .gcloud import Gcloud, GcloudError, dig, has_role, objects, text
+from .state import Service
 
 READER = "roles/storage.objectViewer"
 INVOKER = "roles/run.invoker"
@@ -14,24 +14,24 @@ BUILDERS = ("roles/cloudbuild.builds.builder", "roles/editor", "roles/owner")
 
 
 class NoProject(GcloudError):
-    """The project cannot be looked at; there is no use in looking further."""
+    """The project cannot be read at all."""
 
 
 def project_number(gcloud: Gcloud) -> str:
-    """The project's number.
+    """Return the project's number.
 
     Raises:
-        NoProject: nobody is signed in, or the project is not theirs.
+        NoProject: nobody is signed in, or the user may not read the project.
     """
     try:
         number = text(gcloud.one("projects", "describe", gcloud.project), "projectNumber")
     except GcloudError as error:
-        told = error.text.lower()
-        if any(sign in told for sign in ("active account", "auth login", "credential", "reauth")):
+        message = error.text.lower()
+        if any(sign in message for sign in ("active account", "auth login", "credential", "reauth")):
             raise NoProject("you are not signed in: run 'gcloud auth login'") from None
-        if "permission" in told or "not exist" in told or "not found" in told:
+        if "permission" in message or "not exist" in message or "not found" in message:
             raise NoProject(
-                f"project {gcloud.project} is not there or not yours: see 'gcloud projects list'"
+                f"{gcloud.project} does not exist, or you may not read it: see 'gcloud projects list'"
             ) from None
         raise
     if not number:
@@ -42,13 +42,13 @@ def project_number(gcloud: Gcloud) -> str:
 
 
 def apis(gcloud: Gcloud) -> frozenset[str]:
-    """The enabled APIs, without their common ending."""
-    found = gcloud.rows("services", "list", "--enabled")
-    return frozenset(text(each, "config", "name").removesuffix(".googleapis.com") for each in found)
+    """Return the enabled APIs, such as `run`, without `.googleapis.com`."""
+    response = gcloud.rows("services", "list", "--enabled")
+    return frozenset(text(each, "config", "name").removesuffix(".googleapis.com") for each in response)
 
 
 def billing(gcloud: Gcloud) -> bool | str:
-    """Whether billing is on, or why that cannot be seen."""
+    """Return whether billing is on, or why that cannot be read."""
     try:
         return dig(gcloud.one("billing", "projects", "describe", gcloud.project), "billingEnabled") is True
     except GcloudError as error:
@@ -57,10 +57,10 @@ def billing(gcloud: Gcloud) -> bool | str:
         raise
 
 
-def builder(gcloud: Gcloud, wanted: Wanted, number: str, cloudbuild: bool) -> tuple[str, bool | str]:
-    """The account that builds, and whether it may, or why that cannot be seen.
+def builder(gcloud: Gcloud, config: Config, number: str, cloudbuild: bool) -> tuple[str, bool | str]:
+    """Return the build account, and whether it may build, or why that cannot be read.
 
-    Without the role the build of a function fails, minutes later and without naming it.
+    Without the role, a build fails after minutes with a message that does not name it.
     """
     account = f"{number}-compute@developer.gserviceaccount.com"
     try:
@@ -69,21 +69,21 @@ def builder(gcloud: Gcloud, wanted: Wanted, number: str, cloudbuild: bool) -> tu
         if "permission" in error.text.lower():
             return account, str(error)
         raise
-    if holds(policy, f"serviceAccount:{account}", *BUILDERS):
+    if has_role(policy, f"serviceAccount:{account}", *BUILDERS):
         return account, True
-    if cloudbuild:  # older projects build as another account
-        found = gcloud.one("builds", "get-default-service-account", f"--region={wanted.region}")
-        account = text(found, "serviceAccountEmail").rpartition("/")[2] or account
-    return account, holds(policy, f"serviceAccount:{account}", *BUILDERS)
+    if cloudbuild:  # older projects have another build account
+        response = gcloud.one("builds", "get-default-service-account", f"--region={config.region}")
+        account = text(response, "serviceAccountEmail").rpartition("/")[2] or account
+    return account, has_role(policy, f"serviceAccount:{account}", *BUILDERS)
 
 
 def accounts(gcloud: Gcloud) -> frozenset[str]:
-    """The addresses of the project's service accounts."""
+    """Return the email addresses of the project's service accounts."""
     return frozenset(text(each, "email") for each in gcloud.rows("iam", "service-accounts", "list"))
 
 
 def bucket(gcloud: Gcloud, name: str) -> tuple[str, frozenset[str]]:
-    """Whether the bucket is there, and who may read its objects."""
+    """Return whether the bucket is `there`, `missing` or `taken`, and who may read its objects."""
     try:
         policy = gcloud.one("storage", "buckets", "get-iam-policy", f"gs://{name}")
     except GcloudError as error:
@@ -95,25 +95,25 @@ def bucket(gcloud: Gcloud, name: str) -> tuple[str, frozenset[str]]:
     return "there", frozenset(_members(policy, READER))
 
 
-def stored(gcloud: Gcloud, wanted: Wanted) -> dict[str, int]:
-    """Sizes of the bucket's objects below the prefix, by name."""
+def stored_objects(gcloud: Gcloud, config: Config) -> dict[str, int]:
+    """Return the sizes in bytes of the objects below the prefix, by name."""
     try:
-        found = gcloud.rows("storage", "objects", "list", f"{wanted.store}/**")
+        response = gcloud.rows("storage", "objects", "list", f"{config.store}/**")
     except GcloudError as error:
         if "matched no objects" in error.text:
             return {}
         raise
-    return {text(each, "name"): int(dig(each, "size") or 0) for each in found}
+    return {text(each, "name"): int(dig(each, "size") or 0) for each in response}
 
 
-def run_services(gcloud: Gcloud, wanted: Wanted) -> dict[str, dict[str, Any]]:
-    """The Cloud Run services of the region, by name, as Google describes them."""
-    found = gcloud.rows("run", "services", "list", f"--region={wanted.region}")
-    return {text(each, "metadata", "name"): each for each in found}
+def run_services(gcloud: Gcloud, config: Config) -> dict[str, dict[str, Any]]:
+    """Return the Cloud Run services of the region, by name, as Google describes them."""
+    response = gcloud.rows("run", "services", "list", f"--region={config.region}")
+    return {text(each, "metadata", "name"): each for each in response}
 
 
 def service(resource: Mapping[str, Any]) -> Service:
-    """A Cloud Run service, as Google describes it."""
+    """Convert Google's description of a Cloud Run service."""
     labels = dig(resource, "metadata", "labels")
     conditions = objects(resource, "status", "conditions")
     return Service(
@@ -130,18 +130,18 @@ def service(resource: Mapping[str, Any]) -> Service:
 
 
 def settings(revision: Any) -> dict[str, str]:
-    """The environment of a revision, or of the template of one, as Google describes it."""
+    """Return the environment variables in Google's description of a revision or its template."""
     containers = objects(revision, "spec", "containers")
     return {text(each, "name"): text(each, "value") for one in containers for each in objects(one, "env")}
 
 
-def callers(gcloud: Gcloud, wanted: Wanted, name: str) -> tuple[str, ...]:
-    """Who may call a Cloud Run service by a role on it."""
-    policy = gcloud.one("run", "services", "get-iam-policy", name, f"--region={wanted.region}")
+def callers(gcloud: Gcloud, config: Config, name: str) -> tuple[str, ...]:
+    """Return the members that may call a Cloud Run service by a role on it."""
+    policy = gcloud.one("run", "services", "get-iam-policy", name, f"--region={config.region}")
     return tuple(sorted(_members(policy, INVOKER)))
 
 
 def _members(policy: Any, role: str) -> set[str]:
-    """Who has the role by an IAM policy."""
+    """Return the members that have the role in an IAM policy."""
     groups = [dig(each, "members") for each in objects(policy, "bindings") if each.get("role") == role]
     return {str(member) for group in groups if isinstance(group, list) for member in group}

@@ -1,4 +1,4 @@
-"""What is deployed: functions as HEAD has them, whatever lies uncommitted beside it."""
+"""The source: the functions of HEAD, without uncommitted changes."""
 
 import hashlib
 import io
@@ -12,11 +12,11 @@ from pathlib import Path
 from shared.example import Example
 from shared.pin import PACKAGES, Pin, PinError, Unpublished
 
-from .wanted import ROOT
+from .config import ROOT
 
 
 class SourceError(Exception):
-    """Something in the checkout cannot be deployed; one line that says how to mend it."""
+    """Something in the checkout cannot be deployed; one line that says how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Function:
 
     Attributes:
         folder: its files, unpacked; `shared` lies beside `functions`.
-        model: the pinned file, if it is in the checkout.
+        model: the pinned file; None if the checkout does not have it.
     """
 
     name: str
@@ -51,7 +51,7 @@ def git(*arguments: str) -> bytes:
 
 
 def commit() -> str:
-    """The first 12 digits of HEAD's commit.
+    """Return the first 12 digits of HEAD's commit.
 
     Raises:
         SourceError: there is none.
@@ -61,92 +61,94 @@ def commit() -> str:
     except SourceError as error:
         if "installed" in str(error):
             raise
-        raise SourceError("this is no git checkout with a commit: clone the repository") from None
+        raise SourceError("this is not a git checkout with a commit: clone the repository") from None
 
 
 def uncommitted() -> list[str]:
-    """The files that differ from HEAD or are not known to git."""
+    """Return the files that differ from HEAD or are untracked."""
     listed = git("status", "--porcelain", "--untracked-files=all", "--no-renames", "-z").decode()
     return [line[3:] for line in listed.split("\0") if line]
 
 
-def unpack(folder: Path) -> None:
-    """Write `functions` and `shared` of HEAD to a folder."""
-    archive = git("archive", "--format=zip", "HEAD", "functions", "shared")
+def unpack(folder: Path, *paths: str) -> None:
+    """Write folders of HEAD to a folder.
+
+    Raises:
+        SourceError: HEAD lacks one of them.
+    """
+    archive = git("archive", "--format=zip", "HEAD", *paths)
     zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
 
 
-def dirty(names: tuple[str, ...], files: list[str]) -> list[str]:
-    """What to say of files that are not committed, for the deployment of these functions."""
+def uncommitted_faults(names: tuple[str, ...], files: list[str]) -> list[str]:
+    """Return a line for each problem that uncommitted files are for deploying these functions."""
     pins = [f"functions/{name}/model.json" for name in names if f"functions/{name}/model.json" in files]
-    told = [
-        f"{pin} is not committed, so that HEAD serves another model or none: commit {pin}" for pin in pins
-    ]
+    faults = [f"{pin} is not committed, so HEAD has another model or none: commit {pin}" for pin in pins]
     if others := [file for file in files if file not in pins]:
         shown = ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else "")
-        told.append(
+        faults.append(
             f"the git tree is not clean: commit or stash {shown}; or deploy HEAD without them: --allow-dirty"
         )
-    return told
+    return faults
 
 
-def function(name: str, unpacked: Path, kept: Path, complain: Callable[[str], None]) -> Function | None:
-    """Read one function of HEAD; what is wrong with it goes to `complain`, all of it.
+def function(name: str, unpacked: Path, kept: Path, add_fault: Callable[[str], None]) -> Function | None:
+    """Read one function of HEAD, and report everything that is wrong with it.
 
     Args:
         name: the function's.
-        unpacked: where HEAD is.
-        kept: where the model is written if HEAD has the pinned file, and the working tree another.
-        complain: called with a line for each fault.
+        unpacked: the folder with the files of HEAD.
+        kept: where to write the model if HEAD has the pinned file, but the working tree another.
+        add_fault: called with a line for each fault.
     """
     folder = unpacked / "functions" / name
     if not re.fullmatch("[a-z][a-z0-9-]{1,25}[a-z0-9]", name):
-        complain(
-            f"functions/{name}: a deployed function's name has 3 to 27 small letters, digits and hyphens: "
-            "rename the folder"
+        add_fault(
+            f"functions/{name}: a deployed function's name has 3 to 27 lower-case letters, digits and "
+            "hyphens: rename the folder"
         )
     try:
         pin = Pin.read(folder / "model.json")
         example = Example.read(folder)
     except Unpublished:
-        complain(
+        add_fault(
             f"functions/{name}/model.json: publish a model first: "
             f".venv/dev/bin/python -m models.publish {name} FILE"
         )
         return None
     except (PinError, ValueError) as error:
-        complain(str(error).replace(f"{unpacked}/", ""))
+        add_fault(str(error).replace(f"{unpacked}/", ""))
         return None
     if missing := _missing_package(pin, folder / "requirements.txt"):
-        complain(
+        add_fault(
             f"functions/{name}/requirements.txt has no {missing}, which the format {pin.format} needs: "
             f"run '.venv/dev/bin/python -m models.publish {name} FILE', and commit what it changes"
         )
     try:
         return Function(name, pin, example, folder, _model(name, pin, kept))
     except SourceError as error:
-        complain(str(error))
+        add_fault(str(error))
         return None
 
 
 def _missing_package(pin: Pin, requirements: Path) -> str:
-    """The package that the pinned format needs, if it is not required; else nothing."""
+    """Return the package that the pinned format needs, if requirements.txt lacks it; else nothing."""
     lines = requirements.read_text() if requirements.is_file() else ""
     names = re.findall(r"^\s*([A-Za-z0-9][\w.-]*)", lines, re.MULTILINE)
     required = {re.sub("[-_.]+", "-", each).lower() for each in names}
-    wanted = PACKAGES[pin.format]
-    return "" if required & set(wanted) else wanted[0]
+    packages = PACKAGES[pin.format]
+    return "" if required & set(packages) else packages[0]
 
 
 def _model(name: str, pin: Pin, kept: Path) -> Path | None:
-    """The pinned file of the working tree, or of HEAD; None if neither has one of that name.
+    """Return the pinned file from the working tree or from HEAD; None if neither has the file.
 
     Raises:
-        SourceError: there is one of that name, but with other content.
+        SourceError: a file of that name has other content.
     """
-    there = ROOT / "models" / pin.file
-    if there.is_file() and _is_pinned(there.read_bytes(), pin):
-        return there
+    path = ROOT / "models" / pin.file
+    if path.is_file() and _is_pinned(path.read_bytes(), pin):
+        return path
     try:
         content = git("cat-file", "blob", f"HEAD:models/{pin.file}")
     except SourceError:
@@ -155,7 +157,7 @@ def _model(name: str, pin: Pin, kept: Path) -> Path | None:
         kept.mkdir(parents=True, exist_ok=True)
         (kept / Path(pin.file).name).write_bytes(content)
         return kept / Path(pin.file).name
-    if content or there.is_file():
+    if content or path.is_file():
         raise SourceError(
             f"models/{pin.file} is not the pinned file (SHA-256 {pin.sha256[:12]}..., {pin.bytes:,} bytes): "
             f"publish it with '.venv/dev/bin/python -m models.publish {name} FILE', or check out the commit "

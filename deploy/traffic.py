@@ -1,4 +1,4 @@
-"""Which revision of a Cloud Run service is meant: data in, a revision's name out."""
+"""Choose revisions of a Cloud Run service: pure functions on Google's descriptions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from .gcloud import objects, text
 
 
 def traffic(service: Mapping[str, Any]) -> dict[str, int]:
-    """Revisions by their percentage, the largest first."""
+    """Return the percent of the traffic by revision, largest first."""
     shares: dict[str, int] = {}
     for target in objects(service, "status", "traffic"):
         name = text(target, "revisionName") or latest(service)
@@ -16,20 +16,20 @@ def traffic(service: Mapping[str, Any]) -> dict[str, int]:
 
 
 def latest(service: Mapping[str, Any]) -> str:
-    """The revision that was deployed last and could start."""
+    """Return the revision that was deployed last and is ready."""
     return text(service, "status", "latestReadyRevisionName")
 
 
 def follows_latest(service: Mapping[str, Any]) -> bool:
-    """Whether the latest revision gets all traffic, now and after the next deployment."""
+    """Return whether the latest revision gets all traffic, also after the next deployment."""
     targets = [each for each in objects(service, "spec", "traffic") if each.get("percent")]
     return all(each.get("latestRevision") for each in targets)
 
 
-def way_back(
+def rollback_target(
     service: Mapping[str, Any], revisions: Sequence[Mapping[str, Any]]
 ) -> tuple[str | None, str | None]:
-    """The newest revision that has traffic, and what had it before that.
+    """Return the newest revision with traffic, and the one to go back to.
 
     During a split that is the other one, else the ready revision before it.
     """
@@ -41,7 +41,7 @@ def way_back(
 
 
 def _newest_first(revisions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Revisions by age; the names of those of one second go up too."""
+    """Sort revisions, newest first; names decide within one second."""
 
     def age(revision: Mapping[str, Any]) -> tuple[str, str]:
         return text(revision, "metadata", "creationTimestamp"), text(revision, "metadata", "name")
@@ -50,7 +50,7 @@ def _newest_first(revisions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, A
 
 
 def _is_ready(revision: Mapping[str, Any]) -> bool:
-    """Whether it could start."""
+    """Return whether the revision is ready."""
     return any(
         each.get("type") == "Ready" and each.get("status") == "True"
         for each in objects(revision, "status", "conditions")

@@ -19,7 +19,10 @@ from shared.pin import Pin, Unpublished
 
 from .skeleton import KINDS, ROOT, Function, make, next_port
 
-COMMANDS = ("alerts", "all", "default", "destroy", "github", "logs", "rollback", "stage", "status")
+COMMANDS = (
+    *("alerts", "all", "batch", "bigquery", "default", "destroy", "github", "logs", "rollback", "stage"),
+    "status",
+)
 """Words that mean something else to deploy.sh or to App Engine."""
 ANSWER = ("code", "error", "explanation", "message", "model", "predictions", "probabilities", "warnings")
 REQUEST = ("explain", "instances", "key", "parameters", "signature_name")

@@ -231,6 +231,13 @@ def quick_gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def quick_bq(quick_gcloud: Path) -> Iterator[Path]:
+    """The folder with gcloud, and a bq that has been started already."""
+    with warm(quick_gcloud, "bq") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
 def answering(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Each function's address, served from the checkout: it answers where the upload does not matter."""
     logs = tmp_path_factory.mktemp("answering")

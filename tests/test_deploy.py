@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from conftest import FUNCTIONS, ROOT, commit
-from deploying import asked, changed_pin, deploy, wanted, without_gcloud
+from deploying import asked, changed_pin, configured, deploy, without_gcloud
 from processes import running
 
-from deploy import answer, checks, day, plan, report, sizes, source, stage
+from deploy import checks, log_summary, plan, report, sizes, smoke_test, source, stage
 from deploy.gcloud import Gcloud, GcloudError
 from deploy.options import OPTIONS
+from deploy.state import Service, State, Version
 from deploy.targets import appengine, functions, run
-from deploy.there import Service, There, Version
 from shared.example import Example
 from shared.pin import FORMATS, PACKAGES, Pin
 
@@ -38,10 +38,10 @@ from shared.pin import FORMATS, PACKAGES, Pin
         (["all", "--timeout", "3601"], "--timeout: at most 3600, got '3601'"),
         (["all", "--canary", "100"], "--canary: expected 1 to 99 percent"),
         (["all", "--origins", "example.org"], "ALLOWED_ORIGINS: expected *"),
-        (["all", "--min-instances", "9"], "more minimum than maximum instances"),
+        (["all", "--min-instances", "9"], "--min-instances is larger than --max-instances"),
         (["all", "--to", "lambda"], "expected functions, run or appengine"),
         (["all", "--to", "appengine", "--public"], "--to appengine needs the name of one function"),
-        (["review", "--to", "appengine"], "anyone may call what is on App Engine: say so with --public"),
+        (["review", "--to", "appengine"], "an App Engine app is open to anyone: give --public"),
         (["all", "--public", "--sign-in", "firebase:my-project"], "give one of them"),
         (["all", "--sign-in", "my-project"], "SIGN_IN: expected firebase:PROJECT_ID or oidc"),
         (["all", "--sign-in", "oidc:https://x.org/"], "SIGN_IN_AUDIENCE: expected"),
@@ -91,17 +91,17 @@ def test_help_names_every_option_and_its_variable():
 
 def test_an_option_is_taken_from_the_environment_unless_it_is_given():
     environment = {"PROJECT_ID": "my-project", "REGION": "us-east1", "PUBLIC": "1", "CPU": ""}
-    assert wanted("review", **environment).region == "us-east1"
-    assert wanted("review", "--region", "us-west1", **environment).region == "us-west1"
-    assert wanted("review", **environment).public
-    assert wanted("review", **environment).bucket == "my-project-models"
-    assert wanted("stage", "review", "x", **environment).bucket == ""
-    assert wanted(**environment).names == tuple(FUNCTIONS)
+    assert configured("review", **environment).region == "us-east1"
+    assert configured("review", "--region", "us-west1", **environment).region == "us-west1"
+    assert configured("review", **environment).public
+    assert configured("review", **environment).bucket == "my-project-models"
+    assert configured("stage", "review", "x", **environment).bucket == ""
+    assert configured(**environment).names == tuple(FUNCTIONS)
 
 
 def test_the_runtime_is_the_python_that_is_checked_for():
     checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["python_version"]
-    assert wanted("review", PROJECT_ID="my-project").runtime == f"python{checked.replace('.', '')}"
+    assert configured("review", PROJECT_ID="my-project").runtime == f"python{checked.replace('.', '')}"
 
 
 def test_it_needs_a_python_that_is_new_enough(tmp_path):
@@ -155,8 +155,8 @@ def pinned(form, size=1 << 20, **more):
     ],
 )
 def test_memory_is_told_by_format_and_size(form, size, memory):
-    assert sizes.needed(pinned(form, size)) == memory
-    assert sizes.mebibytes(sizes.shown(memory)) == memory
+    assert sizes.required_memory(pinned(form, size)) == memory
+    assert sizes.parse_size(sizes.format_size(memory)) == memory
 
 
 def test_every_format_has_its_memory_and_its_package():
@@ -165,10 +165,10 @@ def test_every_format_has_its_memory_and_its_package():
 
 
 def test_more_workers_need_more_memory_and_more_memory_needs_more_cpus():
-    assert sizes.needed(pinned("keras"), workers=2) == 2048
+    assert sizes.required_memory(pinned("keras"), workers=2) == 2048
     assert [sizes.cpus(memory) for memory in (512, 4096, 8192, 16384, 32768)] == [1, 1, 2, 4, 8]
     with pytest.raises(ValueError, match="instances have 32,768 at most"):
-        sizes.needed(pinned("keras", 20 << 30))
+        sizes.required_memory(pinned("keras", 20 << 30))
 
 
 # Plans, as data.
@@ -188,13 +188,13 @@ def review(tmp_path):
 
 def there(**more):
     """A project in which all is well."""
-    return There(**{"number": "1", "apis": frozenset({"run", "cloudbuild"}), "bucket": "there", **more})
+    return State(**{"number": "1", "apis": frozenset({"run", "cloudbuild"}), "bucket": "there", **more})
 
 
 def faults(review, *arguments, **more):
     return [
         str(each)
-        for each in checks.everything(wanted("review", *arguments, **PROJECT), [review], there(**more))
+        for each in checks.check_all(configured("review", *arguments, **PROJECT), [review], there(**more))
     ]
 
 
@@ -221,7 +221,7 @@ def test_all_faults_are_listed_each_with_what_mends_it(review):
     ]
     assert "gcloud billing projects link demo-project" in found[0]
     assert "--role=roles/cloudbuild.builds.builder" in found[1]
-    assert f"has 4 bytes, not {review.pin.bytes} as pinned" in found[2]
+    assert f"has 4 bytes, the pin says {review.pin.bytes}" in found[2]
     assert f"run 'gcloud storage rm gs://demo-project-models/{object_name}'" in found[2]
     assert "8Gi of memory need 2 CPUs: give --cpu 2" in found[3]
     assert "leave --canary out" in found[4]
@@ -236,9 +236,9 @@ def test_all_faults_are_listed_each_with_what_mends_it(review):
         (
             {"services": {"review": Service(owner="cloudfunctions")}},
             ("--to", "run"),
-            "is there as a function",
+            "already exists as a function",
         ),
-        ({"services": {"review": Service(owner="run")}}, (), "is there as a Cloud Run service"),
+        ({"services": {"review": Service(owner="run")}}, (), "already exists as a Cloud Run service"),
         ({}, ("--cpu", "3"), "expected 1, 2, 4 or 8 CPUs"),
         ({}, ("--cpu", "4", "--memory", "1Gi"), "4 CPUs need 2Gi of memory"),
         ({"apis": frozenset({"appengine"})}, ("--to", "appengine", "--public"), "gcloud app create"),
@@ -273,7 +273,7 @@ def commands(steps):
 
 def released(service, *arguments, source="new"):
     return commands(
-        plan.release(wanted("review", *arguments, **PROJECT), "review", source, ("deploy",), service)
+        plan.release(configured("review", *arguments, **PROJECT), "review", source, ("deploy",), service)
     )
 
 
@@ -308,7 +308,7 @@ USERS = ("--sign-in", "firebase:demo-project")
 def test_a_function_that_checks_its_callers_is_opened_to_anyone_only_if_that_is_said(review):
     open_to_users = {"review": dataclasses.replace(OLD, settings={"SIGN_IN": USERS[1]})}
     [fault] = faults(review, "--public", services=open_to_users)
-    assert "give --sign-in firebase:demo-project in its place, or deploy without --public first" in fault
+    assert "give --sign-in firebase:demo-project instead, or deploy once without --public" in fault
     assert not faults(review, services=open_to_users)
     assert not faults(review, *USERS, services=open_to_users)
     unchecked = {"review": OLD}
@@ -318,7 +318,7 @@ def test_a_function_that_checks_its_callers_is_opened_to_anyone_only_if_that_is_
 
 
 def test_the_settings_of_sign_in_reach_the_function_and_the_report(review):
-    options = wanted(
+    options = configured(
         "review", *USERS, "--sign-in-allow", "domain:example.org", "--rate-limit", "9/s", **PROJECT
     )
     settings = stage.environment(options)
@@ -327,8 +327,8 @@ def test_the_settings_of_sign_in_reach_the_function_and_the_report(review):
         "SIGN_IN_ALLOW": "domain:example.org",
         "RATE_LIMIT": "9/s",
     }
-    assert not {"SIGN_IN", "APP_CHECK", "RATE_LIMIT"} & {*stage.environment(wanted("review", **PROJECT))}
-    assert report.who(options, ()) == "users of firebase:demo-project (domain:example.org)"
+    assert not {"SIGN_IN", "APP_CHECK", "RATE_LIMIT"} & {*stage.environment(configured("review", **PROJECT))}
+    assert report.who_may_call(options, ()) == "users of firebase:demo-project (domain:example.org)"
     assert "Bearer $USER_TOKEN" in report.calls(options, review, "https://x")[0]
 
 
@@ -342,12 +342,12 @@ def test_who_may_call_is_changed_if_it_differs():
         ((), ("allUsers", "user:me"), "remove"),
     ):
         service = Service(callers=callers)
-        steps = commands(plan.open_or_close(wanted("review", *arguments, **PROJECT), "review", service))
+        steps = commands(plan.set_access(configured("review", *arguments, **PROJECT), "review", service))
         assert [step[2].partition("-")[0] for step in steps] == ([verb] if verb else [])
 
 
 def test_what_is_there_is_not_made_again(review):
-    options = wanted("review", **PROJECT)
+    options = configured("review", **PROJECT)
     account = options.account("review")
     whole = there(
         apis=frozenset(plan.APIS),
@@ -356,15 +356,15 @@ def test_what_is_there_is_not_made_again(review):
         objects={f"models/{review.pin.file}": review.pin.bytes},
     )
     for state, count in ((whole, 0), (there(bucket="missing"), 5)):
-        steps = [plan.enable(missing)] if (missing := plan.missing_apis(options, state)) else []
-        steps += plan.make_bucket(options, state)
-        steps += [*plan.publish(options, review, state), *plan.identity(options, "review", state)]
+        steps = [plan.enable_apis(missing)] if (missing := plan.missing_apis(options, state)) else []
+        steps += plan.create_bucket(options, state)
+        steps += [*plan.publish(options, review, state), *plan.create_account(options, "review", state)]
         assert len(steps) == count
 
 
 def test_a_function_is_taken_away_with_its_account_last():
     options, state = (
-        wanted("destroy", **PROJECT),
+        configured("destroy", **PROJECT),
         there(accounts=frozenset({"review-fn@demo-project.iam.gserviceaccount.com"})),
     )
     steps = commands(plan.remove(options, "review", state, functions.delete(options, "review"), []))
@@ -372,7 +372,7 @@ def test_a_function_is_taken_away_with_its_account_last():
 
 
 def test_each_target_gets_the_same_settings(review, tmp_path):
-    options = wanted("review", "--cpu", "2", "--concurrency", "2", "--memory", "1Gi", **PROJECT)
+    options = configured("review", "--cpu", "2", "--concurrency", "2", "--memory", "1Gi", **PROJECT)
     asked = {
         "--memory=1Gi",
         "--cpu=2",
@@ -390,7 +390,7 @@ def test_each_target_gets_the_same_settings(review, tmp_path):
 
 
 def test_a_request_is_given_up_before_the_platform_gives_it_up():
-    assert stage.environment(wanted("review", "--timeout", "30", **PROJECT))["REQUEST_SECONDS"] == "25"
+    assert stage.environment(configured("review", "--timeout", "30", **PROJECT))["REQUEST_SECONDS"] == "25"
 
 
 def test_the_first_service_of_app_engine_is_the_first_functions():
@@ -401,17 +401,17 @@ def test_the_first_service_of_app_engine_is_the_first_functions():
 
 
 def test_what_is_said_after_a_deployment(review):
-    options = wanted("review", "--min-instances", "1", "--to", "run", **PROJECT)
+    options = configured("review", "--min-instances", "1", "--to", "run", **PROJECT)
     [call, _] = report.calls(options, review, "https://x")
     assert "Authorization: Bearer" in call
     assert json.dumps({"instances": [review.example.input]}) in call
-    assert "user:me" in report.who(options, ("user:me",))
-    assert "1 x 1 CPU and 512Mi, at most 66 dollars a month" in report.idle(options, review)
+    assert "user:me" in report.who_may_call(options, ("user:me",))
+    assert "1 x 1 CPU and 512Mi, at most 66 dollars a month" in report.idle_cost(options, review)
     assert (
         report.undo(options, "review")
         == "./deploy.sh rollback review --to run, or ./deploy.sh destroy --to run"
     )
-    assert "anyone" in report.who(wanted("review", "--public", **PROJECT), ())
+    assert "anyone" in report.who_may_call(configured("review", "--public", **PROJECT), ())
 
 
 # gcloud.
@@ -437,7 +437,7 @@ def gcloud_that(tmp_path, monkeypatch, script, timeout=60):
             "printf 'a\\nERROR: (gcloud.run.x) one\\n  two\\n' >&2; exit 1",
             "gcloud run services list: one two",
         ),
-        ("sleep 60 & sleep 60", "no end within 1 s"),
+        ("sleep 60 & sleep 60", "did not finish within 1 s"),
         ("kill -9 $$", "exit status -9"),
     ],
 )
@@ -500,19 +500,19 @@ def digits(tmp_path):
     ],
 )
 def test_the_label_is_looked_for_in_its_own_field(monkeypatch, digits, label, more, right):
-    monkeypatch.setattr(answer, "ask", Answers(answered(digits.pin, label, **more), (404, "")))
+    monkeypatch.setattr(smoke_test, "request", Answers(answered(digits.pin, label, **more), (404, "")))
     if right:
-        assert answer.try_out("https://x", "", digits, 0, split=False) == []
+        assert smoke_test.check_example("https://x", "", digits, 0, split=False) == []
     else:
-        with pytest.raises(answer.WrongAnswer):
-            answer.try_out("https://x", "", digits, 0, split=False)
+        with pytest.raises(smoke_test.WrongAnswer):
+            smoke_test.check_example("https://x", "", digits, 0, split=False)
 
 
 def test_openapi_says_which_field_is_the_labels(monkeypatch, digits):
     properties = {"digit": {"enum": ["0", "1"]}, "language": {"type": "string"}}
     document = 200, {"components": {"schemas": {"Instance": {"properties": properties}}}}
-    monkeypatch.setattr(answer, "ask", Answers(answered(digits.pin, language="en"), document))
-    assert answer.try_out("https://x", "", digits, 0, split=False) == []
+    monkeypatch.setattr(smoke_test, "request", Answers(answered(digits.pin, language="en"), document))
+    assert smoke_test.check_example("https://x", "", digits, 0, split=False) == []
 
 
 def test_an_answer_of_another_model_or_none_is_no_answer(monkeypatch, digits):
@@ -521,21 +521,21 @@ def test_an_answer_of_another_model_or_none_is_no_answer(monkeypatch, digits):
         (answered(digits.pin), "expected the model 2, got the model 1"),
         ((500, "oh"), "got 500: oh"),
     ):
-        monkeypatch.setattr(answer, "ask", Answers(answers))
-        with pytest.raises(answer.WrongAnswer, match=re.escape(told)):
-            answer.try_out("https://x", "", other, 0, split=False)
+        monkeypatch.setattr(smoke_test, "request", Answers(answers))
+        with pytest.raises(smoke_test.WrongAnswer, match=re.escape(told)):
+            smoke_test.check_example("https://x", "", other, 0, split=False)
 
 
 def test_the_warnings_of_an_answer_are_passed_on(monkeypatch, digits):
     warning = {"code": "faint", "message": "The image is faint."}
-    monkeypatch.setattr(answer, "ask", Answers(answered(digits.pin, warnings=[warning])))
-    assert answer.try_out("https://x", "", digits, 0, split=False) == ["faint: The image is faint."]
+    monkeypatch.setattr(smoke_test, "request", Answers(answered(digits.pin, warnings=[warning])))
+    assert smoke_test.check_example("https://x", "", digits, 0, split=False) == ["faint: The image is faint."]
 
 
 def test_a_real_answer_is_checked_and_a_wrong_label_fails(start):
     server = start(ROOT / "functions" / "review" / "main.py")
     assert asked(server.url, "review") == []
-    with pytest.raises(answer.WrongAnswer, match="expected review_sentiment to be Negative, got"):
+    with pytest.raises(smoke_test.WrongAnswer, match="expected review_sentiment to be Negative, got"):
         asked(server.url, "review", label="Negative")
 
 
@@ -547,14 +547,16 @@ def call(status=200, seconds="0.010s", cold=False):
 
 def test_the_last_day_is_told_from_the_log_lines():
     lines = [*(call() for _ in range(94)), call(cold=True), *(call(500, "1.500s") for _ in range(5))]
-    assert day.summary(lines) == "100 calls, 1 met a cold start, 5 errors (5.0%), p95 10 ms"
-    assert day.summary(lines[1:]).endswith("p95 1500 ms")
-    assert day.summary([]) == day.summary([{"textPayload": "Ready."}]) == "no calls"
-    assert "p95" not in day.summary([{"httpRequest": {"status": 200}}])
+    assert log_summary.summary(lines) == "100 calls, 1 met a cold start, 5 errors (5.0%), p95 10 ms"
+    assert log_summary.summary(lines[1:]).endswith("p95 1500 ms")
+    assert log_summary.summary([]) == log_summary.summary([{"textPayload": "Ready."}]) == "no calls"
+    assert "p95" not in log_summary.summary([{"httpRequest": {"status": 200}}])
 
 
 def test_a_log_line_cannot_steer_the_terminal():
-    assert "\x1b" not in day.line({"textPayload": "\x1b[2J", "timestamp": "2026-01-01T00:00:00Z"})
+    assert "\x1b" not in log_summary.format_entry(
+        {"textPayload": "\x1b[2J", "timestamp": "2026-01-01T00:00:00Z"}
+    )
 
 
 # The folder that is staged.
@@ -659,7 +661,7 @@ def test_head_is_staged_without_what_is_not_committed(changed, tmp_path):
     changed_pin(changed, "review", version="mine")
     run = deploy(changed, "stage", "review", tmp_path / "staged", "--allow-dirty")
     assert run.returncode == 0, run.stderr
-    assert "HEAD is deployed, without functions/review/model.json, functions/review/more.py" in run.stderr
+    assert "deploying HEAD without functions/review/model.json, functions/review/more.py" in run.stderr
     assert not (tmp_path / "staged" / "more.py").exists()
     assert Pin.read(tmp_path / "staged" / "model.json").version != "mine"
 
@@ -699,7 +701,7 @@ def test_a_name_that_cannot_be_deployed_is_refused(changed):
     new_function(changed, "my_model", pin)
     commit(changed)
     [line] = complaints(changed, "my_model")
-    assert "functions/my_model: a deployed function's name has 3 to 27 small letters" in line
+    assert "functions/my_model: a deployed function's name has 3 to 27 lower-case letters" in line
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,13 @@ def torn_model(google, folder):
         (no_gcloud, "gcloud is not installed: see https://cloud.google.com/sdk/docs/install"),
         (old_gcloud, "gcloud 400.0.0 is too old: run 'gcloud components update'"),
         (signed_out, "you are not signed in: run 'gcloud auth login'"),
-        (other_project, "project another-project is not there or not yours: see 'gcloud projects list'"),
+        (other_project, "another-project does not exist, or you may not read it: see 'gcloud projects list'"),
         (no_billing, "billing is off: run 'gcloud billing projects link demo-project"),
         (dirty, "the git tree is not clean: commit or stash"),
         (other_model, "is not the pinned file"),
         (no_builder, "roles/cloudbuild.builds.builder'"),
         (taken_bucket, "name another one with --bucket"),
-        (torn_model, f"has 4 bytes, not {pin(ROOT, 'review')['bytes']} as pinned: delete it"),
+        (torn_model, f"has 4 bytes, the pin says {pin(ROOT, 'review')['bytes']}: delete it"),
         (no_model, "nor in the bucket: run '.venv/dev/bin/python -m models.publish review"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -128,7 +128,7 @@ def no_answer(google):
         (no_upload, "permission"),
         (no_deployment, "this is refused here"),
         (no_opening, "this is refused here"),
-        (no_answer, "look at './deploy.sh logs review'"),
+        (no_answer, "see './deploy.sh logs review'"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -177,7 +177,7 @@ def test_a_deployment_that_goes_on_after_an_interruption_is_waited_for(google, a
     assert "interrupted: run it again" in run.end().stderr
     google.refuse = look
     again, done = succeed(google, checkout, "review")
-    assert "waiting for its end" in again.stderr
+    assert "waiting until it finishes" in again.stderr
     assert done == []
 
 

@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
+from ..config import Config
 from ..gcloud import Gcloud, GcloudError, dig, text
 from ..source import Function
-from ..there import Version
-from ..wanted import Wanted
+from ..state import Version
 
 CREATE = (
-    "there is no App Engine application, whose region is for ever: run 'gcloud app create --region=REGION', "
-    "such as europe-west"
+    "there is no App Engine application: run 'gcloud app create --region=REGION', such as europe-west; "
+    "its region cannot be changed later"
 )
 
 
-def look(gcloud: Gcloud) -> tuple[Version, ...] | None:
-    """The versions of all services; None if there is no application."""
+def versions(gcloud: Gcloud) -> tuple[Version, ...] | None:
+    """Return the versions of all services; None if there is no application."""
     try:
         gcloud.one("app", "describe")
     except GcloudError as error:
@@ -33,12 +33,12 @@ def look(gcloud: Gcloud) -> tuple[Version, ...] | None:
 
 
 def service_of(name: str, versions: tuple[Version, ...]) -> str:
-    """The service of a function. An application's first must be `default`: it is the first function's."""
+    """Return the service of a function. The first of an application must be called `default`."""
     first = any(each.service == "default" and each.name.startswith(f"{name}-") for each in versions)
     return "default" if first or not versions else name
 
 
-def deploy(wanted: Wanted, function: Function, folder: Path, version: str) -> tuple[str, ...]:
-    """The command that deploys a staged folder, which has an app.yaml."""
-    account = f"--service-account={wanted.account(function.name)}"
+def deploy(config: Config, function: Function, folder: Path, version: str) -> tuple[str, ...]:
+    """Return the command that deploys a staged folder with an app.yaml."""
+    account = f"--service-account={config.account(function.name)}"
     return ("app", "deploy", str(folder / "app.yaml"), f"--version={version}", account)

@@ -1,26 +1,26 @@
-"""Cloud Functions, 2nd gen: what the functions are made for, and the default."""
+"""Cloud Functions, 2nd gen: the default target."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from .. import sizes, stage
+from ..config import Config
 from ..gcloud import Gcloud, text
 from ..queries import run_services, service
 from ..source import Function
-from ..there import Service
-from ..wanted import Wanted
+from ..state import Service
 
 KIND = "function"
 APIS = ("cloudfunctions", "run")
 
 
-def look(gcloud: Gcloud, wanted: Wanted) -> dict[str, Service]:
-    """Functions by name, each with the traffic of the service that runs it."""
-    runs = run_services(gcloud, wanted)
-    found = {}
-    for each in gcloud.rows("functions", "list", "--v2", f"--regions={wanted.region}"):
+def services(gcloud: Gcloud, config: Config) -> dict[str, Service]:
+    """Return functions by name, each with the traffic of its Cloud Run service."""
+    runs = run_services(gcloud, config)
+    by_name = {}
+    for each in gcloud.rows("functions", "list", "--v2", f"--regions={config.region}"):
         name = text(each, "name").rpartition("/")[2]
-        found[name] = replace(
+        by_name[name] = replace(
             service(runs.get(name, {})),
             state=text(each, "state"),
             source=text(each, "labels", "source"),
@@ -28,37 +28,37 @@ def look(gcloud: Gcloud, wanted: Wanted) -> dict[str, Service]:
             url=text(each, "serviceConfig", "uri"),
             owner="",
         )
-    own = {name: service(each) for name, each in runs.items() if name not in found}
-    return found | {name: replace(each, owner="run") for name, each in own.items() if not each.owner}
+    own = {name: service(each) for name, each in runs.items() if name not in by_name}
+    return by_name | {name: replace(each, owner="run") for name, each in own.items() if not each.owner}
 
 
-def settings(wanted: Wanted, function: Function) -> tuple[str, ...]:
-    """What is set beside the environment; Cloud Run takes the same."""
+def settings(config: Config, function: Function) -> tuple[str, ...]:
+    """Return the options beside the environment variables; Cloud Run takes the same."""
     return (
-        f"--memory={sizes.shown(stage.memory(wanted, function))}",
-        f"--cpu={stage.cpu(wanted, function)}",
-        f"--concurrency={wanted.concurrency}",
-        f"--min-instances={wanted.min_instances}",
-        f"--max-instances={wanted.max_instances}",
-        f"--timeout={wanted.timeout}",
-        f"--service-account={wanted.account(function.name)}",
+        f"--memory={sizes.format_size(stage.memory(config, function))}",
+        f"--cpu={stage.cpu(config, function)}",
+        f"--concurrency={config.concurrency}",
+        f"--min-instances={config.min_instances}",
+        f"--max-instances={config.max_instances}",
+        f"--timeout={config.timeout}",
+        f"--service-account={config.account(function.name)}",
     )
 
 
 def deploy(
-    wanted: Wanted, function: Function, folder: Path, labels: str, there: Service | None
+    config: Config, function: Function, folder: Path, labels: str, current: Service | None
 ) -> tuple[str, ...]:
-    """The command that deploys a staged folder."""
+    """Return the command that deploys a staged folder."""
     return (
-        *("functions", "deploy", function.name, "--gen2", f"--region={wanted.region}"),
-        *(f"--runtime={wanted.runtime}", f"--source={folder}", "--entry-point=predict", "--trigger-http"),
-        *settings(wanted, function),
+        *("functions", "deploy", function.name, "--gen2", f"--region={config.region}"),
+        *(f"--runtime={config.runtime}", f"--source={folder}", "--entry-point=predict", "--trigger-http"),
+        *settings(config, function),
         *(f"--env-vars-file={folder}.env.yaml", f"--update-labels={labels}"),
-        *([] if wanted.canary else ["--serve-all-traffic-latest-revision"]),
-        *([] if there else ["--no-allow-unauthenticated"]),
+        *([] if config.canary else ["--serve-all-traffic-latest-revision"]),
+        *([] if current else ["--no-allow-unauthenticated"]),
     )
 
 
-def delete(wanted: Wanted, name: str) -> tuple[str, ...]:
-    """The command that deletes a function; its service goes with it alone."""
-    return ("functions", "delete", name, "--gen2", f"--region={wanted.region}", "--quiet")
+def delete(config: Config, name: str) -> tuple[str, ...]:
+    """Return the command that deletes a function; its Cloud Run service is deleted with it."""
+    return ("functions", "delete", name, "--gen2", f"--region={config.region}", "--quiet")

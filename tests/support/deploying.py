@@ -11,8 +11,8 @@ from pathlib import Path
 
 from conftest import ROOT, commit
 
-from deploy import answer, command_line, options, source
-from deploy.wanted import Wanted
+from deploy import command_line, options, smoke_test, source
+from deploy.config import Config
 from shared.example import Example
 from shared.pin import Pin
 
@@ -60,7 +60,7 @@ def deploy(checkout: Path, *arguments: object, **environment: str) -> subprocess
     return Deployment(checkout, checkout / "deploy.sh", *arguments, **environment).end()
 
 
-def wanted(*arguments: str, **environment: str) -> Wanted:
+def configured(*arguments: str, **environment: str) -> Config:
     """What a command line asks for."""
     found = command_line.read(arguments, environment)
     assert found is not None
@@ -72,7 +72,7 @@ def asked(url: str, name: str, **example: str) -> list[str]:
     folder = ROOT / "functions" / name
     changed = dataclasses.replace(Example.read(folder), **example)
     function = source.Function(name, Pin.read(folder / "model.json"), changed, folder, None)
-    return answer.try_out(url, "", function, 10, split=False)
+    return smoke_test.check_example(url, "", function, 10, split=False)
 
 
 READS = ("getIamPolicy", "generateIdToken", "generateAccessToken", "entries:list")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import monitoring, pools  # noqa: F401 (their routes)
+from . import bigquery, monitoring, pools  # noqa: F401 (their routes)
 from .appengine import App
 from .calls import ROUTES, Call, Policy, Refused, Reply
 from .functions import Functions
@@ -40,7 +40,7 @@ OVERRIDDEN = (
         "IAM",
         "IAMCREDENTIALS",
     ),
-    *("ARTIFACTREGISTRY", "LOGGING", "CLOUDBILLING", "MONITORING"),
+    *("ARTIFACTREGISTRY", "LOGGING", "CLOUDBILLING", "MONITORING", "BIGQUERY"),
 )
 
 
@@ -60,6 +60,8 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         hang_up_after: from this call on (1 is the first), connections are closed without an answer.
         stop_after: at this call `on_stop` is called, before the call has had any effect; it gets no answer.
         policies, channels: what Cloud Monitoring has; pools: those of Workload Identity Federation.
+        contexts: by image, the files that it was built from with a Dockerfile.
+        datasets: where each dataset of BigQuery lies, by name; routines by DATASET.NAME; connections by path.
         logs: entries that Cloud Logging returns, whatever is asked for.
         settings: the environment of whoever calls; for the tests alone.
     """
@@ -87,6 +89,10 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         self.policies: dict[str, dict[str, Any]] = {}
         self.channels: dict[str, dict[str, Any]] = {}
         self.pools: dict[str, dict[str, Any]] = {}
+        self.datasets: dict[str, str] = {}
+        self.routines: dict[str, dict[str, Any]] = {}
+        self.connections: dict[str, dict[str, Any]] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
         self.count = 0
         self.builders_may_build = False
         self.logs: list[dict[str, Any]] = []
@@ -99,6 +105,8 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         self.on_stop: Callable[[], None] = lambda: None
         self.zips: dict[str, bytes] = {}
         self.images: dict[str, bytes] = {}
+        self.contexts: dict[str, dict[str, bytes]] = {}
+        self.builds: dict[str, dict[str, Any]] = {}
         self.repositories: set[str] = set()
         self.operations: dict[str, tuple[threading.Thread, dict[str, Any]]] = {}
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from . import Cloud
 
 # On in every project from its first day.
-BASIC = {"logging", "monitoring", "servicemanagement", "serviceusage", "storage", "storage-api"}
+BASIC = {"bigquery", "logging", "monitoring", "servicemanagement", "serviceusage", "storage", "storage-api"}
 KNOWN = BASIC | {
     *(
         "appengine",
@@ -24,7 +24,17 @@ KNOWN = BASIC | {
         "cloudresourcemanager",
         "compute",
     ),
-    *("eventarc", "iam", "iamcredentials", "pubsub", "run", "secretmanager", "sts"),
+    *(
+        "bigqueryconnection",
+        "dataflow",
+        "eventarc",
+        "iam",
+        "iamcredentials",
+        "pubsub",
+        "run",
+        "secretmanager",
+        "sts",
+    ),
 }
 NEED_BILLING = {
     "appengine",

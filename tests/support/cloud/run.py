@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import tarfile
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -291,3 +293,44 @@ def get_build(self: Cloud, call: Call, project: str, region: str, name: str) -> 
     if name not in self.operations:
         raise Refused(404, f"Operation {name} was not found.")
     return self.operations[name][1]
+
+
+@route("GET", "/v1/projects/{}/locations/{}/repositories/{}/packages/{}/tags", "artifactregistry")
+def list_tags(self: Cloud, call: Call, project: str, region: str, name: str, package: str) -> Any:
+    get_repository(self, call, project, region, name)
+    image = f"{region}-docker.pkg.dev/{self.project}/{name}/{package}"
+    tags = [each.rpartition(":")[2] for each in self.images if each.startswith(f"{image}:")]
+    if not tags:
+        raise Refused(404, f"Requested entity was not found: {package}")
+    place = f"projects/{self.project}/locations/{region}/repositories/{name}/packages/{package}"
+    return {"tags": [{"name": f"{place}/tags/{tag}"} for tag in tags]}
+
+
+@route("POST", "/v1/projects/{}/locations/{}/builds", "cloudbuild")
+def create_build(self: Cloud, call: Call, project: str, region: str) -> Any:
+    """Build an image from the Dockerfile of an uploaded folder; none is run here."""
+    known(region)
+    source, [image] = call.body["source"]["storageSource"], call.body["images"]
+    place, name = f"projects/{self.number}/locations/{region}", f"{len(self.builds) + 1:08}-0000-4000-8000"
+    build = {**call.body, "id": name, "name": f"{place}/builds/{name}", "projectId": self.project}
+    failure, self.fail_operation = self.fail_operation, None
+    with tarfile.open(fileobj=io.BytesIO(self.object(source["bucket"], source["object"]).content)) as files:
+        content = {each.name.removeprefix("./"): each for each in files.getmembers()}
+        readable = {name: files.extractfile(each) for name, each in content.items() if each.isfile()}
+        self.contexts[image] = {name: each.read() for name, each in readable.items() if each}
+    builder = self.allows(self.default_account, "roles/cloudbuild.builds.builder", "roles/editor")
+    repository = f"projects/{self.project}/locations/{region}/repositories/{image.split('/')[2]}"
+    right = builder and repository in self.repositories and "Dockerfile" in self.contexts[image]
+    status = "SUCCESS" if right and not failure else "FAILURE"
+    if status == "SUCCESS":
+        self.images[image] = b""
+    logs = f"gs://{self.number}.cloudbuild-logs.googleusercontent.com"
+    more = {"status": status, "logUrl": self.url, "logsBucket": logs, "createTime": NOW}
+    self.builds[name] = build | more
+    metadata = {"@type": "type.googleapis.com/google.devtools.cloudbuild.v1.BuildOperationMetadata"}
+    return {"name": f"{place}/operations/{name}", "metadata": {**metadata, "build": self.builds[name]}}
+
+
+@route("GET", "/v1/projects/{}/locations/{}/builds/{}", "cloudbuild")
+def get_one_build(self: Cloud, call: Call, project: str, region: str, name: str) -> Any:
+    return self.builds[name]

@@ -1,7 +1,7 @@
-"""gcloud as it is, but started once: each call is a fork of a process that has imported it already.
+"""gcloud and bq as they are, but started once: each call is a fork of a process that has imported them.
 
-Its start takes longer than all that it does here. `warm` runs this file with gcloud's own Python, and makes a
-command that hands its arguments, environment and open files over.
+Their start takes longer than all that they do here. `warm` runs this file with gcloud's own Python, and makes
+a command that hands its arguments, environment and open files over.
 """
 
 import atexit
@@ -28,32 +28,32 @@ os._exit(struct.unpack("i", server.recv(4))[0])
 
 
 @contextlib.contextmanager
-def warm(folder: Path) -> Iterator[Path]:
-    """A folder, for the front of PATH, with a `gcloud` that is quick to start."""
+def warm(folder: Path, program: str = "gcloud") -> Iterator[Path]:
+    """A folder, for the front of PATH, with a `gcloud` or `bq` that is quick to start."""
     fields = "--format=value(basic.python_location,installation.sdk_root)"
     told = subprocess.run(["gcloud", "info", fields], capture_output=True, text=True, check=True).stdout
     python, root = told.rstrip("\n").split("\t")
-    address = folder / "socket"
+    address = folder / f"{program}.socket"
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "CLOUDSDK_ROOT_DIR": root,
         "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
     }
-    command = [python, "-I", __file__, root, str(address)]
+    command = [python, "-I", __file__, program, root, str(address)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
-            (folder / "gcloud").write_text(CLIENT.format(python=sys.executable, address=str(address)))
-            (folder / "gcloud").chmod(0o755)
+            (folder / program).write_text(CLIENT.format(python=sys.executable, address=str(address)))
+            (folder / program).chmod(0o755)
             yield folder
         finally:
             process.terminate()
 
 
-def serve(root: str, address: str) -> None:
-    """Answer calls, one after another, for ever."""
+def load_gcloud(root: str) -> tuple[Any, Any]:
+    """Import gcloud; return what runs it, and its tree of commands."""
     sys.path.insert(0, f"{root}/lib")
     import gcloud
 
@@ -61,6 +61,30 @@ def serve(root: str, address: str) -> None:
     gcloud._fix_google_module()
     main = gcloud._import_gcloud_main()
     commands = main.CreateCLI([])
+    return lambda: main.main(commands), commands._TopElement()
+
+
+def load_bq(root: str) -> tuple[Any, Any]:
+    """Import bq; return what runs it. What `bq` itself is only adds the project and the proxy of gcloud."""
+    sys.path.insert(0, f"{root}/platform/bq")
+    import bq
+
+    def main() -> None:
+        settings = {
+            "project_id": "CORE_PROJECT",
+            "proxy_address": "PROXY_ADDRESS",
+            "proxy_port": "PROXY_PORT",
+        }
+        added = [f"--{name}={os.environ[f'CLOUDSDK_{value}']}" for name, value in settings.items()]
+        sys.argv[1:1] = added
+        bq.run_main()
+
+    return main, None
+
+
+def serve(program: str, root: str, address: str) -> None:
+    """Answer calls, one after another, for ever."""
+    main, element = load_bq(root) if program == "bq" else load_gcloud(root)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
@@ -73,7 +97,7 @@ def serve(root: str, address: str) -> None:
         child = os.fork()
         if not child:
             become(call, files)
-            execute(main, commands, writing)
+            execute(main, writing)
         for file in (*files, writing):
             os.close(file)
         with os.fdopen(reading) as told:
@@ -82,7 +106,7 @@ def serve(root: str, address: str) -> None:
         with contextlib.suppress(OSError):  # who called may have been stopped meanwhile
             client.sendall(struct.pack("i", status))
         client.close()
-        learn(modules, call["argv"][1:], commands._TopElement())
+        learn(modules, call["argv"][1:], element)
 
 
 def become(call: dict[str, Any], files: list[int]) -> None:
@@ -97,11 +121,11 @@ def become(call: dict[str, Any], files: list[int]) -> None:
     sys.argv = call["argv"]
 
 
-def execute(main: Any, commands: Any, writing: int) -> None:
+def execute(main: Any, writing: int) -> None:
     """Do what was called, write what was imported for it, and end without freeing memory, which is slow."""
     before, code = {*sys.modules}, 0
     try:
-        main.main(commands)
+        main()
     except SystemExit as end:
         code = int(end.code or 0)
     atexit._run_exitfuncs()

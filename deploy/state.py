@@ -1,4 +1,4 @@
-"""What is there, as data."""
+"""The current state of a project, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,19 +6,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Service:
-    """A function that is deployed.
+    """A deployed function.
 
     Attributes:
-        state: as Google says it: ACTIVE, FAILED, DEPLOYING, or True and False.
+        state: in Google's words: ACTIVE, FAILED, DEPLOYING, or True and False.
         source: the fingerprint of what was deployed.
-        url: where it answers.
-        traffic: percent by revision, the largest first.
-        latest: the revision that was deployed last.
-        follows_latest: whether that one has all the traffic.
-        owner: what made the service, if it is not its own: `cloudfunctions`.
-        public: whether anyone may call.
-        callers: who has `roles/run.invoker` on it.
-        settings: the environment of what was deployed last.
+        url: its URL.
+        traffic: percent by revision, largest first.
+        latest: the revision that was deployed last and is ready.
+        follows_latest: whether all traffic goes to the latest revision.
+        owner: the other product that has this name: `cloudfunctions` or `run`; empty if none.
+        callers: the members with `roles/run.invoker` on it.
+        settings: the environment variables of the latest deployment.
     """
 
     state: str = ""
@@ -44,12 +43,12 @@ class Service:
 
     @property
     def serving(self) -> str:
-        """The revision with most of the traffic."""
+        """The revision with the most traffic."""
         return next(iter(self.traffic), "")
 
     @property
     def other(self) -> str:
-        """The revision with most of the traffic but for the latest."""
+        """The revision with the most traffic except the latest."""
         return next((name for name in self.traffic if name != self.latest), "")
 
 
@@ -64,20 +63,20 @@ class Version:
 
 
 @dataclass(frozen=True)
-class There:
-    """A project, as far as functions are concerned.
+class State:
+    """What deploying needs to know of a project.
 
     Attributes:
         number: the project's number.
-        billing: whether billing is on; a text if that cannot be seen: why.
-        apis: what is enabled, such as `run`.
-        builder: the account that builds.
-        may_build: whether it may; a text if that cannot be seen: why.
-        accounts: addresses of service accounts.
+        billing: whether billing is on, or why that cannot be read.
+        apis: the enabled APIs, such as `run`.
+        builder: the build account.
+        may_build: whether it may build, or why that cannot be read.
+        accounts: email addresses of service accounts.
         bucket: `there`, `missing`, or `taken` by somebody else.
-        readers: who may read the bucket's objects.
+        readers: members that may read the bucket's objects.
         objects: sizes in bytes by name, below the prefix.
-        services: what is deployed to the target, and what else is in its way, by name.
+        services: what is deployed to the target, and what else has its name, by name.
         app: App Engine's versions; None if there is no application.
     """
 

@@ -1,4 +1,4 @@
-"""What the log lines of the last day say: calls, cold starts, errors, latency."""
+"""Summarise a function's log entries: calls, cold starts, errors, latency."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,12 @@ from typing import Any
 
 from .gcloud import dig, text
 
-MOST = 5000
-"""Lines that are read: as many as gcloud fetches in some ten seconds."""
+MAX_ENTRIES = 5000
+"""The most entries to read: gcloud fetches this many in about ten seconds."""
 
 
 def filter_of(name: str, region: str, *more: str) -> str:
-    """The filter for a function's own log lines."""
+    """Return the filter for a function's own log entries."""
     parts = (
         'resource.type="cloud_run_revision"',
         f'resource.labels.service_name="{name}"',
@@ -22,11 +22,11 @@ def filter_of(name: str, region: str, *more: str) -> str:
 
 
 CALLS = ('logName:"run.googleapis.com%2Fstdout"', 'httpRequest.requestMethod="POST"')
-"""The lines that functions write for calls, not the platform's own for the same requests."""
+"""Match the entries that functions write for calls, not the platform's own for the same requests."""
 
 
 def summary(entries: Sequence[Mapping[str, Any]]) -> str:
-    """One line on these calls."""
+    """Summarise calls in one line."""
     calls = [request(each) for each in entries]
     calls = [each for each in calls if each]
     if not calls:
@@ -34,7 +34,7 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> str:
     cold = sum(dig(each, "jsonPayload", "cold") is True for each in entries)
     errors = sum(int(each.get("status") or 0) >= 500 for each in calls)
     times = sorted(seconds for each in calls if (seconds := _seconds(text(each, "latency"))) is not None)
-    count = f"the last {len(calls):,}" if len(entries) >= MOST else f"{len(calls):,}"
+    count = f"the last {len(calls):,}" if len(entries) >= MAX_ENTRIES else f"{len(calls):,}"
     line = f"{count} calls, {cold:,} met a cold start, {errors:,} errors ({errors / len(calls):.1%})"
     if times:
         line += f", p95 {1000 * times[math.ceil(0.95 * len(times)) - 1]:.0f} ms"
@@ -42,9 +42,9 @@ def summary(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def request(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The HTTP request of an entry, which Cloud Logging lifts out of the line."""
-    found = dig(entry, "httpRequest") or dig(entry, "jsonPayload", "httpRequest")
-    return found if isinstance(found, dict) else {}
+    """Return the HTTP request of an entry, which Cloud Logging moves out of the payload."""
+    request_fields = dig(entry, "httpRequest") or dig(entry, "jsonPayload", "httpRequest")
+    return request_fields if isinstance(request_fields, dict) else {}
 
 
 def _seconds(latency: str) -> float | None:
@@ -54,13 +54,13 @@ def _seconds(latency: str) -> float | None:
         return None
 
 
-def line(entry: Mapping[str, Any]) -> str:
-    """One log line for a terminal."""
+def format_entry(entry: Mapping[str, Any]) -> str:
+    """Format an entry for a terminal."""
     message = text(entry, "textPayload") or text(entry, "jsonPayload", "message")
     if not message and (http := request(entry)):
         message = f"{http.get('requestMethod', '')} {http.get('requestUrl', '')} {http.get('status', '')}"
     trace = text(entry, "jsonPayload", "stack_trace")
-    # What a caller sent must not steer the terminal.
+    # Control characters that a caller sent must not reach the terminal.
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
     head = f"{text(entry, 'timestamp')[:19]} {text(entry, 'severity') or 'DEFAULT':<8} {shown}"
     return f"{head}\n{trace}" if trace else head

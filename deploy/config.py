@@ -1,4 +1,4 @@
-"""What one run is to bring about."""
+"""The configuration of one run: its command and all options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +8,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A command line and its environment. Each field below `repository` is an option of `options.OPTIONS`.
+class Config:
+    """A parsed command line and its environment. The fields after `repository` are `options.OPTIONS`.
 
     Attributes:
-        command: deploy, status, rollback, logs, alerts, destroy, stage or github.
-        names: the functions that are meant.
+        command: deploy, status, rollback, logs, alerts, bigquery, batch, destroy, stage or github.
+        names: the functions that the command is about.
         folder: where `stage` writes.
         repository: the GitHub repository, as OWNER/REPO.
-        memory: as Google writes it, such as 512Mi; empty: what the model needs.
+        memory: in Google's notation, such as 512Mi; empty: what the model needs.
         cpu: whole CPUs; 0: what the memory needs.
-        canary: percent of the traffic for a new revision; None: all.
+        max_batching_rows: the most rows in one call of BigQuery; 0: what fits the kind of input.
+        canary: percent of the traffic that a new revision gets; None: all.
     """
 
     command: str
@@ -48,6 +49,8 @@ class Wanted:
     canary: int | None
     invoker: str
     email: str
+    dataset: str
+    max_batching_rows: int
     follow: bool
     errors: bool
     fix: bool
@@ -60,26 +63,26 @@ class Wanted:
 
     @property
     def store(self) -> str:
-        """Where the functions find their models; empty: beside their code."""
+        """The model store of the functions; empty if the models are deployed with the code."""
         return f"gs://{self.bucket}/{self.prefix}" if self.bucket else ""
 
     @property
     def open(self) -> bool:
-        """Whether Google lets anyone's request through: those of users who sign in the function checks."""
+        """Whether Google lets every request through; with sign-in, the function then verifies the user."""
         return self.public or bool(self.sign_in)
 
     @property
     def checks(self) -> dict[str, str]:
-        """The settings by which the function itself checks its callers."""
-        found = {
+        """The settings with which the function itself verifies its callers."""
+        settings = {
             "SIGN_IN": self.sign_in,
             "SIGN_IN_AUDIENCE": self.sign_in_audience,
             "SIGN_IN_ALLOW": self.sign_in_allow,
             "APP_CHECK": self.app_check,
             "RATE_LIMIT": self.rate_limit,
         }
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in settings.items() if value}
 
     def account(self, name: str) -> str:
-        """The service account that a function runs as."""
+        """Return the service account that a function runs as."""
         return f"{name}-fn@{self.project}.iam.gserviceaccount.com"

@@ -1,4 +1,4 @@
-"""Ask a deployed function what it should know, or how it is."""
+"""Smoke test: send a deployed function its example, and check the answer."""
 
 import http.client
 import json
@@ -8,22 +8,22 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from .config import Config
 from .gcloud import Gcloud, GcloudError, dig, objects, text
 from .source import Function
-from .wanted import Wanted
 
 STARTING = (0, 401, 403, 404, 429, 502, 503)
-"""What an address may say while it is new, its roles are, or its model is being loaded."""
-OTHERS = {"error", "message", "probabilities", "explanation", "warnings", "model", "code"}
-"""Fields of an answer beside the label's."""
+"""Statuses while a URL or a role is new, or the model is loading; 0: no connection."""
+COMMON_FIELDS = {"error", "message", "probabilities", "explanation", "warnings", "model", "code"}
+"""The fields of an answer that are not the label's."""
 
 
 class WrongAnswer(Exception):
-    """The function does not answer, or not what its example says; one line."""
+    """The function does not answer, or its answer is not the example's; one line."""
 
 
-def ask(url: str, token: str, content: Any = None) -> tuple[int, Any]:
-    """Return status and body; 0 if there is no connection, or the body is not JSON."""
+def request(url: str, token: str, content: Any = None) -> tuple[int, Any]:
+    """Send a request; return status and body, status 0 if there is no connection or no JSON."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -39,18 +39,17 @@ def ask(url: str, token: str, content: Any = None) -> tuple[int, Any]:
         return 0, str(error)
 
 
-def try_out(url: str, token: str, function: Function, patience: int, split: bool) -> list[str]:
+def check_example(url: str, token: str, function: Function, patience: int, split: bool) -> list[str]:
     """Send the function's example, and check the answer field by field; return its warnings.
 
-    A new address needs a moment until it is known everywhere: it is asked again for `patience` seconds.
-    During a split an older model may answer.
+    A new URL does not answer at once: retry for `patience` seconds. In a split an older model may answer.
 
     Raises:
         WrongAnswer: the answer is not the example's.
     """
     deadline = time.monotonic() + patience
     while True:
-        status, answer = ask(url, token, {"instances": [function.example.input]})
+        status, answer = request(url, token, {"instances": [function.example.input]})
         fault = f"{status}: {answer}" if status != 200 else ""
         if not fault and not split and text(answer, "model", "version") != function.pin.version:
             fault = f"the model {text(answer, 'model', 'version') or '?'}"
@@ -62,21 +61,21 @@ def try_out(url: str, token: str, function: Function, patience: int, split: bool
         time.sleep(2)
 
 
-def try_unproven(url: str, function: Function, patience: int, split: bool) -> None:
-    """Send the function's example without a token, which a function that checks its callers must refuse.
+def check_refusal(url: str, function: Function, patience: int, split: bool) -> None:
+    """Send the example without a token, which a function that verifies its callers must refuse.
 
     Raises:
-        WrongAnswer: it answers, or with another model's version.
+        WrongAnswer: it is answered, or the model is another version.
     """
     deadline = time.monotonic() + patience
     while True:
-        status, answer = ask(url, "", {"instances": [function.example.input]})
+        status, answer = request(url, "", {"instances": [function.example.input]})
         refused = status == 401 and '"unauthenticated"' in str(answer)
-        version = text(ask(url, "")[1], "model", "version")
+        version = text(request(url, "")[1], "model", "version")
         if refused and (split or version == function.pin.version):
             return
         if status == 200:
-            raise WrongAnswer(f"{url}: it answers a caller who has not signed in")
+            raise WrongAnswer(f"{url}: expected 401 for a caller without a token, got an answer")
         if time.monotonic() > deadline or status not in STARTING:
             raise WrongAnswer(
                 f"{url}: expected the model {function.pin.version} and 401 unauthenticated without a token, "
@@ -89,51 +88,51 @@ def _check(url: str, token: str, function: Function, answer: Any, split: bool) -
     predictions = objects(answer, "predictions")
     if len(predictions) != 1:
         raise WrongAnswer(f"{url}: expected one prediction, got {json.dumps(answer)[:300]}")
-    [found] = predictions
-    key = _key(url, token, found)
-    label, labels = found.get(key), function.pin.labels
+    [prediction] = predictions
+    key = _key(url, token, prediction)
+    label, labels = prediction.get(key), function.pin.labels
     right = label == function.example.label if function.example.label is not None else label in labels
-    if found.get("error") != "0" or not right:
+    if prediction.get("error") != "0" or not right:
         expected = function.example.label or f"one of {', '.join(labels)}"
-        raise WrongAnswer(f"{url}: expected {key} to be {expected}, got {json.dumps(found)[:300]}")
-    probabilities = dig(found, "probabilities")
+        raise WrongAnswer(f"{url}: expected {key} to be {expected}, got {json.dumps(prediction)[:300]}")
+    probabilities = dig(prediction, "probabilities")
     if not isinstance(probabilities, Mapping) or (not split and set(probabilities) != set(labels)):
         raise WrongAnswer(
-            f"{url}: expected probabilities of {', '.join(labels)}, got {json.dumps(found)[:300]}"
+            f"{url}: expected probabilities of {', '.join(labels)}, got {json.dumps(prediction)[:300]}"
         )
-    warnings = [*objects(answer, "warnings"), *objects(found, "warnings")]
+    warnings = [*objects(answer, "warnings"), *objects(prediction, "warnings")]
     return [f"{text(each, 'code')}: {text(each, 'message')}" for each in warnings]
 
 
-def _key(url: str, token: str, found: Mapping[str, Any]) -> str:
-    """The field that holds the label: the only one that is no other's, or that OpenAPI lists labels for."""
-    candidates = [name for name in found if name not in OTHERS]
+def _key(url: str, token: str, prediction: Mapping[str, Any]) -> str:
+    """Return the field that holds the label: the only uncommon one, or the one whose labels OpenAPI lists."""
+    candidates = [name for name in prediction if name not in COMMON_FIELDS]
     if len(candidates) > 1:
         properties = dig(
-            ask(f"{url}/openapi.json", token)[1], "components", "schemas", "Instance", "properties"
+            request(f"{url}/openapi.json", token)[1], "components", "schemas", "Instance", "properties"
         )
         candidates = [name for name in candidates if dig(properties, name, "enum")]
     if len(candidates) != 1:
-        raise WrongAnswer(f"{url}: expected one field with a label, got {', '.join(found)}")
+        raise WrongAnswer(f"{url}: expected one field with a label, got {', '.join(prediction)}")
     return candidates[0]
 
 
-def token(wanted: Wanted, gcloud: Gcloud, url: str) -> str:
-    """A token that opens a private function.
+def identity_token(config: Config, gcloud: Gcloud, url: str) -> str:
+    """Return an identity token for a private function.
 
     Raises:
-        GcloudError: there is none to be had.
+        GcloudError: gcloud cannot create one.
     """
     more = []
-    if wanted.invoker:
-        more = [f"--impersonate-service-account={wanted.invoker}", f"--audiences={url}"]
+    if config.invoker:
+        more = [f"--impersonate-service-account={config.invoker}", f"--audiences={url}"]
     try:
-        found = text(gcloud.one("auth", "print-identity-token", *more), "id_token")
+        token = text(gcloud.one("auth", "print-identity-token", *more), "id_token")
     except GcloudError as error:
         raise GcloudError(
             f"no identity token ({error}): sign in with 'gcloud auth login', "
             "or name a service account with --invoker"
         ) from None
-    if not found:
+    if not token:
         raise GcloudError("gcloud auth print-identity-token: expected a token, got none: run it by hand")
-    return found
+    return token
