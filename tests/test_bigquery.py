@@ -217,7 +217,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=12,
 )
-FUZZED = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+FUZZED = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
 @pytest.mark.parametrize("reads", ["review", "malaria", "table"])
