@@ -6,6 +6,7 @@ Were the slow ones among the `THREADS`, as many of them as there are threads wou
 import contextlib
 import heapq
 import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,8 +61,22 @@ class Turns:
     """The turns of all requests of one process."""
 
     def __init__(self, threads: int) -> None:
-        self.quick = threading.BoundedSemaphore(threads)
+        # A semaphore in C: each request passes it.
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(threads):
+            self._places.put(None)
         self.slow = LeastWork()
+
+    def enter(self, seconds: float) -> None:
+        """Take a place among the quick ones; raises `TimedOut` if there is none in time."""
+        try:
+            self._places.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            raise TimedOut("no thread was free for it in time") from None
+
+    def leave(self) -> None:
+        """Give the place to another."""
+        self._places.put(None)
 
     def request(self, deadline: float, check: Callable[[], None]) -> "_Request":
         """Wait for a place among the quick ones, and keep it until the request turns out to be slow.
@@ -86,8 +101,7 @@ class _Request:
         self.is_quick = self.has_turn = False
 
     def __enter__(self) -> None:
-        if not self._turns.quick.acquire(timeout=max(0.0, self._deadline - time.monotonic())):
-            raise TimedOut("no thread was free for it in time")
+        self._turns.enter(self._deadline - time.monotonic())
         self.is_quick = True
         try:
             self._check()
@@ -103,7 +117,7 @@ class _Request:
     def _leave(self) -> None:
         if self.is_quick:
             self.is_quick = False
-            self._turns.quick.release()
+            self._turns.leave()
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

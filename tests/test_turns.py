@@ -46,14 +46,14 @@ def test_a_slow_request_gives_its_place_to_a_quick_one():
     turns, deadline = Turns(1), time.monotonic() + 60
     with turns.request(deadline, lambda: None), budget.one_request():
         budget.spend(QUICK, "thing")
-        with turn():
-            assert not turns.quick.acquire(blocking=False)
+        with turn(), pytest.raises(TimedOut):
+            turns.enter(0)
         budget.spend(1, "thing")
         with turn(), turn():  # which is one turn
-            assert turns.quick.acquire(blocking=False)
-            turns.quick.release()
-    with turns.request(deadline, lambda: None):
-        assert not turns.quick.acquire(blocking=False)
+            turns.enter(0)
+            turns.leave()
+    with turns.request(deadline, lambda: None), pytest.raises(TimedOut):
+        turns.enter(0)
 
 
 def test_a_request_that_nobody_waits_for_does_not_take_its_turn():

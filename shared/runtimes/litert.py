@@ -91,19 +91,21 @@ class LiteRT:
         self.range = _range(self._input)
         self._build = build
         # Last in, first out: a single caller always meets the interpreter that is warm.
-        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        for _ in range((os.cpu_count() or 1) - 1):
-            self._idle.put(None)
-        self._idle.put(first)
+        self._idle = [None] * ((os.cpu_count() or 1) - 1) + [first]
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in self._idle:
+            self._free.put(None)
 
     @contextlib.contextmanager
     def _interpreter(self) -> Iterator[Any]:
-        interpreter = self._idle.get()
+        self._free.get()
+        interpreter = self._idle.pop()
         try:
             interpreter = interpreter or self._build()
             yield interpreter
         finally:
-            self._idle.put(interpreter)
+            self._idle.append(interpreter)
+            self._free.put(None)
 
     def about(self) -> About:
         """Say what can be read of the operators behind the input and before the scores."""

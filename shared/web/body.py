@@ -8,6 +8,8 @@ from flask import Request
 
 from ..errors import BadRequest, Overloaded, TooLarge
 
+BODY = "classifier.body"
+"""Where the WSGI environment holds a body that has been received."""
 STEP = 1 << 20
 
 Take = Callable[[int], None]
@@ -70,9 +72,7 @@ def receive(request: Request, limit: int, take: Take) -> None:
         raise _too_large(limit, len(body))
     if declared is not None and len(body) < declared:
         raise BadRequest(f"expected a body of {declared:,} bytes; {len(body):,} came")
-    request.environ["wsgi.input"] = io.BytesIO(body)
-    request.max_form_memory_size = limit
-    request.get_data()  # kept by the request, so that a form can be parsed and its bytes seen as well
+    request.environ["wsgi.input"], request.environ[BODY] = io.BytesIO(body), body
 
 
 def _parts(request: Request, rest: int, take: Take) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from flask import Request
 from ...errors import BadRequest, ServiceError, TooLarge, UnsupportedType
 from ...settings import Settings
 from ...turns import turn
+from ..body import BODY
 from . import forms, json_body
 from .forms import MULTIPART, URLENCODED, Part
 
@@ -237,7 +238,8 @@ def body_of(request: Request) -> bytes:
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedType(f"expected a body without Content-Encoding; got {encoding[:50]}")
-    return request.get_data()
+    body = request.environ.get(BODY)
+    return body if isinstance(body, bytes) else request.get_data()
 
 
 def is_json(kind: str) -> bool:
