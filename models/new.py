@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 
 NEXT = """
 next
-  make .venv/dev/installed      (once: what training and publishing need)
+  make setup                                 (once: installs what publishing needs)
   .venv/dev/bin/python -m models.publish {name} FILE
   make serve ONLY={name}
   git add functions/{name} models/{name} && git commit

@@ -171,7 +171,7 @@ def write_lock(folder: Path) -> None:
     if importlib.util.find_spec("uv") is None:
         raise LockError(
             "its packages are locked with uv, which this Python does not have: run "
-            "'make .venv/dev/installed', then '.venv/dev/bin/python -m models.new'"
+            "'make setup', then '.venv/dev/bin/python -m models.new'"
         )
     lock(folder)
 

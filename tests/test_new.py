@@ -103,7 +103,7 @@ def test_if_its_packages_cannot_be_locked_neither_folder_is_there(changed, monke
 def test_without_uv_the_way_to_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "uv", None)
     (tmp_path / "requirements.in").write_text("iniconfig\n")
-    with pytest.raises(LockError, match=r"run 'make \.venv/dev/installed', then"):
+    with pytest.raises(LockError, match=r"run 'make setup', then"):
         skeleton.write_lock(tmp_path)
 
 

@@ -347,9 +347,7 @@ def test_a_python_without_the_packages_is_told_which_one_has_them():
     command = [sys.executable, "-S", "-m", "models.publish", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.endswith(
-        "run 'make .venv/dev/installed', then '.venv/dev/bin/python -m models.publish'\n"
-    )
+    assert done.stderr.endswith("run 'make setup', then '.venv/dev/bin/python -m models.publish'\n")
 
 
 def test_the_command_checks_the_committed_models_and_tries_one_without_publishing_it(other):

@@ -26,8 +26,7 @@ try:
     from .stored import check
 except ModuleNotFoundError as error:
     sys.exit(
-        f"this Python has no {error.name}: run 'make .venv/dev/installed', "
-        "then '.venv/dev/bin/python -m models.publish'"
+        f"this Python has no {error.name}: run 'make setup', then '.venv/dev/bin/python -m models.publish'"
     )
 
 
