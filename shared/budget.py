@@ -1,4 +1,4 @@
-"""How much work one request may cause: a sum over all its inputs, held where they are decoded."""
+"""A work budget for each request: the decoding cost of all its inputs, checked before the work is done."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from .errors import TooMuchWork
 
 MAX_WORK = 60_000_000
-"""Work of one input. The unit is about 10 ns of one core: a pixel of an uncompressed image. 0.6 s in all."""
+"""The most work for one input, 0.6 s. A unit is about 10 ns of one core: a pixel of an uncompressed image."""
 
 MAX_REQUEST = 2 * MAX_WORK
-"""Work of all inputs of one request."""
+"""The most work for all inputs of one request."""
 
 PER_INPUT = 500_000
-"""Work of an input besides its decoding: what a small network takes. It has no limit but `MAX_INSTANCES`."""
+"""Estimated work of predicting for one input with a small network. Only `MAX_INSTANCES` limits its sum."""
 
 
 @dataclass
 class _Account:
-    """What a request has spent: within its limit, and besides."""
+    """What a request has spent on decoding, and how many inputs it will predict for."""
 
     spent: int = 0
     inputs: int = 0
@@ -30,7 +30,7 @@ _account: ContextVar[_Account | None] = ContextVar("work of this request", defau
 
 @contextlib.contextmanager
 def one_request() -> Iterator[None]:
-    """Hold everything that is spent within to `MAX_REQUEST`, together."""
+    """Limit everything that is spent inside this context to `MAX_REQUEST` in total."""
     token = _account.set(_Account())
     try:
         yield
@@ -39,22 +39,22 @@ def one_request() -> Iterator[None]:
 
 
 def expect(inputs: int) -> None:
-    """Count so many inputs that are about to be answered."""
+    """Add inputs that are about to be predicted for."""
     if account := _account.get():
         account.inputs += inputs
 
 
 def total() -> int:
-    """The work that this request is known to cause; 0 outside of one."""
+    """Return the work that this request causes as far as is known; 0 outside a request."""
     account = _account.get()
     return account.spent + PER_INPUT * account.inputs if account else 0
 
 
 def spend(work: int, name: str) -> None:
-    """Count work that is about to be done, in units of `MAX_WORK`; `name` is what it is done for.
+    """Spend work that is about to be done, in the unit of `MAX_WORK`, on an input called `name`.
 
     Raises:
-        TooMuchWork: it is over the limit of one input, or of what is left to the request.
+        TooMuchWork: it exceeds the limit for one input, or what is left of the request's budget.
     """
     if work > MAX_WORK:
         raise TooMuchWork(

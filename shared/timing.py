@@ -1,4 +1,4 @@
-"""Where the time of a request goes, for its `Server-Timing` header and its log line."""
+"""Spans: how long each step of a request took, for its `Server-Timing` header and its log line."""
 
 import contextlib
 import time
@@ -10,7 +10,7 @@ _current: ContextVar[dict[str, float] | None] = ContextVar("spans", default=None
 
 @contextlib.contextmanager
 def collected() -> Iterator[dict[str, float]]:
-    """Collect the spans of what is done here: name to seconds, those of one name added up."""
+    """Collect the spans inside this context: name to seconds; spans of the same name are added."""
     outer = _current.get()
     spans: dict[str, float] = {}
     token = _current.set(spans)
@@ -25,7 +25,7 @@ def collected() -> Iterator[dict[str, float]]:
 
 @contextlib.contextmanager
 def span(name: str) -> Iterator[None]:
-    """Count the time spent here under `name`."""
+    """Measure the time spent inside this context, as the span `name`."""
     began = time.perf_counter()
     try:
         yield
@@ -36,6 +36,6 @@ def span(name: str) -> Iterator[None]:
 
 
 def header(spans: dict[str, float], cold: bool) -> str:
-    """`Server-Timing`: milliseconds each, and the marker `cold`."""
+    """Return the value of `Server-Timing`: milliseconds for each span, and the marker `cold`."""
     parts = [f"{name};dur={1000 * seconds:.2f}" for name, seconds in spans.items()]
     return ", ".join([*parts, "cold"] if cold else parts)

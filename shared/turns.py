@@ -1,6 +1,6 @@
-"""Whose turn it is: quick requests work `THREADS` at once, slow ones one at a time, the least work first.
+"""Scheduling: `THREADS` quick requests run at once; slow ones run one at a time, the least work first.
 
-Were the slow ones among the `THREADS`, as many of them as there are threads would keep all others waiting.
+If slow requests could use all of the `THREADS`, that many of them would make every quick one wait.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from . import budget
 from .errors import TimedOut
 
 QUICK = 12_000_000
-"""Work beyond which a request is slow, in the unit of `budget.MAX_WORK`: 0.12 s."""
+"""A request with more work than this is slow, in the unit of `budget.MAX_WORK`: 0.12 s."""
 
 
 class LeastWork:
-    """A lock that goes to whoever has the least work, and among equals to who asked first.
+    """A fair lock: the waiter with the least work gets it; among equals, the first one.
 
-    That of the standard library may be had again and again by a thread that has just released it.
+    With `threading.Lock`, a thread that has just released the lock may get it again at once (starvation).
     """
 
     def __init__(self) -> None:
@@ -33,10 +33,10 @@ class LeastWork:
 
     @contextlib.contextmanager
     def held(self, work: int, seconds: float | None = None) -> Iterator[None]:
-        """Wait for the lock, at most so many seconds, and hold it.
+        """Acquire the lock, waiting at most `seconds`, and hold it inside this context.
 
         Raises:
-            TimedOut: others had it for so long.
+            TimedOut: it was not free in time.
         """
         mine = work, next(self._numbers)
         with self._changed:
@@ -57,7 +57,7 @@ class LeastWork:
 
 
 class Turns:
-    """The turns of all requests of one process."""
+    """The scheduler of all requests of one process."""
 
     def __init__(self, threads: int) -> None:
         self.quick = threading.BoundedSemaphore(threads)
@@ -65,14 +65,14 @@ class Turns:
 
     @contextlib.contextmanager
     def request(self, deadline: float, check: Callable[[], None]) -> Iterator[None]:
-        """Wait for a place among the quick ones, and keep it until the request turns out to be slow.
+        """Wait for a slot for quick requests, and keep it until the request turns out to be slow.
 
         Args:
-            deadline: until when an answer is of use, by `time.monotonic()`.
-            check: raises if nobody waits for the answer any more; called after each wait.
+            deadline: when the answer is no longer useful, by `time.monotonic()`.
+            check: raises if the client has left or the deadline has passed; called after each wait.
 
         Raises:
-            TimedOut: there was no place in time.
+            TimedOut: no slot was free in time.
         """
         if not self.quick.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise TimedOut("no thread was free for it in time")
@@ -88,7 +88,7 @@ class Turns:
 
 @dataclass
 class _Request:
-    """A request at work: whether it has a place among the quick ones, or a turn among the slow ones."""
+    """A running request: whether it holds a slot for quick requests, or the lock for slow ones."""
 
     turns: Turns
     deadline: float
@@ -118,9 +118,10 @@ _current: ContextVar[_Request | None] = ContextVar("request at work", default=No
 
 @contextlib.contextmanager
 def turn(large: bool = False) -> Iterator[None]:
-    """Do a step of a request here: in a turn, if its work so far makes it slow, or if the step is `large`.
+    """Run a step of a request inside this context.
 
-    Who calls without a server, as a batch job does, never waits.
+    If the work of the request so far makes it slow, or if the step is `large`, it waits for the lock of slow
+    requests. Without a server, as in a batch job, nothing waits.
     """
     mine = _current.get()
     if mine is None or mine.has_turn or (mine.is_quick and not large and budget.total() <= QUICK):

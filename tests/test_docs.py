@@ -6,6 +6,7 @@ Their commands are run by test_docs_commands.py.
 import json
 import re
 import subprocess
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,25 @@ def test_the_review_card_states_the_measured_figures():
     pin = json.loads((ROOT / "functions" / "review" / "model.json").read_text())
     assert pin["metrics"]["nollysenti_mean_accuracy"] == metrics["nollysenti_mean_accuracy"]
     assert pin["metrics"]["imdb_accuracy"] == metrics["imdb"]["accuracy"]
+
+
+def words(text):
+    """The words of a text, without capitals, marks and hooks, which writers often leave out."""
+    plain = unicodedata.normalize("NFD", text.lower().translate(str.maketrans("ɗƙɓ\u2019", "dkb'")))
+    return re.findall(r"[\w'-]+", "".join(each for each in plain if not unicodedata.combining(each)))
+
+
+def test_the_examples_in_nigerian_languages_use_words_that_native_texts_use(data):
+    """Translators who grew up with the languages wrote NollySenti's reviews."""
+    page = (ROOT / "functions" / "review" / "page.html").read_text()
+    examples = re.findall(r'lang="(pcm|ha|ig|yo)" data-text="([^"]+)"', page)
+    examples += [("pcm", each) for each in re.findall(r"movie_review=([^']+)'", README)]
+    assert {lang for lang, _ in examples} == {"pcm", "ha", "ig", "yo"}
+    for lang, text in examples:
+        native = {
+            word for path in (data / "nollysenti" / lang).glob("*.tsv") for word in words(path.read_text())
+        }
+        assert not set(words(text)) - native, (lang, text)
 
 
 def test_the_readme_states_the_figures_of_the_cards():

@@ -54,7 +54,10 @@ def test_a_name_that_is_taken_is_refused(name):
     ("changes", "words"),
     [
         ({"name": FUNCTIONS[0]}, f"name: functions/{FUNCTIONS[0]} is there already; expected a new name"),
-        ({"name": None}, "name of the function: nothing was given; see python -m models.new --help"),
+        (
+            {"name": None},
+            "(small letters and digits): nothing was given; see python -m models.new --help",
+        ),
         ({"reads": None}, "what it reads (image, text, rows): nothing was given"),
         ({"reads": "sound"}, "reads: expected image, text, rows; got 'sound'"),
         ({"labels": None}, "in the order of the model's outputs: nothing was given"),
@@ -84,10 +87,17 @@ def test_in_a_terminal_it_asks_until_each_answer_is_valid(changed):
     os.close(own)
     os.close(other)
     assert process.returncode == 0, error
-    questions = ["name of the function: ", "what it reads (image, text, rows): ", "labels, comma separated, "]
+    questions = [
+        "name of the function (small letters and digits): ",
+        "what it reads (image, text, rows): ",
+        "labels, comma separated, ",
+    ]
     assert [out.count(question) for question in questions] == [2, 2, 2]
     assert "name: expected 3 to 27" in out
     assert re.search(r"films: 2 labels, on port \d+\n", out)
+    for path in (*changed.glob("functions/films/*"), changed / "models" / "films" / "README.md"):
+        assert re.search(rf"^  {path.relative_to(changed)}  +\w", out, re.MULTILINE), "each file is explained"
+    assert ".venv/dev/bin/python -m models.publish films ../model.keras\n" in out
     assert '"good",\n  "bad"' in (changed / "functions" / "films" / "model.json").read_text()
 
 

@@ -688,6 +688,38 @@ def words(*names):
     return make_pipeline(CountVectorizer(), MultinomialNB()).fit(texts, list(names) * 4)
 
 
+def test_a_second_network_of_a_function_of_ones_own_keeps_the_labels_of_the_first(keras, own, root, tmp_path):
+    folder = own("image", "A", "B", "C", file="example.png")
+    shutil.copy(ROOT / "functions" / "malaria" / "example.png", folder)
+    first = save(colours(keras, 3, "softmax"), tmp_path / "first.keras")
+    assert "pinned before" not in put(root, "own", first)[1]
+    second = save(colours(keras, 3, "softmax", size=(12, 12)), tmp_path / "second.keras")
+    pin, told = put(root, "own", second)
+    assert pin.labels == ("A", "B", "C")
+    assert "the labels are those of the model that was pinned before, A, B, C: give --labels if" in told
+    assert "output 0 = A, output 1 = B, output 2 = C" in told
+    other = save(colours(keras, 4, "softmax"), tmp_path / "other.keras")
+    told = refused_again(root, other)
+    assert "model.json names 3 labels; the model's output has shape ('n', 4)" in told
+    assert "pinned before, A, B, C: give --labels if" in told
+    assert put(root, "own", other, names="A,B,C,D")[0].labels == ("A", "B", "C", "D")
+
+
+def test_weights_of_another_function_are_refused_with_what_to_publish(inprocess, own, root, other):
+    own("text", "bad", "good", input="good")
+    told = refused(root, "own", other)
+    assert "this function runs scikit-learn models (.joblib, .pkl, .pickle), not the format 'linear'" in told
+    assert "publish a pickled pipeline" in told
+
+
+def test_a_pin_with_a_number_that_json_does_not_have_is_named(inprocess, own, root, tmp_path):
+    folder = own("text", "bad", "good", input="good")
+    (folder / "model.json").write_text('{"labels": ["bad", "good"], "threshold": NaN}')
+    joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
+    with pytest.raises(PinError, match=r"own/model\.json: NaN is not valid JSON: expected a finite number"):
+        put(root, "own", tmp_path / "own.joblib")
+
+
 def test_a_text_model_is_published_with_its_own_labels(inprocess, own, root, tmp_path):
     own("text", "NEG", "Neutral", "POS", input="pos")
     joblib.dump(words("pos", "neutral", "neg"), tmp_path / "three.joblib")
@@ -903,7 +935,7 @@ def test_a_file_is_examined_in_an_environment_with_the_functions_packages_and_no
     with examined(wished(root, "own", tmp_path / "own.joblib")) as result:
         told = "\n".join(result.remarks)
     here = version("scikit-learn")
-    assert f"added to the requirements: scikit-learn=={here}" in told
+    assert f"it needs scikit-learn=={here}" in told
     assert "scikit-learn" not in (folder / "requirements.in").read_text(), "it was examined only"
     put(root, "own", tmp_path / "own.joblib")
     assert f"scikit-learn=={here}" in (folder / "requirements.in").read_text()

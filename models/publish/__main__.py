@@ -4,10 +4,10 @@
                              [--with helper.py ...] [--store gs://bucket/prefix | FOLDER] [--dry-run]
     python -m models.publish --check [NAME ...] [--store gs://bucket/prefix | FOLDER]
 
-The file is examined first as it will run: in the function as it is deployed, with its requirements and no
-others. `key=value` pairs, the values in JSON, go into the pin: output=logits, 'range=[0,255]', channels=BGR,
-'size=[64,64]', threshold=0.4. A file in a store is never written over: publishing twice does nothing.
-`--check` reads the pinned files from the store and compares them with their pins.
+The file is first tested as it will run: in the function as it is deployed, in an environment with the
+function's requirements only. `key=value` pairs, with values in JSON, go into the pin: output=logits,
+'range=[0,255]', channels=BGR, 'size=[64,64]', threshold=0.4. A file in a store is never overwritten, so
+publishing twice changes nothing. `--check` compares the pinned files in the store with their pins.
 """
 
 import argparse
@@ -31,7 +31,7 @@ except ModuleNotFoundError as error:
 
 
 def main() -> None:
-    """Publish one file, or check pins."""
+    """Publish a file, or check pins."""
     summary, _, rest = str(__doc__).partition("\n\n")
     parser = argparse.ArgumentParser(
         prog="python -m models.publish",
@@ -44,14 +44,14 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, help="a folder for each label, or a CSV with a column label")
     parser.add_argument("--with", dest="modules", nargs="+", action="extend", default=[], metavar="helper.py")
     parser.add_argument("--store", help="default: MODEL_STORE, or models/")
-    parser.add_argument("--dry-run", action="store_true", help="examine, print the pin, write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="test the file, print its pin, write nothing")
     parser.add_argument("--check", action="store_true", help="compare pinned files with their pins")
     arguments = parser.parse_intermixed_args()
     try:
         store = arguments.store or Settings.read().model_store
     except SettingError as error:
         parser.error(str(error))
-    # `--with` takes what follows it: what is no module was meant as something else.
+    # `--with` consumes all words after it; those that are not modules belong elsewhere.
     words = arguments.words + [word for word in arguments.modules if not word.endswith(".py")]
     modules = tuple(Path(word) for word in arguments.modules if word.endswith(".py"))
     names = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))

@@ -1,4 +1,4 @@
-"""The pin that a file would get: what the file says, what the user gives, and nothing of another model's."""
+"""The pin that a file would get, from the file and the user's options, not from the model pinned before."""
 
 import datetime
 import hashlib
@@ -29,14 +29,14 @@ _ANY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asks for.
+    """The options of one call of `models.publish`.
 
     Attributes:
         folder: the function's.
         file: the model file.
         settings: for the pin; see `parse`.
-        labels: in the order of the model's outputs; None if they are not given.
-        modules: the user's own modules that a pickle needs.
+        labels: in the order of the model's outputs; None without `--labels`.
+        modules: the user's own modules that a pickle imports.
         examples: a folder with one folder for each label, or a CSV with a column `label`.
     """
 
@@ -49,11 +49,11 @@ class Wish:
 
 
 def parse(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read `key=value` pairs, the values in JSON; the fields of `input` may be given by themselves.
+    """Parse `key=value` pairs with values in JSON; a field of `input` may be written without `input.`.
 
     Raises:
         ValueError: a pair is not of this form.
-        PinError: no such field can be set, or not to this value.
+        PinError: the field cannot be set, or not to this value.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
@@ -80,26 +80,30 @@ def parse(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def present(folder: Path) -> dict[str, Any]:
-    """Return what the function's `model.json` says now, if anything.
+    """Return the content of the function's `model.json`, or an empty object if there is none.
 
     Raises:
         PinError: it is not valid JSON.
     """
     path = folder / "model.json"
-    content = load_json(path.read_bytes()) if path.exists() else {}
+    try:
+        content = load_json(path.read_bytes()) if path.exists() else {}
+    except PinError as error:
+        raise PinError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise PinError(f"{path}: expected a JSON object")
     return content
 
 
 def draft(wish: Wish, content: bytes) -> dict[str, Any]:
-    """Return the pin of the file, still without labels if neither the user nor the pin says them.
+    """Return the pin of the file, as yet without labels if they are not known.
 
-    What stands in the pin stays if it is this file's, or if there is no file in it yet.
+    The present content of the pin is kept if it pins this file, or no file yet.
     """
     now, digest = present(wish.folder), hashlib.sha256(content).hexdigest()
     form = files.form(wish.file)
-    own = ("input",) if form == "linear" else ()  # of the function's own format: languages are its recipe's
+    # A function's own format: the languages in `input` belong to its training recipe.
+    own = ("input",) if form == "linear" else ()
     if now.get("sha256") == digest:
         pin = dict(now)
     else:
@@ -125,10 +129,10 @@ def draft(wish: Wish, content: bytes) -> dict[str, Any]:
 
 
 def check_modules(wish: Wish) -> None:
-    """Check that the modules can lie beside `main.py`, and are found there.
+    """Check that the modules can be put beside `main.py` and imported from there.
 
     Raises:
-        Refused: a name is taken, or it is no module.
+        Refused: a name is used already, or it is not a module.
     """
     pinned, form = present(wish.folder).get("modules", {}), files.form(wish.file)
     for path in wish.modules:

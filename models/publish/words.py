@@ -1,4 +1,4 @@
-"""Words that the judgements share: settings as the user types them."""
+"""Text for messages: options as the user types them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,16 @@ from typing import Any
 
 
 def given(pin: Mapping[str, Any], *names: str) -> bool:
-    """Whether one of these fields of `input` was said, by the user or by the pin."""
+    """Whether the pin has one of these fields of `input`."""
     return any(name in pin.get("input", {}) for name in names)
 
 
 def between(pair: Sequence[float]) -> str:
-    """A range in words."""
+    """Return a range as text."""
     return f"{pair[0]:g} to {pair[1]:g}"
 
 
 def setting(name: str, pair: Sequence[float]) -> str:
-    """A setting as it is typed, whole numbers without a point."""
+    """Return an option as it is typed, with whole numbers without a decimal point."""
     values = [int(each) if float(each).is_integer() else each for each in pair]
     return f"'{name}={json.dumps(values, separators=(',', ':'))}'"
