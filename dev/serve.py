@@ -244,7 +244,11 @@ def document(function: Function) -> tuple[str, str, Any]:
         if response.status != 200:
             raise ServeError(f"{function.name}: GET {OPENAPI} is answered with {response.status}")
         paths = json.load(response)["paths"]
-    path = [path for path, operations in paths.items() if "post" in operations][-1]
+    [path] = [
+        path
+        for path, operations in paths.items()
+        if operations.get("post", {}).get("operationId") == "classifyByName"
+    ]
     content = paths[path]["post"]["requestBody"]["content"]
     [(field, value)] = content["application/json"]["examples"]["one"]["value"].items()
     return path, field, value

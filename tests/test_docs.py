@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from dev import links
+from dev import docs
+from shared import errors
 
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
@@ -83,18 +84,34 @@ def test_every_link_inside_the_repository_leads_somewhere(path):
 
 
 def test_each_link_to_a_line_leads_to_the_function_it_names():
-    """If lines have moved, `python -m dev.links` mends this."""
-    found = links.LINK.findall(ARCHITECTURE)
+    """If lines have moved, `python -m dev.docs` corrects the links."""
+    found = docs.LINK.findall(ARCHITECTURE)
     assert len(found) > 15
     assert ARCHITECTURE.count("#L") == len(found)
     for name, target, line in found:
-        assert links.line_of(ROOT / "docs" / target, name) == int(line), f"{name}: run python -m dev.links"
+        assert docs.line_of(ROOT / "docs" / target, name) == int(line), f"{name}: run python -m dev.docs"
 
 
 def test_a_link_to_a_function_that_is_gone_is_refused():
-    gone = links.LINK.search("[`no_such_thing`](../shared/start.py#L1)")
+    gone = docs.LINK.search("[`no_such_thing`](../shared/start.py#L1)")
     with pytest.raises(SystemExit, match=r"shared/start.py has no no_such_thing"):
-        links.mended(ROOT / "docs" / "architecture.md", gone)
+        docs.corrected(ROOT / "docs" / "architecture.md", gone)
+
+
+def test_the_page_on_http_has_every_setting_and_every_error():
+    """If a setting has changed, `python -m dev.docs` corrects its row."""
+    page = ROOT / "docs" / docs.REFERENCE
+    text = page.read_text()
+    assert docs.refreshed(page, text) == text, "run python -m dev.docs"
+    named = vars(errors).values()
+    kinds = [each for each in named if isinstance(each, type) and issubclass(each, errors.ServiceError)]
+    stated = {
+        int(status): set(re.findall(r"`(\w+)`", codes))
+        for statuses, codes in re.findall(r"^\| (\d{3}(?:, \d{3})*) \| ([^|]+) \|", text, re.MULTILINE)
+        for status in statuses.split(", ")
+    }
+    for kind in kinds:
+        assert kind.code in stated[kind.status], f"{kind.status} {kind.code} is not in {page.name}"
 
 
 def test_every_make_target_that_is_named_is_there():
@@ -112,7 +129,7 @@ def test_plain_make_lists_every_command_with_one_line_each():
     run = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = re.findall(r"^  make ([a-z-]+) +\S.*$", run.stdout, re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text()
-    own = re.search(r"^\.PHONY: ([a-z ]+)", makefile, re.MULTILINE)[1].split()
+    own = re.search(r"^\.PHONY: ([a-z -]+)", makefile, re.MULTILINE)[1].split()
     trained = [f"train-{path.parent.name}" for path in sorted(ROOT.glob("models/*/train.py"))]
     assert listed == own + trained
     assert all(len(line) <= 120 for line in run.stdout.splitlines())
