@@ -62,7 +62,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Running:
-    """A function that has been started, and the thread that prints its lines."""
+    """A function that has been started, and the thread that prints its log."""
 
     function: Function
     process: subprocess.Popen[bytes]
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def interrupt(_: int, __: FrameType | None) -> None:
-    """Treat a request to terminate as Ctrl-C."""
+    """Treat a termination signal as Ctrl-C."""
     raise KeyboardInterrupt
 
 
@@ -107,7 +107,7 @@ def chosen(only: str) -> list[Path]:
 
 
 def published(folders: Sequence[Path], shift: int) -> list[Function]:
-    """Return those that have a model, and name the others; raises `ServeError` if none has one."""
+    """Return the functions with a model, and print the others; raises `ServeError` if there are none."""
     functions = []
     for folder in folders:
         try:
@@ -153,7 +153,7 @@ def taken(port: int) -> bool:
 
 
 def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
-    """Run them until one stops; raises `ServeError` then."""
+    """Run the functions until one stops; raises `ServeError` then."""
     running: list[Running] = []
     try:
         for function, python in zip(functions, pythons, strict=True):
@@ -179,8 +179,8 @@ def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
 def start(function: Function, python: Path) -> Running:
     """Start one function.
 
-    It gets a process group of its own, so that Ctrl-C reaches it through `stop` alone. In a terminal, it
-    writes to a terminal too, so that its log is for people.
+    It gets its own process group, so that Ctrl-C reaches it through `stop` only. If this is a terminal, so is
+    its output, so that its log is readable.
     """
     command = [str(python), "-m", "functions_framework", "--target", "predict"]
     command += ["--source", f"functions/{function.name}/main.py"]
@@ -201,7 +201,7 @@ def start(function: Function, python: Path) -> Running:
 
 
 def pass_on(name: str, reading: int) -> None:
-    """Print a function's lines under its name, without that of the one request which `wait_for` makes."""
+    """Print a function's log under its name, except for the request of `wait_for`."""
     own = True
     # A terminal has no end of file: reading fails once nobody writes.
     with os.fdopen(reading, errors="replace") as stream, contextlib.suppress(OSError):
@@ -265,7 +265,7 @@ def one_input(function: Function, field: str, value: Any) -> list[str]:
 
 
 def stop(running: Sequence[Running]) -> None:
-    """Let each finish what it has in work, and end it if it takes longer than the platform would wait."""
+    """Let each function finish its requests; kill it after ten seconds, as the platform would."""
     for each in running:
         each.process.terminate()
     for each in running:

@@ -31,7 +31,7 @@ def tracked():
 PAGES = [path for path in tracked() if path.suffix == ".md"]
 
 
-def test_the_readme_is_read_in_three_screens():
+def test_the_readme_is_short():
     assert len(README.splitlines()) <= SCREEN
 
 

@@ -143,6 +143,12 @@ def test_every_call_of_the_page_on_http_is_answered_in_the_shape_it_shows(both):
     found = run(calls[0], both)
     assert (found["classification"], found.keys()) == (expected["classification"], expected.keys())
 
+    [script] = blocks(section(HTTP, "One input"), "python")
+    for port, url in both.items():
+        script = script.replace(f"http://localhost:{port}", url)
+    printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True).stdout
+    assert printed.decode() == f"{expected['classification']}\n"
+
     [call] = "".join(blocks(section(HTTP, "Many inputs"))).splitlines()
     [expected] = answers("".join(blocks(section(HTTP, "Many inputs"), "json")))
     many = run(call, both)
@@ -156,7 +162,7 @@ def test_every_call_of_the_page_on_http_is_answered_in_the_shape_it_shows(both):
     assert run(f"curl -s --data-urlencode 'text= ' http://localhost:{[*both][1]}/predict", both) == expected
 
 
-def test_the_readme_leads_from_three_models_to_functions_and_one_is_deployed(google, changed, monkeypatch):
+def test_the_readme_leads_from_three_saved_models_to_a_deployed_function(google, changed, monkeypatch):
     keras, folder = pytest.importorskip("keras"), changed.parent
     part = section(README, "Your own model, from `model.save()` to a URL")
     [save] = blocks(part, "python")
@@ -191,7 +197,7 @@ def test_the_readme_leads_from_three_models_to_functions_and_one_is_deployed(goo
     assert f"models/{pin(changed, 'digits')['file']}" in google.buckets[f"{google.project}-models"].objects
 
 
-def test_the_readme_leads_from_signing_in_to_a_page_of_another_origin_and_back(uploaded, changed):
+def test_the_readme_leads_from_sign_in_to_a_public_function_and_its_removal(uploaded, changed):
     google = uploaded
     del google.settings["PROJECT_ID"]
     first, second = blocks(section(README, "Deploy it"))

@@ -156,4 +156,7 @@ def _network(content: bytes, pin: Pin) -> Network:
         return litert.LiteRT(content, pin.input.size)
     if pin.format in ("keras", "h5"):
         return keras.Keras(content, f".{pin.format}", pin.input.size)
-    raise ModelUnavailable(f"expected a format of {', '.join(PACKAGES)}; got {pin.format!r}")
+    raise ModelUnavailable(
+        f"this function runs image networks ({', '.join(PACKAGES)}), not the format {pin.format!r}: publish "
+        "a scikit-learn model in a function that reads text or rows"
+    )
