@@ -26,7 +26,7 @@ setup: $(DEV)/installed ## Install what tests, training and publishing need (onc
 test: $(DEV)/installed ## Run all tests (several minutes)
 	@$(DEV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder # many tests wait, few compute
 
-lint: $(DEV)/installed ## Check style, types, scripts and lock files
+lint: $(DEV)/installed ## Check style, types, scripts and locks
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/mypy shared functions models benchmarks dev deploy

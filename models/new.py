@@ -20,7 +20,7 @@ from shared.pin import Pin, Unpublished
 from .skeleton import KINDS, ROOT, Function, make, next_port
 
 COMMANDS = ("alerts", "all", "default", "destroy", "github", "logs", "rollback", "stage", "status")
-"""Commands of deploy.sh, and App Engine's default service."""
+"""Words that mean something else to deploy.sh or to App Engine."""
 ANSWER = ("code", "error", "explanation", "message", "model", "predictions", "probabilities", "warnings")
 REQUEST = ("explain", "instances", "key", "parameters", "signature_name")
 PATHS = ("/eventlog", "/health", "/ready")

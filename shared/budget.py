@@ -19,7 +19,7 @@ PER_INPUT = 500_000
 
 @dataclass
 class _Account:
-    """What a request has spent on decoding, and how many inputs it will predict for."""
+    """What a request has spent: within its limit, and besides."""
 
     spent: int = 0
     inputs: int = 0
@@ -30,7 +30,7 @@ _account: ContextVar[_Account | None] = ContextVar("work of this request", defau
 
 @contextlib.contextmanager
 def one_request() -> Iterator[None]:
-    """Limit everything that is spent inside this context to `MAX_REQUEST` in total."""
+    """Hold everything that is spent within to `MAX_REQUEST`, together."""
     token = _account.set(_Account())
     try:
         yield
@@ -54,7 +54,7 @@ def spend(work: int, name: str) -> None:
     """Spend work that is about to be done, in the unit of `MAX_WORK`, on an input called `name`.
 
     Raises:
-        TooMuchWork: it exceeds the limit for one input, or what is left of the request's budget.
+        TooMuchWork: it is over the limit of one input, or of what is left to the request.
     """
     if work > MAX_WORK:
         raise TooMuchWork(

@@ -47,7 +47,7 @@ class BadRequest(ServiceError):
 
 
 class Unauthenticated(ServiceError):
-    """The caller has not signed in, or the token is not valid."""
+    """The caller has not signed in, or with a token that is not good."""
 
     status = 401
     code = "unauthenticated"

@@ -63,7 +63,7 @@ def capture() -> None:
 
 
 def trace(headers: Mapping[str, str] | Headers, project: str) -> dict[str, Any]:
-    """Return the fields that link a line to its trace, from `traceparent` or `X-Cloud-Trace-Context`."""
+    """Tie a line to the platform's trace, from `traceparent` or `X-Cloud-Trace-Context`."""
     if found := re.fullmatch(
         r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}).*", headers.get("Traceparent", "")
     ):

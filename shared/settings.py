@@ -42,19 +42,19 @@ class Settings:
         allowed_origins: origins whose web pages may read the answers; `*` for any.
         max_body: the largest request body, in bytes.
         max_instances: the most inputs of one request.
-        fetch_seconds: the deadline for downloading the model.
-        request_seconds: the deadline for answering a request, from its arrival.
+        fetch_seconds: how long the model may take to come from the store.
+        request_seconds: how long after its arrival a request is still worth an answer.
         warm_up: whether a worker loads the model as soon as it starts.
         allow_code: whether formats that can run code when they are loaded may be pinned.
         threads: threads of the server, as functions-framework counts them.
         sign_in: the identity provider; None if nobody has to sign in.
         sign_in_audience: the `aud` of an OpenID Connect provider's tokens.
         sign_in_allow: which users may call.
-        sign_in_keys: in a test, the URL of the provider's keys, on this machine; empty otherwise.
+        sign_in_keys: where keys come from in a test, on this machine; empty otherwise.
         app_check: the number of the project whose apps may call; empty if any may.
         rate_limit: how often one caller may call; None if there is no limit.
-        project: the Google Cloud project of the traces in log lines; empty if there is none.
-        service: the platform's name of this function; empty if it runs elsewhere.
+        project: the Google Cloud project that log lines belong to; empty if there is none.
+        service: the name that the platform knows this function by; empty if it runs elsewhere.
     """
 
     model_store: str = str(ROOT / "models")
@@ -77,7 +77,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the variables of `TABLE`; an empty one counts as not set.
+        """Read the variables of `TABLE`; one that is empty counts as not set.
 
         Raises:
             SettingError: a value makes no sense; the message names the variable.

@@ -86,8 +86,8 @@ def start(
         explanation=explanation,
     )
     predict = serve(service)
-    vars(predict)["service"] = service  # `models.publish` tests a model through it
-    store.join(pin, settings)  # gunicorn forks after this, and no thread survives a fork
+    vars(predict)["service"] = service  # `models.publish` examines a model through it
+    store.join(pin, settings)  # no thread lives through the fork that follows
     return predict
 
 

@@ -1,4 +1,4 @@
-"""Spans: how long each step of a request took, for its `Server-Timing` header and its log line."""
+"""Where the time of a request goes, for its `Server-Timing` header and its log line."""
 
 import contextlib
 import time
@@ -10,7 +10,7 @@ _current: ContextVar[dict[str, float] | None] = ContextVar("spans", default=None
 
 @contextlib.contextmanager
 def collected() -> Iterator[dict[str, float]]:
-    """Collect the spans inside this context: name to seconds; spans of the same name are added."""
+    """Collect the spans of what is done here: name to seconds, those of one name added up."""
     outer = _current.get()
     spans: dict[str, float] = {}
     token = _current.set(spans)
@@ -25,7 +25,7 @@ def collected() -> Iterator[dict[str, float]]:
 
 @contextlib.contextmanager
 def span(name: str) -> Iterator[None]:
-    """Measure the time spent inside this context, as the span `name`."""
+    """Count the time spent here under `name`."""
     began = time.perf_counter()
     try:
         yield

@@ -65,14 +65,14 @@ class Turns:
 
     @contextlib.contextmanager
     def request(self, deadline: float, check: Callable[[], None]) -> Iterator[None]:
-        """Wait for a slot for quick requests, and keep it until the request turns out to be slow.
+        """Wait for a place among the quick ones, and keep it until the request turns out to be slow.
 
         Args:
-            deadline: when the answer is no longer useful, by `time.monotonic()`.
-            check: raises if the client has left or the deadline has passed; called after each wait.
+            deadline: until when an answer is of use, by `time.monotonic()`.
+            check: raises if nobody waits for the answer any more; called after each wait.
 
         Raises:
-            TimedOut: no slot was free in time.
+            TimedOut: there was no place in time.
         """
         if not self.quick.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise TimedOut("no thread was free for it in time")
@@ -118,10 +118,9 @@ _current: ContextVar[_Request | None] = ContextVar("request at work", default=No
 
 @contextlib.contextmanager
 def turn(large: bool = False) -> Iterator[None]:
-    """Run a step of a request inside this context.
+    """Do a step of a request here: in a turn, if its work so far makes it slow, or if the step is `large`.
 
-    If the work of the request so far makes it slow, or if the step is `large`, it waits for the lock of slow
-    requests. Without a server, as in a batch job, nothing waits.
+    Who calls without a server, as a batch job does, never waits.
     """
     mine = _current.get()
     if mine is None or mine.has_turn or (mine.is_quick and not large and budget.total() <= QUICK):

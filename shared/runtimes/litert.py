@@ -88,7 +88,7 @@ class LiteRT:
             )
         self.range = _range(self._input)
         self._build = build
-        # Last in, first out: a single caller always gets the warm interpreter.
+        # Last in, first out: a single caller always meets the interpreter that is warm.
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range((os.cpu_count() or 1) - 1):
             self._idle.put(None)
