@@ -25,6 +25,8 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
 
+from dev import pictures
+from dev.serve import Function
 from shared.example import Example
 
 README = (ROOT / "README.md").read_text()
@@ -160,6 +162,18 @@ def test_every_call_of_the_page_on_http_is_answered_in_the_shape_it_shows(both):
 
     [expected] = answers("".join(blocks(section(HTTP, "Errors"), "json")))
     assert run(f"curl -s --data-urlencode 'text= ' http://localhost:{[*both][1]}/predict", both) == expected
+
+
+def test_the_pictures_of_the_readme_can_be_taken_again(both, browser):
+    shots = []
+    for (_, url), name in zip(both.items(), FUNCTIONS, strict=True):
+        folder = ROOT / "functions" / name
+        function = Function(folder, Example.read(folder), int(url.rpartition(":")[2]))
+        shots.append(pictures.shot(browser, function, "dark"))
+    whole = pictures.beside(shots)
+    for scheme in pictures.SCHEMES:
+        with Image.open(ROOT / "docs" / f"pages-{scheme}.webp") as committed:
+            assert committed.size == whole.size
 
 
 def test_the_readme_leads_from_three_saved_models_to_a_deployed_function(google, changed, monkeypatch):
