@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 
 from functions.review.classifier import Linear
 from models.publish import Refused, files, inside, labels, probes, staging, stored
-from models.publish.candidate import Wish, parse
+from models.publish.candidate import Options, parse
 from models.publish.publishing import examined, publish
 from shared.errors import ModelUnavailable
 from shared.pin import Pin, PinError
@@ -124,18 +124,18 @@ def pins(root):
     return {name: (root / "functions" / name / "model.json").read_text() for name in OURS}
 
 
-def wished(root, name, file, *pairs, names=None, **more):
-    return Wish(
+def options_of(root, name, file, *pairs, names=None, **more):
+    return Options(
         root / "functions" / name, file, parse(pairs), tuple(names.split(",")) if names else None, **more
     )
 
 
 def put(root, name, file, *pairs, store=None, **more):
     """Publish; returns the pin, as it is read, and what the user was told."""
-    wish = wished(root, name, file, *pairs, **more)
-    with examined(wish) as result:
-        done = publish(wish, result, str(store or root / "models"))
-    return Pin.read(wish.folder / "model.json"), "\n".join([*result.remarks, done])
+    options = options_of(root, name, file, *pairs, **more)
+    with examined(options) as result:
+        done = publish(options, result, str(store or root / "models"))
+    return Pin.read(options.folder / "model.json"), "\n".join([*result.remarks, done])
 
 
 def refused(root, name, file, *pairs, **more):
@@ -308,10 +308,10 @@ def test_a_file_goes_to_a_bucket_once_and_is_served_from_there(emulated, root, o
 
 def test_another_object_of_the_same_name_is_not_overwritten(emulated, root, other):
     before = pins(root)
-    with examined(wished(root, "review", other)) as result:
+    with examined(options_of(root, "review", other)) as result:
         emulated.blob(f"v1/{result.pin.file}").upload_from_string(b"something else")
         with pytest.raises(ModelUnavailable, match="another file of this name"):
-            publish(wished(root, "review", other), result, "gs://models/v1")
+            publish(options_of(root, "review", other), result, "gs://models/v1")
     assert emulated.blob(f"v1/{result.pin.file}").download_as_bytes() == b"something else"
     assert pins(root) == before
 
@@ -465,7 +465,7 @@ def test_labels_in_metadata_that_do_not_match_the_outputs_can_be_overridden(root
         with zipfile.ZipFile(file, "a") as packed:
             packed.writestr("labels.txt", lines)
         assert "--labels" in refused(root, "malaria", file)
-        with examined(wished(root, "malaria", file, names="Normal,Infected")) as result:
+        with examined(options_of(root, "malaria", file, names="Normal,Infected")) as result:
             assert result.pin.labels == ("Normal", "Infected")
 
 
@@ -514,7 +514,7 @@ def test_logits_are_published_only_with_the_option_for_them(keras, root, tmp_pat
             assert "probabilities already" in told
         else:
             assert "give output=logits" in refused(root, "malaria", file, names=names)
-            with examined(wished(root, "malaria", file, "output=logits", names=names)) as result:
+            with examined(options_of(root, "malaria", file, "output=logits", names=names)) as result:
                 assert result.pin.output == "logits"
 
 
@@ -578,7 +578,7 @@ def test_a_network_for_pixels_of_0_to_255_needs_the_range(keras, root, tmp_path,
     before = pins(root)
     assert "was pinned already" in put(root, "malaria", file)[1]
     assert pins(root) == before
-    with examined(wished(root, "malaria", file, "range=[0,1]", names="Normal,Infected")) as result:
+    with examined(options_of(root, "malaria", file, "range=[0,1]", names="Normal,Infected")) as result:
         assert result.pin.input.range == (0, 1)
 
 
@@ -932,7 +932,7 @@ def test_a_file_is_tested_in_an_environment_with_only_the_functions_packages(
     for name in ("requirements.in", "requirements.txt"):
         shutil.copy(ROOT / "functions" / "review" / name, folder)
     joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
-    with examined(wished(root, "own", tmp_path / "own.joblib")) as result:
+    with examined(options_of(root, "own", tmp_path / "own.joblib")) as result:
         told = "\n".join(result.remarks)
     here = version("scikit-learn")
     assert f"it needs scikit-learn=={here}" in told

@@ -21,7 +21,7 @@ from shared.settings import SettingError, Settings
 
 try:
     from . import Refused
-    from .candidate import Wish, parse
+    from .candidate import Options, parse
     from .publishing import ROOT, examined, publish
     from .stored import check
 except ModuleNotFoundError as error:
@@ -63,7 +63,7 @@ def main() -> None:
     if len(words) < 2:
         parser.error("expected NAME and FILE, or --check")
     try:
-        wish = Wish(
+        options = Options(
             ROOT / "functions" / words[0],
             Path(words[1]),
             parse(words[2:]),
@@ -76,12 +76,12 @@ def main() -> None:
     except ValueError as error:
         parser.error(f"expected key=value with the value in JSON, such as threshold=0.4: {error}")
     try:
-        with examined(wish) as result:
+        with examined(options) as result:
             print("\n".join(result.remarks), file=sys.stderr if arguments.dry_run else sys.stdout)
             if arguments.dry_run:
                 print(json.dumps(result.pin.content(), indent=1))
             else:
-                print(publish(wish, result, store))
+                print(publish(options, result, store))
     except (Refused, PinError, ModelUnavailable, OSError) as error:
         sys.exit(f"not published: {error}")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import Refused
 from .labels import spelled
-from .words import given, setting
+from .messages import has_input, option
 
 CLEARLY = 0.05
 """The least gain in accuracy worth mentioning, if it is of two examples or more."""
@@ -111,8 +111,8 @@ def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
         hint = " Clearly better: " + "; or ".join(filter(None, (better, order)))
         asked = f" Are the labels in the order of the outputs{pixels}?"
         raise Refused(f"{shown}\nthis is no better than chance.{hint if better or order else asked}")
-    if better and not given(pin, "range", "channels"):
-        keep = " ".join((setting("range", report["range"]), f"channels={report['channels']}"))
+    if better and not has_input(pin, "range", "channels"):
+        keep = " ".join((option("range", report["range"]), f"channels={report['channels']}"))
         raise Refused(f"{shown}\nclearly better: {better}. Give that, or {keep} to publish it as it is")
     hints = filter(None, (better, order, _better_threshold(full, pin)))
     return [*remarks, *(f"clearly better: {each}" for each in hints)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import Refused
-from .words import between, given, setting
+from .messages import has_input, option, range_text
 
 TOLERANCE = 1e-4
 """The tolerance for probabilities in float32, as in `shared.classifier.checked`."""
@@ -33,16 +33,16 @@ def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
     _check_probabilities(probes, logits)
     if report["kind"] != "images" or "range" not in report:
         return []
-    if "examples" not in report and not given(pin, "range"):
+    if "examples" not in report and not has_input(pin, "range"):
         _check_range(report)
     if np.ptp(probes, axis=0).max() < STILL:
         raise Refused(
             "its outputs never move: black, white, colours and noise get the same answer. Is it trained, and "
-            f"with pixels of {between(report['range'])}? Otherwise give range=[black,white]"
+            f"with pixels of {range_text(report['range'])}? Otherwise give range=[black,white]"
         )
     order = "grey" if report["channels"] == "grey" else f"in the order {report['channels']}"
     height, width = report["size"]
-    taken = f"it gets images of {height} x {width}, {order}, with pixels of {between(report['range'])}"
+    taken = f"it gets images of {height} x {width}, {order}, with pixels of {range_text(report['range'])}"
     return [taken if "examples" in report else f"{taken}; only --examples can tell whether it was trained so"]
 
 
@@ -93,9 +93,9 @@ def _check_probabilities(probes: Any, logits: bool) -> None:
 
 def _check_range(report: Mapping[str, Any]) -> None:
     """Ask for the range if the network's layers or answers contradict the assumed one; raises `Refused`."""
-    white = setting("range", (0, 255))
+    white = option("range", (0, 255))
     mine = report["range"]
-    keep = f"if it was trained with pixels of {between(mine)}, say so: {setting('range', mine)}"
+    keep = f"if it was trained with pixels of {range_text(mine)}, say so: {option('range', mine)}"
     if report["said"]:
         if tuple(mine) not in ((0, 1), (0, 255), (-1, 1)):
             raise Refused(
@@ -116,7 +116,7 @@ def _check_range(report: Mapping[str, Any]) -> None:
             and _moved(other["probes"]) > max(WIDER * moved, NARROW)
         ):
             raise Refused(
-                f"with pixels of {between(mine)} its answers to black, white, colours and noise hardly "
+                f"with pixels of {range_text(mine)} its answers to black, white, colours and noise hardly "
                 f"differ, with pixels of 0 to 255 they do: give {white}; {keep}"
             )
 

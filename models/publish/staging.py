@@ -17,7 +17,7 @@ from dev.environments import environment
 from shared.pin import PACKAGES
 
 from . import Refused, files
-from .candidate import Wish
+from .candidate import Options
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMINER = Path(__file__).with_name("inside.py")
@@ -32,20 +32,20 @@ SWITCH = "PUBLISH_PYTHON"
 
 
 @contextmanager
-def staged(wish: Wish, pin: Mapping[str, Any]) -> Iterator[Path]:
+def staged(options: Options, pin: Mapping[str, Any]) -> Iterator[Path]:
     """Yield a copy of the function as it would be deployed with this pin, beside a store with the file."""
     (ROOT / "build").mkdir(exist_ok=True)
     with TemporaryDirectory(dir=ROOT / "build", prefix="publish-") as temporary:
-        folder = Path(temporary, wish.folder.name)
+        folder = Path(temporary, options.folder.name)
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(wish.folder, folder, ignore=ignored)
+        shutil.copytree(options.folder, folder, ignore=ignored)
         shutil.copytree(ROOT / "shared", folder / "shared", ignore=ignored)
-        for module in wish.modules:
+        for module in options.modules:
             shutil.copyfile(module, folder / module.name)
         (folder / "model.json").write_text(json.dumps(pin))
         place = Path(temporary, "store", pin["file"])
         place.parent.mkdir(parents=True)
-        place.symlink_to(wish.file.resolve())
+        place.symlink_to(options.file.resolve())
         yield folder
 
 
