@@ -9,16 +9,22 @@ AUDIT := .venv/audit
 CLIENTS := .venv/clients
 TRAINED := $(patsubst models/%/train.py,%,$(wildcard models/*/train.py))
 
-.PHONY: help serve test clients-test lint lock audit bench soak clean $(TRAINED:%=train-%)
+.PHONY: help serve demo setup test clients-test lint lock audit bench soak clean $(TRAINED:%=train-%)
 
-help: ## List the commands
+help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 	@for name in $(TRAINED); do printf '  make train-%-9s  Train this model (see models/%s/README.md)\n' $$name $$name; done
 
 serve: ## Serve the functions on this machine (ONLY=name,name PORT=8081)
 	@$(PYTHON) -m dev.serve --port $(PORT) --only '$(ONLY)'
 
-test: $(DEV)/installed ## Run the tests
+demo: ## Send a few calls to the functions that make serve runs, and print the answers (ONLY, PORT)
+	@$(PYTHON) -m dev.demo --port $(PORT) --only '$(ONLY)'
+
+setup: $(DEV)/installed ## Install what tests, training and publishing need (once, some minutes)
+	@echo 'ready: .venv/dev/bin/python, or ". .venv/dev/bin/activate" to have it as python'
+
+test: $(DEV)/installed ## Run all tests (several minutes)
 	@$(DEV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder # many tests wait, few compute
 
 clients-test: $(DEV)/installed $(CLIENTS)/installed ## Call the functions with tritonclient, kserve and mlserver
@@ -32,23 +38,23 @@ lint: $(DEV)/installed ## Check style, types, scripts and locks
 	@$(DEV)/bin/oxlint shared functions
 	@$(DEV)/bin/shellcheck -x -o check-set-e-suppressed .ci/run deploy.sh
 
-lock: $(DEV)/installed ## Lock what the requirements.in files ask for (ONLY=name: one function)
+lock: $(DEV)/installed ## Write requirements.txt, with hashes, from requirements.in (ONLY=name: one function)
 	@$(DEV)/bin/python -m dev.lock $(ONLY)
 
-audit: $(DEV)/installed $(AUDIT)/installed ## Look for known vulnerabilities in what the functions install
+audit: $(DEV)/installed $(AUDIT)/installed ## Look for known vulnerabilities in the packages of the functions
 	@$(DEV)/bin/python -m dev.audit $(AUDIT)/bin/pip-audit
 
-bench: $(DEV)/installed ## Measure this and other ways to serve the models (wrk is needed, and 7 GB of disk)
+bench: $(DEV)/installed ## Benchmark this and other model servers (needs wrk, 7 GB of disk and an idle machine)
 	@$(DEV)/bin/python -m benchmarks
 
 # `make train-NAME DATA=cells.zip` gives the program its option --data.
 $(TRAINED:%=train-%): train-%: $(DEV)/installed
 	@$(DEV)/bin/python -m models.$*.train $(shell printf '%s\n' $(filter-out PYTHON=%,$(MAKEOVERRIDES)) | sed -nE 's/^([A-Z]+)=/--\L\1=/p')
 
-soak: $(DEV)/installed ## Ask both functions 100,000 times, a fifth of it hostile (REQUESTS=100000)
+soak: $(DEV)/installed ## Soak test: 100,000 mixed and hostile requests (REQUESTS=100000)
 	@$(DEV)/bin/python -m benchmarks.soak --requests $(or $(REQUESTS),100000)
 
-clean: ## Remove what the commands above have made
+clean: ## Remove what these commands have made
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

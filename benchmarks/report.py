@@ -122,10 +122,19 @@ def refresh(readme: Path, results: Found) -> None:
 
 
 def short(results: Found) -> str:
-    """The table of the README, and what it was measured on."""
+    """The table of the README, of ours and the peers with a worker for each core, and its machine."""
     about = results["about"]
-    told = "Medians of {rounds} rounds on {date}: {machine}, Python {python}.".format(**about)
-    return f"{summary(results['contenders'].values())}\n\n{told}"
+    rows = []
+    for one in results["contenders"].values():
+        if one["task"] == "floor" or (one["own"] and "one worker" in one["title"]):
+            continue
+        first = one["cold"].get("bucket", one["cold"]["disk"])["seconds"]
+        memory, installed = one["memory"]["loaded"] / 1e6, one.get("installed", 0) / 1e6
+        figures = [f"{first:.2f} s", f"{at(one, 8)['rate']:,.0f}", f"{memory:.0f} MB", f"{installed:,.0f} MB"]
+        rows.append([one["title"], *figures])
+    head = ["the same model served by", "cold start", "requests/s, 8 clients", "memory", "installed packages"]
+    machine = "Medians of {rounds} rounds on {date}: {machine}, Python {python}.".format(**about)
+    return f"{table(head, rows)}\n\n{machine}"
 
 
 def rounded(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Look for known vulnerabilities in the locks of all functions.
+"""Look for known vulnerabilities in the lock files of all functions.
 
     python -m dev.audit PATH_OF_PIP_AUDIT
 
@@ -12,7 +12,7 @@ from .lock import functions
 
 
 def main() -> int:
-    """Audit each lock, and say what came of it."""
+    """Audit each lock file, and print the result."""
     status = 0
     for folder in functions():
         command = [sys.argv[1], "--require-hashes", "--disable-pip", "--progress-spinner=off"]

@@ -1,4 +1,4 @@
-"""A virtual environment for each function, with the packages of its `requirements.txt` and no others."""
+"""A virtual environment for each function, with exactly the packages of its `requirements.txt`."""
 
 import fcntl
 import hashlib
@@ -15,11 +15,11 @@ PLACE = ROOT / ".venv" / "functions"
 
 
 class NotInstalled(Exception):
-    """A function cannot have its packages; the message says why, and what to do."""
+    """The packages of a function cannot be installed; the message says why, and what to do."""
 
 
 def check(folder: Path, form: str) -> None:
-    """Check that the function in `folder` requires what a model of this format is run with.
+    """Check that the function in `folder` requires a package that runs models of this format.
 
     Raises:
         NotInstalled: it does not.
@@ -47,7 +47,7 @@ def required(folder: Path) -> set[str]:
 
 
 def environment(folder: Path) -> Path:
-    """Return the Python of the function in `folder`; its environment is built the first time.
+    """Return the Python of the function in `folder`; build its environment the first time.
 
     A change of its `requirements.txt`, or of the Python that runs this, builds it anew.
 
@@ -59,7 +59,7 @@ def environment(folder: Path) -> Path:
     python, complete = place / "bin" / "python", place / "complete"
     PLACE.mkdir(parents=True, exist_ok=True)
     with (PLACE / f"{name}.lock").open("w") as lock:
-        # Two builders at once would delete each other's files.
+        # Two processes that build it at once would delete each other's files.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (python.exists() and complete.is_file() and complete.read_text() == sys.version):
             print(f"{name}: installing its packages (once)", flush=True)

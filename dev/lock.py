@@ -1,8 +1,8 @@
-"""Lock what is installed: `requirements.in` names the direct packages, `requirements.txt` all, with hashes.
+"""Write lock files: `requirements.in` names the direct packages, `requirements.txt` all, with hashes.
 
     python -m dev.lock            # every function, and the environment of training, publishing and tests
     python -m dev.lock NAME       # one function
-    python -m dev.lock --check    # say which locks are not of their requirements.in
+    python -m dev.lock --check    # fail if a lock file does not match its requirements.in
 
 A lock holds for Linux and macOS, x86-64 and arm64, Python 3.11 and later, as far as there are wheels. What is
 locked stays as it is until its requirements.in asks for something else, or the lock is removed.
@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 DEV = ROOT / "dev"
 CONSTRAINTS = DEV / "constraints.txt"
 PYTHON = "3.11"
-"""The oldest Python that a lock holds for."""
+"""The oldest Python that the lock files support."""
 
 
 def main() -> None:
-    """Lock, or check."""
+    """Write the lock files, or check them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", nargs="?", help="a function; default: all")
     parser.add_argument("--check", action="store_true", help="compare only")
@@ -35,7 +35,7 @@ def main() -> None:
             outdated = [folder for folder in folders if not current(folder)]
             if outdated:
                 names = ", ".join(str(folder.relative_to(ROOT) / "requirements.txt") for folder in outdated)
-                sys.exit(f"{names}: not the lock of its requirements.in; run 'make lock'")
+                sys.exit(f"{names}: requirements.txt does not match requirements.in; run 'make lock'")
             return
         for folder in folders:
             lock(folder)
@@ -49,12 +49,12 @@ class LockError(Exception):
 
 
 def functions(root: Path = ROOT) -> list[Path]:
-    """Return the folders of all functions that say what they need."""
+    """Return the folders of all functions with a requirements.in."""
     return sorted(path.parent for path in root.glob("functions/*/requirements.in"))
 
 
 def lock(folder: Path, output: Path | None = None) -> None:
-    """Write `requirements.txt` of what `requirements.in` in `folder` asks for.
+    """Write the `requirements.txt` for the `requirements.in` in `folder`.
 
     Versions that `output` (default: the folder's own lock) holds already are kept if they still fit.
 
@@ -103,7 +103,7 @@ def current(folder: Path) -> bool:
 
 
 def versions(path: Path) -> list[str]:
-    """Return the lines of a lock that name a package and its version."""
+    """Return the lines of a lock file that name a package and its version."""
     return re.findall(r"^[A-Za-z0-9][^\\\n]*", path.read_text(), re.MULTILINE)
 
 

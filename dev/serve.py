@@ -2,7 +2,7 @@
 
     python -m dev.serve [--port 8081] [--only NAME[,NAME]] [--python PYTHON]
 
-Prints the addresses and a call to try once all of them answer. Ctrl-C stops them all.
+Prints the addresses and a call to try once all of them answer, then their logs. Ctrl-C stops them all.
 """
 
 import argparse
@@ -33,12 +33,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PORT = 8081
 """Where --port starts from: the ports that the examples name are moved by the difference."""
 PATIENCE = 60
-"""Seconds that a function may take until it answers; importing TensorFlow alone takes six."""
+"""Seconds that a function may take to answer for the first time; importing TensorFlow alone takes six."""
 OPENAPI = "/openapi.json"
 
 
 class ServeError(Exception):
-    """What keeps the functions from being served; the message says what to do."""
+    """The functions cannot be served; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Running:
-    """A function that has been started, and the thread that prints its lines."""
+    """A function that has been started, and the thread that prints its log."""
 
     function: Function
     process: subprocess.Popen[bytes]
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def interrupt(_: int, __: FrameType | None) -> None:
-    """Treat a request to terminate as Ctrl-C."""
+    """Treat a termination signal as Ctrl-C."""
     raise KeyboardInterrupt
 
 
@@ -107,7 +107,7 @@ def chosen(only: str) -> list[Path]:
 
 
 def published(folders: Sequence[Path], shift: int) -> list[Function]:
-    """Return those that have a model, and name the others; raises `ServeError` if none has one."""
+    """Return the functions with a model, and print the others; raises `ServeError` if there are none."""
     functions = []
     for folder in folders:
         try:
@@ -153,15 +153,21 @@ def taken(port: int) -> bool:
 
 
 def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
-    """Run them until one stops; raises `ServeError` then."""
+    """Run the functions until one stops; raises `ServeError` then."""
     running: list[Running] = []
     try:
         for function, python in zip(functions, pythons, strict=True):
             running.append(start(function, python))
         for each in running:
-            command = call(each.function, describe(each))
+            path, field, value = wait_for(each)
+            words = one_input(each.function, field, value)
+            command = shlex.join(["curl", *words, each.function.url + path])
             print(f"\n{each.function.name}: {each.function.url}\n  {command}", flush=True)
-        print("\nCtrl-C stops them.", flush=True)
+        print(
+            "\nEach address is a page to try the function in a browser. `make demo`, in another terminal, "
+            "sends a few calls.\nThe log of requests follows. Ctrl-C stops them.",
+            flush=True,
+        )
         while all(each.process.poll() is None for each in running):
             time.sleep(0.2)
         stopped = [each.function.name for each in running if each.process.poll() is not None]
@@ -173,8 +179,8 @@ def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
 def start(function: Function, python: Path) -> Running:
     """Start one function.
 
-    It gets a process group of its own, so that Ctrl-C reaches it through `stop` alone. In a terminal, it
-    writes to a terminal too, so that its log is for people.
+    It gets its own process group, so that Ctrl-C reaches it through `stop` only. If this is a terminal, so is
+    its output, so that its log is readable.
     """
     command = [str(python), "-m", "functions_framework", "--target", "predict"]
     command += ["--source", f"functions/{function.name}/main.py"]
@@ -195,7 +201,7 @@ def start(function: Function, python: Path) -> Running:
 
 
 def pass_on(name: str, reading: int) -> None:
-    """Print a function's lines under its name, without that of the one request which `describe` makes."""
+    """Print a function's log under its name, except for the request of `wait_for`."""
     own = True
     # A terminal has no end of file: reading fails once nobody writes.
     with os.fdopen(reading, errors="replace") as stream, contextlib.suppress(OSError):
@@ -207,8 +213,8 @@ def pass_on(name: str, reading: int) -> None:
                 sys.stdout.flush()
 
 
-def describe(running: Running) -> dict[str, Any]:
-    """Return the function's OpenAPI document, once it answers.
+def wait_for(running: Running) -> tuple[str, str, Any]:
+    """Return the function's `document`, once it answers.
 
     Raises:
         ServeError: it stopped, or did not answer within `PATIENCE` seconds.
@@ -218,39 +224,48 @@ def describe(running: Running) -> dict[str, Any]:
     while time.monotonic() < deadline:
         if running.process.poll() is not None:
             raise ServeError(f"{function.name} did not start; its last lines above say why")
-        connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=PATIENCE)
-        with contextlib.suppress(ConnectionError), contextlib.closing(connection):
-            connection.request("GET", OPENAPI)
-            response = connection.getresponse()
-            if response.status != 200:
-                raise ServeError(f"{function.name}: GET {OPENAPI} is answered with {response.status}")
-            return dict(json.load(response))
+        with contextlib.suppress(ConnectionError):
+            return document(function)
         time.sleep(0.05)  # the port is closed until main.py is imported
     raise ServeError(f"{function.name} did not answer on port {function.port} within {PATIENCE} seconds")
 
 
-def call(function: Function, document: dict[str, Any]) -> str:
-    """Return a command that sends the function's example, in the way that its document describes."""
+def document(function: Function) -> tuple[str, str, Any]:
+    """Return what a caller needs of a served function's OpenAPI document: a path, a field and an input.
+
+    Raises:
+        ServeError: the answer is not that of one of our functions.
+        ConnectionError: nothing answers yet.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        connection.request("GET", OPENAPI)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise ServeError(f"{function.name}: GET {OPENAPI} is answered with {response.status}")
+        paths = json.load(response)["paths"]
     [path] = [
         path
-        for path, operations in document["paths"].items()
+        for path, operations in paths.items()
         if operations.get("post", {}).get("operationId") == "classifyByName"
     ]
-    content = document["paths"][path]["post"]["requestBody"]["content"]
-    one = content["application/json"]["examples"]["one"]["value"]
-    [field] = one
+    content = paths[path]["post"]["requestBody"]["content"]
+    [(field, value)] = content["application/json"]["examples"]["one"]["value"].items()
+    return path, field, value
+
+
+def one_input(function: Function, field: str, value: Any) -> list[str]:
+    """Return the arguments with which curl sends the function's example."""
     example = function.example
     if example.file is not None:
-        words = ["-F", f"{field}=@{example.file.relative_to(ROOT)}"]
-    elif isinstance(example.input, str):
-        words = ["--data-urlencode", f"{field}={example.input}"]
-    else:
-        words = ["-H", "Content-Type: application/json", "-d", json.dumps(one)]
-    return shlex.join(["curl", *words, function.url + path])
+        return ["-F", f"{field}=@{example.file.relative_to(ROOT)}"]
+    if isinstance(example.input, str):
+        return ["--data-urlencode", f"{field}={example.input}"]
+    return ["-H", "Content-Type: application/json", "-d", json.dumps({field: value})]
 
 
 def stop(running: Sequence[Running]) -> None:
-    """Let each finish what it has in work, and end it if it takes longer than the platform would wait."""
+    """Let each function finish its requests; kill it after ten seconds, as the platform would."""
     for each in running:
         each.process.terminate()
     for each in running:

@@ -2,9 +2,9 @@
 
     python -m models.new NAME --reads image|text|rows --labels A,B,...
 
-In a terminal, it asks for what is missing. NAME has small letters and digits only, so that it can be a
-Python package, a Cloud Run service and part of a service account. The labels stand in the order of the
-model's outputs. Nothing is written unless all of it can be.
+In a terminal, it asks for what is missing; without options, for all of it. NAME has small letters and digits
+only, so that it can be a Python package, a Cloud Run service and part of a service account. The labels stand
+in the order of the model's outputs. Either all files are written or none.
 """
 
 import argparse
@@ -30,17 +30,27 @@ PATHS = ("/eventlog", "/health", "/ready")
 
 Value = TypeVar("Value")
 
+FILES = {
+    "main.py": "the function: its reader, its runtime, its response key",
+    "model.json": "the pin: the labels, until a model is published",
+    "example.json": "an example input, for the page and the test calls; put a real one in its place",
+    "example.png": "the image of the example",
+    "requirements.in": "the packages it needs",
+    "requirements.txt": "their lock file, with hashes",
+    "README.md": "a model card to fill in",
+}
+"""What each file is, in a few words."""
 NEXT = """
-next
-  make .venv/dev/installed      (once: what training and publishing need)
-  .venv/dev/bin/python -m models.publish {name} FILE
+next:
+  make setup                      # once: installs what publishing needs
+  .venv/dev/bin/python -m models.publish {name} ../{model}
   make serve ONLY={name}
-  git add functions/{name} models/{name} && git commit
+  git add functions/{name} models/{name} && git commit -m "Serve {name}"
   ./deploy.sh {name}"""
 
 
 def main() -> None:
-    """Make the folders, and say what comes next."""
+    """Make the folders, and print the next commands."""
     parser = argparse.ArgumentParser(prog="python -m models.new", description=__doc__.partition("\n")[0])
     parser.add_argument("name", nargs="?", metavar="NAME", help="3 to 27 small letters and digits")
     parser.add_argument("--reads", metavar="|".join(KINDS), help="what an input is")
@@ -63,13 +73,14 @@ def main() -> None:
     except (EOFError, KeyboardInterrupt):
         sys.exit("\nnothing was made")
     print(f"{function.name}: {len(function.labels)} labels, on port {function.port}")
-    print("\n".join(f"  {path}" for path in paths))
-    print(NEXT.format(name=function.name))
+    width = max(len(str(path)) for path in paths)
+    print("\n".join(f"  {path!s:<{width}}  {FILES.get(path.name, '')}".rstrip() for path in paths))
+    print(NEXT.format(name=function.name, model=KINDS[function.reads].model))
 
 
 def described(arguments: argparse.Namespace) -> Function:
-    """Check what was given, and ask for the rest; raises `ValueError` if it is not valid."""
-    name = obtain(arguments.name, "name of the function", checked_name)
+    """Check the options, and ask for the missing ones; raises `ValueError` if one is not valid."""
+    name = obtain(arguments.name, "name of the function (small letters and digits)", checked_name)
     reads = obtain(arguments.reads, f"what it reads ({', '.join(KINDS)})", checked_reads)
     labels = obtain(
         arguments.labels, "labels, comma separated, in the order of the model's outputs", checked_labels
@@ -86,10 +97,10 @@ def described(arguments: argparse.Namespace) -> Function:
 
 
 def obtain(given: str | None, question: str, check: Callable[[str], Value]) -> Value:
-    """Return what was given on the command line, or ask until an answer is valid.
+    """Return the value of an option, or ask for it until an answer is valid.
 
     Raises:
-        ValueError: what was given is not valid, or is missing and there is nobody to ask.
+        ValueError: the option is not valid, or is missing and this is no terminal.
     """
     if given is not None:
         return check(given)
@@ -103,12 +114,12 @@ def obtain(given: str | None, question: str, check: Callable[[str], Value]) -> V
 
 
 def checked_name(value: str) -> str:
-    """Return a name that every tool takes and nothing has; raises `ValueError`."""
-    # Its service account is called NAME-fn, which Google wants to have 6 to 30 characters.
+    """Return a name that is valid everywhere and not used yet; raises `ValueError`."""
+    # Its service account is called NAME-fn, and Google requires 6 to 30 characters.
     if not re.fullmatch(r"[a-z][a-z0-9]{2,26}", value) or keyword.iskeyword(value):
         raise ValueError(f"name: expected 3 to 27 small letters and digits, a letter first; got {value!r}")
     if value in COMMANDS:
-        raise ValueError(f"name: {value!r} means something else to deploy.sh; expected another name")
+        raise ValueError(f"name: {value!r} is a command of deploy.sh; expected another name")
     for place in (f"functions/{value}", f"models/{value}", f"models/{value}.py", value):
         if (ROOT / place).exists():
             raise ValueError(f"name: {place} is there already; expected a new name")
@@ -133,7 +144,7 @@ def checked_labels(value: str) -> tuple[str, ...]:
 
 
 def checked_word(name: str, value: str, taken: tuple[str, ...]) -> str:
-    """Return the name of a field that is not `taken`; raises `ValueError`."""
+    """Return the name of a field that is not one of `taken`; raises `ValueError`."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or value in taken:
         raise ValueError(
             f"{name}: expected letters, digits and underscores, and none of {', '.join(taken)}; got {value!r}"
@@ -142,7 +153,7 @@ def checked_word(name: str, value: str, taken: tuple[str, ...]) -> str:
 
 
 def checked_path(value: str) -> str:
-    """Return a path that is neither the platform's nor another of the function's; raises `ValueError`."""
+    """Return a path that neither the platform nor the function itself uses; raises `ValueError`."""
     if not re.fullmatch(r"(/[A-Za-z0-9][A-Za-z0-9_-]*)+", value) or value in PATHS or value.endswith("z"):
         raise ValueError(
             f"path: expected one such as /classify, which does not end in z and is none of "

@@ -17,19 +17,20 @@ ROOT = Path(__file__).resolve().parents[1]
 FIRST_PORT = 8083
 """The ports below it belong to the functions that came first."""
 SERVER = ("cryptography", "functions-framework", "google-cloud-storage", "numpy")
-"""What every function is served with, whatever it classifies."""
+"""The packages that every function needs."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What functions that read the same kind of input have in common.
+    """What functions of one kind of input have in common.
 
     Attributes:
         reader: the reader's class, of `shared.web.readers`.
         runtime: the module of `shared.runtimes` that runs the models.
         field: the field of forms and JSON objects that brings an input.
-        packages: what the model is run with, beside `SERVER`.
+        packages: what the runtime needs, beside `SERVER`.
         input: one input, in words.
+        model: what a model file may be called.
     """
 
     reader: str
@@ -37,18 +38,19 @@ class Kind:
     field: str
     packages: tuple[str, ...]
     input: str
+    model: str
 
 
 KINDS = {
-    "image": Kind("Images", "images", "image", ("ai-edge-litert", "pillow"), "an image"),
-    "text": Kind("Texts", "texts", "text", ("joblib", "scikit-learn"), "a text"),
-    "rows": Kind("Rows", "rows", "row", ("joblib", "scikit-learn"), "a row of numbers"),
+    "image": Kind("Images", "images", "image", ("ai-edge-litert", "pillow"), "an image", "model.keras"),
+    "text": Kind("Texts", "texts", "text", ("joblib", "scikit-learn"), "a text", "model.joblib"),
+    "rows": Kind("Rows", "rows", "row", ("joblib", "scikit-learn"), "a row of numbers", "model.joblib"),
 }
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function that is to be made; every value is valid."""
+    """A function to be made; every value has been checked."""
 
     name: str
     reads: str
@@ -105,7 +107,7 @@ Say for which inputs the answers are wrong, and for whom.
 
 
 def next_port() -> int:
-    """Return the port after all the others'; raises `ValueError` if an example cannot be read."""
+    """Return the port after those of all functions; raises `ValueError` if an example cannot be read."""
     folders = [path.parent for path in ROOT.glob("functions/*/example.json")]
     return max([FIRST_PORT - 1, *(Example.read(folder).port for folder in folders)]) + 1
 
@@ -144,13 +146,13 @@ def write_function(folder: Path, function: Function) -> None:
 
 
 def words(function: Function) -> dict[str, object]:
-    """Return the words that the templates leave open."""
+    """Return the values of the templates' placeholders."""
     shown = ", ".join(f"`{label}`" for label in function.labels)
     return {**vars(KINDS[function.reads]), **vars(function), "count": len(function.labels), "labels": shown}
 
 
 def requirements(kind: Kind) -> str:
-    """Return the direct packages, at the versions with which models are trained and published here."""
+    """Return the direct requirements, at the versions of the environment that trains and publishes."""
     locked = (ROOT / "dev" / "requirements.txt").read_text()
     versions = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", locked, re.MULTILINE))
     names = sorted((*SERVER, *kind.packages))
@@ -170,8 +172,8 @@ def write_lock(folder: Path) -> None:
             return
     if importlib.util.find_spec("uv") is None:
         raise LockError(
-            "its packages are locked with uv, which this Python does not have: run "
-            "'make .venv/dev/installed', then '.venv/dev/bin/python -m models.new'"
+            "uv, which locks the packages, is not installed in this Python: run "
+            "'make setup', then '.venv/dev/bin/python -m models.new'"
         )
     lock(folder)
 

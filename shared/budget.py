@@ -1,17 +1,17 @@
-"""How much work one request may cause: a sum over all its inputs, held where they are decoded."""
+"""A work budget for each request: the decoding cost of all its inputs, checked before the work is done."""
 
 from contextvars import ContextVar
 
 from .errors import TooMuchTogether, TooMuchWork
 
 MAX_WORK = 60_000_000
-"""Work of one input. The unit is about 10 ns of one core: a pixel of an uncompressed image. 0.6 s in all."""
+"""The most work for one input, 0.6 s. A unit is about 10 ns of one core: a pixel of an uncompressed image."""
 
 MAX_REQUEST = 2 * MAX_WORK
-"""Work of all inputs of one request."""
+"""The most work for all inputs of one request."""
 
 PER_INPUT = 500_000
-"""Work of an input besides its decoding: what a small network takes. It has no limit but `MAX_INSTANCES`."""
+"""Estimated work of predicting for one input with a small network. Only `MAX_INSTANCES` limits its sum."""
 
 
 class one_request:  # noqa: N801 (read as a verb, like contextlib.suppress)
@@ -37,19 +37,19 @@ _account: ContextVar[one_request | None] = ContextVar("work of this request", de
 
 
 def expect(inputs: int) -> None:
-    """Count so many inputs that are about to be answered."""
+    """Add inputs that are about to be predicted for."""
     if account := _account.get():
         account.inputs += inputs
 
 
 def total() -> int:
-    """The work that this request is known to cause; 0 outside of one."""
+    """Return the work that this request causes as far as is known; 0 outside a request."""
     account = _account.get()
     return account.spent + PER_INPUT * account.inputs if account else 0
 
 
 def spend(work: int, name: str) -> None:
-    """Count work that is about to be done, in units of `MAX_WORK`; `name` is what it is done for.
+    """Spend work that is about to be done, in the unit of `MAX_WORK`, on an input called `name`.
 
     Raises:
         TooMuchWork: it is over the limit of one input.

@@ -1,4 +1,4 @@
-"""What a classifier is, and the one loop through which it is always asked: decode, predict, encode."""
+"""The classifier protocol, and the one loop that calls it: decode, predict, encode."""
 
 import math
 import traceback
@@ -19,7 +19,7 @@ Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 ROUNDING = 5e-7
-"""How far a probability of six digits may be from the exact one."""
+"""The largest rounding error of a probability with six digits."""
 
 Answer = dict[str, Any]
 """`label`, `probabilities` by label, and what else the classifier says of one input."""
@@ -28,7 +28,7 @@ Answer = dict[str, Any]
 class Classifier(Protocol[Raw_contra, Input, Output]):
     """A loaded model. Any number of threads may call it at once.
 
-    `Raw` is what a reader gives (bytes, a text, a row), `Input` what the model takes, `Output` what it says.
+    `Raw` is what a reader returns (bytes, a text, a row), `Input` is the model's input, `Output` its output.
     """
 
     @property
@@ -36,26 +36,26 @@ class Classifier(Protocol[Raw_contra, Input, Output]):
         """The labels, in the order of the model's outputs."""
 
     def decode(self, raw: Raw_contra) -> Input:
-        """Make one input of what a reader gave; raises `ServiceError` if it is bad."""
+        """Turn a raw input into an input of the model; raises `ServiceError` if it is bad."""
 
     def predict(self, batch: Sequence[Input]) -> Sequence[Output]:
         """Predict for each input, in order; the batch is not empty."""
 
     def encode(self, output: Output, explain: bool) -> Answer:
-        """Say `label` and `probabilities`, and with `explain` an `explanation` (None if there is none)."""
+        """Return `label` and `probabilities`, and with `explain` an `explanation` (None if there is none)."""
 
     def sample(self) -> Input:
-        """Return something to predict on."""
+        """Return a valid input, to try the model with."""
 
 
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Loader(Protocol[T_co]):
-    """Makes a classifier of a model file."""
+    """Makes a classifier from a model file."""
 
     def prepare(self, pin: Pin) -> None:
-        """Import what `load` will need, while the file is being fetched."""
+        """Import what `load` will need, while the file is being downloaded."""
 
     def load(self, content: bytes, pin: Pin) -> T_co:
         """Load the verified bytes of the pinned file; raises `ModelUnavailable`."""
@@ -67,11 +67,11 @@ def classify(
     explain: bool,
     check: Callable[[], None] = lambda: None,
 ) -> list[Answer | ServiceError]:
-    """Answer each raw input in its place, or say there what is wrong with it.
+    """Return an answer or an error for each raw input, in the same order.
 
-    The good ones are predicted together. If that fails, each is tried alone, so that an input which the
-    model cannot take harms no other. Before each step `check` is called, which raises if nobody waits for
-    the answer any more.
+    The good inputs are predicted together. If that fails, each is tried alone, so that an input which the
+    model cannot handle does not harm the others. `check` is called before each step; it raises if the client
+    has left or the deadline has passed.
     """
     inputs: list[Input | ServiceError] = []
     budget.expect(len(raws))
@@ -102,7 +102,7 @@ def _predict(
 
 
 def _attempt(step: Callable[[Given], Result], value: Given | ServiceError) -> Result | ServiceError:
-    """Take one step with one value, or pass on what is wrong with it."""
+    """Apply a step to a value; pass on the error if it already is one, or becomes one."""
     if isinstance(value, ServiceError):
         return value
     try:
@@ -114,11 +114,11 @@ def _attempt(step: Callable[[Given], Result], value: Given | ServiceError) -> Re
 
 
 def checked(answer: Answer) -> Answer:
-    """Return the answer if its probabilities are some.
+    """Return the answer if its probabilities are valid.
 
     Raises:
-        ValueError: they are not finite numbers from 0 to 1 that sum to 1, to the precision of float32 and of
-            the six digits that each is rounded to.
+        ValueError: they are not finite numbers from 0 to 1 that sum to 1, within the precision of float32 and
+            of the six digits that each is rounded to.
     """
     probabilities: Mapping[str, float] = answer["probabilities"]
     values = probabilities.values()
@@ -132,13 +132,13 @@ def checked(answer: Answer) -> Answer:
 
 
 def verdict(labels: Sequence[str], probabilities: Sequence[float], threshold: float | None = None) -> Answer:
-    """Name the label of these probabilities, and round them to six digits.
+    """Choose the label, and round the probabilities to six digits.
 
     Args:
         labels: two or more.
         probabilities: one for each label; they sum to 1.
-        threshold: with two labels, the probability of the second from which on it is the answer. Without
-            one, the answer is the most probable label, and of equal ones the first, as with `argmax`.
+        threshold: with two labels, the second one is the answer if its probability is at least this.
+            Without a threshold, the most probable label is; of equal ones the first, as with `argmax`.
     """
     if len(labels) == 2 and threshold is not None:
         best = int(probabilities[1] >= threshold)

@@ -1,7 +1,7 @@
-"""What can go wrong, each with the HTTP status and the stable code the caller sees.
+"""All errors, each with its HTTP status and the stable code that the caller sees.
 
-The message of a 4xx is written for the caller: what was expected, and what came. The message of a
-5xx is for the log alone; the caller gets `public`, which says nothing of the inside.
+The message of a 4xx is written for the caller: what was expected, and what came. The message of a 5xx goes
+to the log only; the caller gets `public`, which reveals nothing internal.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class ServiceError(Exception):
-    """Something this service refuses or cannot do. `str(error)` is the full story."""
+    """Something that this service refuses or cannot do. `str(error)` is the full message."""
 
     status = 500
     code = "internal"
@@ -21,7 +21,7 @@ class ServiceError(Exception):
 
     @property
     def detail(self) -> str:
-        """What the caller is told."""
+        """The message for the caller."""
         return str(self) if self.status < 500 else self.public
 
     @property
@@ -31,7 +31,7 @@ class ServiceError(Exception):
 
 
 class Unexpected(ServiceError):
-    """A defect of ours or of the model; `trace` is where it happened, for the log."""
+    """A defect in this code or in the model; `trace` is the traceback for the log."""
 
     def __init__(self, detail: str, trace: str = "") -> None:
         super().__init__(detail)
@@ -39,7 +39,7 @@ class Unexpected(ServiceError):
 
 
 class BadRequest(ServiceError):
-    """The request is not in a form we read: a field is missing, the text is not UTF-8."""
+    """The request cannot be parsed: a field is missing, the text is not UTF-8."""
 
     status = 400
     code = "bad_request"
@@ -59,7 +59,7 @@ class Unauthenticated(ServiceError):
 
 
 class Forbidden(ServiceError):
-    """The caller has signed in, but is not one of those allowed."""
+    """The caller has signed in, but is not allowed to call."""
 
     status = 403
     code = "forbidden"
@@ -75,7 +75,7 @@ class NotFound(ServiceError):
 
 
 class MethodNotAllowed(ServiceError):
-    """The path exists, but not for this method; `allow` lists those it exists for."""
+    """The path exists, but not for this method; `allow` lists its methods."""
 
     status = 405
     code = "method_not_allowed"
@@ -115,7 +115,7 @@ class LineTooLong(ServiceError):
 
 
 class HeadersTooLarge(ServiceError):
-    """A header, or all of them together, are over the server's limit."""
+    """A header, or all headers together, exceed the server's limit."""
 
     status = 431
     code = "headers_too_large"
@@ -123,7 +123,7 @@ class HeadersTooLarge(ServiceError):
 
 
 class TooMuchWork(TooLarge):
-    """Small as bytes, but more work or memory to decode than one request may cost."""
+    """Small in bytes, but decoding it would take more work or memory than one request may use."""
 
     code = "too_much_work"
     title = "Too much work"
@@ -134,7 +134,7 @@ class TooMuchTogether(TooMuchWork):
 
 
 class UnsupportedType(ServiceError):
-    """The content is of a type we do not read."""
+    """The content has a type that is not supported."""
 
     status = 415
     code = "unsupported_type"
@@ -142,7 +142,7 @@ class UnsupportedType(ServiceError):
 
 
 class ClientLeft(ServiceError):
-    """The client closed its connection before the work had begun; the status is nginx's, for the log."""
+    """The client closed the connection before the work began; the status is nginx's, for the log."""
 
     status = 499
     code = "client_left"
@@ -165,14 +165,14 @@ class ObjectUnreadable(Unusable):
 
 
 class UniformImage(Unusable):
-    """The image is one colour all over: there is nothing in it to classify."""
+    """All pixels of the image have the same colour, so there is nothing to classify."""
 
     code = "uniform_image"
     title = "Uniform image"
 
 
 class RetryLater(ServiceError):
-    """The same may succeed later; `retry_after` is how many seconds the caller is asked to wait."""
+    """The same request may succeed later; `retry_after` is how many seconds the caller should wait."""
 
     def __init__(self, detail: str, retry_after: float = 5.0) -> None:
         super().__init__(detail)
@@ -184,7 +184,7 @@ class RetryLater(ServiceError):
 
 
 class TooManyRequests(RetryLater):
-    """The caller calls more often than is allowed."""
+    """The caller exceeds the rate limit."""
 
     status = 429
     code = "too_many_requests"
@@ -192,16 +192,16 @@ class TooManyRequests(RetryLater):
 
 
 class SignInUnavailable(RetryLater):
-    """The identity provider's keys cannot be had, so that nobody can be let in."""
+    """The identity provider's keys cannot be fetched, so that no token can be verified."""
 
     status = 503
     code = "sign_in_unavailable"
     title = "Sign-in unavailable"
-    public = "Who signs in cannot be checked at the moment; try again shortly."
+    public = "Sign-in cannot be checked at the moment; try again shortly."
 
 
 class ModelUnavailable(RetryLater):
-    """The model cannot be had: not found, not the pinned bytes, or not loadable."""
+    """The model is not available: not found, not the pinned bytes, or not loadable."""
 
     status = 503
     code = "model_unavailable"
@@ -210,11 +210,11 @@ class ModelUnavailable(RetryLater):
 
 
 class NotReady(ModelUnavailable):
-    """The attempt that another request made has failed; this request made none of its own."""
+    """Another request's attempt to load the model failed; this request did not try."""
 
 
 class Overloaded(ServiceError):
-    """The bodies that are being read would take more memory than this process has for them."""
+    """Load shedding: the request bodies being read would exceed the memory reserved for them."""
 
     status = 503
     code = "overloaded"
@@ -227,7 +227,7 @@ class Overloaded(ServiceError):
 
 
 class TimedOut(ServiceError):
-    """The request was not answered within its time, or before this process had to end."""
+    """The deadline passed before the answer was ready, or the process had to end."""
 
     status = 503
     code = "timed_out"

@@ -1,7 +1,7 @@
-"""A function's example: an input that everything which calls functions may send, and the right answer.
+"""A function's example, in its `example.json`: an input, and the label that is right for it.
 
-It lies in the function's folder as `example.json`. The contract test, `make serve`, the OpenAPI document, the
-page and the test call of a deployment use it, so that none of them knows a function by name.
+The contract test, `make serve`, the OpenAPI document, the page and the test call of a deployment send it, so
+that none of them needs to know a particular function.
 """
 
 import base64
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Example:
-    """What `example.json` says.
+    """The content of `example.json`.
 
     Attributes:
         port: where `make serve` serves the function.
@@ -32,7 +32,7 @@ class Example:
         """Read the example of the function in `folder`.
 
         Raises:
-            ValueError: it has none, or one that cannot be used; the message says what was expected.
+            ValueError: there is no valid example; the message says what was expected.
         """
         path = folder / "example.json"
         try:

@@ -1,4 +1,4 @@
-"""Log lines as Cloud Logging reads them, one JSON object a line; in a terminal, as people do."""
+"""Structured logs: one JSON object a line for Cloud Logging, plain text in a terminal."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:  # programs without a server write lines too
 
 
 def write(severity: str, message: str, **fields: Any) -> None:
-    """Write one line to standard output. Lines of many threads do not mix."""
+    """Write one line to standard output. Threads do not interleave their lines."""
     now = datetime.datetime.now(datetime.UTC)
     if sys.stdout.isatty():
         trace = fields.get("stack_trace", "")
-        # What a caller sent must not steer the terminal.
+        # Escape control characters: what a caller sent must not control the terminal.
         shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
         line = f"{now.astimezone():%H:%M:%S} {severity:<7} {shown}" + (f"\n{trace}" if trace else "")
     else:
@@ -36,9 +36,9 @@ _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/(\d{1,20}))?(?:;o=(\d))?")
 
 
 class Library(logging.Handler):
-    """Writes what libraries log and warn of as lines of ours.
+    """Writes the log records and warnings of libraries in our format.
 
-    So many in a process and no more, since a client can cause one with each request, in words of its own.
+    At most `LINES` in a process, because a client may be able to cause one with each request.
     """
 
     LINES = 50
@@ -51,16 +51,16 @@ class Library(logging.Handler):
         if self._left <= 0:
             return
         self._left -= 1
-        message = record.getMessage()[:1000] if self._left else "libraries' further warnings are not logged"
+        message = record.getMessage()[:1000] if self._left else "further warnings of libraries are not logged"
         where = {"stack_trace": _FORMAT.formatException(record.exc_info)} if record.exc_info else {}
         write(record.levelname, message, logger=record.name, **where)
 
 
 def capture() -> None:
-    """Send what libraries log and warn of through `Library`."""
+    """Route the log records and warnings of libraries through `Library`."""
     logging.basicConfig(handlers=[Library()], force=True)
     logging.captureWarnings(True)
-    # By default each warning in new words is kept for ever, to be shown once.
+    # By default Python remembers each distinct warning for ever, to show it once: a memory leak.
     warnings.simplefilter("always", append=True)
 
 

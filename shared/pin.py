@@ -1,7 +1,7 @@
 """The pin: which model file one commit serves, in a function's `model.json`.
 
-Functions, `models.publish`, `deploy` and the benchmarks read it with the same code, so that none of them
-takes a pin that another refuses.
+Functions, `models.publish`, `deploy` and the benchmarks read it with this code, so that all of them accept
+the same pins.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 FORMATS = ("tflite", "keras", "h5", "linear", "joblib")
 CODE_FORMATS = ("keras", "h5", "joblib")
-"""Formats whose files can run code while they are loaded."""
+"""Formats whose files can run code when they are loaded."""
 PACKAGES = {
     "tflite": ("ai-edge-litert",),
     "keras": ("tensorflow-cpu", "tensorflow"),
@@ -24,37 +24,35 @@ PACKAGES = {
     "linear": ("numpy",),
     "joblib": ("scikit-learn",),
 }
-"""What a file of each format is run with: one of these packages."""
+"""The package that runs a file of each format; any one of these will do."""
 CHANNELS = ("RGB", "BGR", "grey")
 OUTPUTS = ("probabilities", "logits")
 MAX_SIDE = 4096
-"""Pixels a side that a network may ask for: 16 million pixels are 200 MB in float32."""
-
-
+"""The largest width or height of a network's input: 16 million pixels are 200 MB in float32."""
 LONGEST = 1000
-"""Characters of a text: a file name in Cloud Storage has at most 1,024 bytes."""
+"""The most characters of a text: a file name in Cloud Storage has at most 1,024 bytes."""
 BRIGHTEST = 1e6
 """The largest value of a pixel: white is 65,535 in 16 bits."""
 
 
 class PinError(ValueError):
-    """A `model.json` that pins nothing that could be served. One line, which names the field."""
+    """A `model.json` that is not a valid pin. The message is one line, and names the field."""
 
 
 class Unpublished(PinError):
-    """A `model.json` that names labels, but no model file yet."""
+    """A `model.json` that has labels, but no model file yet."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """What the model takes, as far as its file does not say.
+    """The model's input, as far as its file does not describe it.
 
     Attributes:
         size: height and width in pixels; None if the file says it.
         channels: the order of an image's channels, or `grey` for one.
-        range: what black and white are to the model; None for 0 and 1, or for 0 and 255 if it takes integers.
+        range: the values of black and white; None for 0 and 1, or for 0 and 255 if the input is of integers.
         columns: the names of a table's columns, in the model's order.
-        languages: the languages that a text model was trained on, by their ISO 639 codes.
+        languages: the languages that a text model was trained on, as ISO 639 codes.
     """
 
     size: tuple[int, int] | None = None
@@ -73,14 +71,14 @@ class Pin:
         sha256: the file's SHA-256, 64 hexadecimal digits.
         bytes: the file's size.
         format: one of `FORMATS`.
-        version: what answers call the model.
+        version: the version that every answer names.
         labels: two or more, in the order of the model's outputs.
-        threshold: with two labels, the probability from which on the answer is the second one.
+        threshold: with two labels, the second one is the answer from this probability on.
         output: whether the model's outputs are `probabilities` or `logits`.
-        input: what the model takes.
-        modules: with a pickled model, the user's own modules that it needs, file name to SHA-256.
+        input: the model's input.
+        modules: the user's own modules that a pickled model imports, file name to SHA-256.
         trained: the day of training, as YYYY-MM-DD.
-        metrics: figures by name, for the page and the status.
+        metrics: metrics by name, for the page and the status.
     """
 
     file: str
@@ -103,7 +101,7 @@ class Pin:
 
     @property
     def decision_threshold(self) -> float:
-        """The probability of the second of two labels from which on it is the answer."""
+        """The probability from which on the second of two labels is the answer."""
         return 0.5 if self.threshold is None else self.threshold
 
     @classmethod
@@ -112,7 +110,7 @@ class Pin:
 
         Raises:
             Unpublished: it has labels, but no file.
-            PinError: it is no valid pin; the message names the file and the field.
+            PinError: it is not a valid pin; the message names the file and the field.
         """
         try:
             return cls.parse(load_json(path.read_bytes()))
@@ -132,7 +130,7 @@ class Pin:
 
         Raises:
             Unpublished: it has labels, but no file.
-            PinError: it is no valid pin; the message names the field.
+            PinError: it is not a valid pin; the message names the field.
         """
         if not isinstance(content, dict):
             _refuse("a model.json", "a JSON object", content)
@@ -155,7 +153,7 @@ class Pin:
         return pin
 
     def content(self) -> dict[str, Any]:
-        """The pin as it stands in `model.json`, without what is not set."""
+        """Return the content of `model.json`, without the fields that are not set."""
         found: dict[str, Any] = {}
         for each in fields(self):
             value = getattr(self, each.name)
@@ -180,11 +178,11 @@ def load_json(body: bytes) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise PinError("a field is there twice")
+            raise PinError("a field occurs twice")
         return found
 
     def refuse(name: str) -> NoReturn:
-        raise PinError(f"{name} is not valid JSON")
+        raise PinError(f"{name} is not valid JSON: expected a finite number; or leave the field out")
 
     try:
         return json.loads(body, object_pairs_hook=unique, parse_constant=refuse)

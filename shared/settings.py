@@ -1,6 +1,6 @@
-"""Every setting of a function: read once from the environment, checked, and passed on.
+"""All settings of a function, read once from the environment and checked.
 
-A bad value refuses to start, with one line that names the variable and what was expected.
+With an invalid value the function does not start; one line names the variable and what was expected.
 """
 
 import ipaddress
@@ -16,18 +16,18 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 
 
 class SettingError(ValueError):
-    """A variable with a value that makes no sense."""
+    """An environment variable with an invalid value."""
 
 
 class SignIn(NamedTuple):
-    """Who vouches for users: the project of a `firebase`, or the issuer of an `oidc` provider."""
+    """The identity provider: a `firebase` project, or the issuer of an `oidc` provider."""
 
     kind: str
     name: str
 
 
 class Rate(NamedTuple):
-    """So many calls in so many seconds."""
+    """At most this many calls in this many seconds."""
 
     calls: int
     seconds: int
@@ -35,19 +35,19 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; `TABLE` says the same for people.
+    """The settings; `TABLE` describes the variables for people.
 
     Attributes:
-        model_store: where the pinned files lie: `gs://bucket/prefix`, or a folder.
+        model_store: where the pinned files are: `gs://bucket/prefix`, or a folder.
         allowed_origins: origins whose web pages may read the answers; `*` for any.
         max_body: the largest request body, in bytes.
         max_instances: the most inputs of one request; a reader of large ones has a lower default.
         fetch_seconds: how long the model may take to come from the store.
         request_seconds: how long after its arrival a request is still worth an answer.
         warm_up: whether a worker loads the model as soon as it starts.
-        allow_code: whether formats that can run code while they are loaded may be pinned.
+        allow_code: whether formats that can run code when they are loaded may be pinned.
         threads: threads of the server, as functions-framework counts them.
-        sign_in: who vouches for users; None if nobody has to sign in.
+        sign_in: the identity provider; None if nobody has to sign in.
         sign_in_audience: the `aud` of an OpenID Connect provider's tokens.
         sign_in_allow: which users may call.
         sign_in_keys: where keys come from in a test, on this machine; empty otherwise.
@@ -227,7 +227,7 @@ def _rate(name: str, value: str) -> Rate:
 
 
 def _check_sign_in(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Refuse settings of sign-in that do not go together, or would let the wrong people in."""
+    """Refuse sign-in settings that contradict each other, or would let the wrong people in."""
     sign_in = settings.sign_in
     if settings.sign_in_keys and (settings.service or environment.get("GAE_SERVICE")):
         raise SettingError("SIGN_IN_KEYS: it is for tests alone; remove it where the function is deployed")
@@ -240,7 +240,7 @@ def _check_sign_in(settings: Settings, environment: Mapping[str, str]) -> None:
 
 
 class Row(NamedTuple):
-    """One variable: its name, the field of `Settings` it sets, how it is read, what it means, its default."""
+    """One variable: its name, its field of `Settings`, its parser, its meaning and its default."""
 
     variable: str
     field: str
@@ -254,7 +254,7 @@ TABLE = (
         "MODEL_STORE",
         "model_store",
         _store,
-        "where the pinned files lie: `gs://bucket/prefix`, or a folder",
+        "where the pinned files are: `gs://bucket/prefix`, or a folder",
         "this repository's `models/`",
     ),
     Row(
@@ -283,14 +283,14 @@ TABLE = (
         "FETCH_SECONDS",
         "fetch_seconds",
         _whole(1, 600, "whole seconds"),
-        "how long the model may take to come from the store, at most",
+        "the longest time for downloading the model, in seconds",
         "20",
     ),
     Row(
         "REQUEST_SECONDS",
         "request_seconds",
         _whole(1, 3600, "whole seconds"),
-        "how long after its arrival a request is still worth an answer; less than the platform's timeout",
+        "the longest time for answering a request, in seconds; keep it under the platform's timeout",
         "50",
     ),
     Row(
@@ -304,14 +304,14 @@ TABLE = (
         "ALLOW_CODE_IN_MODELS",
         "allow_code",
         _yes_or_no,
-        "`0`: refuse pins of formats that can run code while they are loaded (joblib, keras, h5)",
+        "`0`: refuse formats that can run code when they are loaded (joblib, keras, h5)",
         "1",
     ),
     Row(
         "SIGN_IN",
         "sign_in",
         _sign_in,
-        "who vouches for users: `firebase:PROJECT_ID`, or `oidc:https://issuer/`",
+        "the identity provider of the users: `firebase:PROJECT_ID`, or `oidc:https://issuer/`",
         "nobody: anyone may call",
     ),
     Row(
@@ -332,35 +332,35 @@ TABLE = (
         "SIGN_IN_KEYS",
         "sign_in_keys",
         _loopback,
-        "where keys come from in a test: a URL on this machine",
+        "for tests: where to fetch the provider's keys, a URL on this machine",
         "the provider",
     ),
     Row(
         "APP_CHECK",
         "app_check",
         _project_number,
-        "the number of the Firebase project whose apps may call, proven by App Check",
+        "the number of the Firebase project whose apps may call, verified by App Check",
         "any app",
     ),
     Row(
         "RATE_LIMIT",
         "rate_limit",
         _rate,
-        "how often one user, or one address, may call an instance: `60/min`",
+        "how often one user, or one IP address, may call each worker process: `60/min`",
         "no limit",
     ),
     Row(
         "GOOGLE_CLOUD_PROJECT",
         "project",
         _text,
-        "the project, so that log lines are tied to its traces",
+        "the Google Cloud project, to link log lines to its traces",
         "none",
     ),
     Row(
         "K_SERVICE",
         "service",
         _text,
-        "the platform's own: where it is set, its front end names the caller's address",
+        "set by Cloud Run and Cloud Functions: the caller's address is then taken from `X-Forwarded-For`",
         "none",
     ),
     Row(
@@ -388,7 +388,7 @@ TABLE = (
         "THREADS",
         "threads",
         _whole(1, 10_000),
-        "threads of the server; functions-framework's own",
-        "4 for each core",
+        "the server's threads",
+        "4 for each CPU",
     ),
 )

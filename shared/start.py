@@ -1,4 +1,4 @@
-"""Start a function: its folder, a reader and a kind of model in, the callable that the platform calls out.
+"""Make the callable that the platform calls, from a function's folder, a reader and a runtime.
 
 A function's `main.py` is two calls:
 
@@ -38,7 +38,7 @@ TAKEN = r"/health|/ready|/openapi\.json|/bigquery|/v[12](/.*)?"
 
 
 def fetch(file: str) -> None:
-    """Begin to fetch the model that the `model.json` beside `file` pins.
+    """Begin to download the model that the `model.json` beside `file` pins.
 
     Exits with one line if the pin or a setting is not valid.
     """
@@ -64,7 +64,7 @@ def start(
         name: the function's name, as every answer says it.
         reads: the reader of its requests.
         model: makes the classifier of the model file.
-        key: the field of an answer that holds the label.
+        key: the response field that holds the label.
         path: the path that classifies, beside `/`.
         explanation: the JSON schema of an answer's `explanation`, if the classifier gives one.
 
@@ -109,9 +109,9 @@ def _hurry() -> None:
 
 
 def _bound_heap() -> None:
-    """Give memory back to the system once it is free: blocks of over a megabyte, and by two heaps only.
+    """Return free memory to the system: blocks of over a megabyte at once, and only two malloc arenas.
 
-    By itself glibc keeps up to 64 MB in each of eight heaps a core: see M_ARENA_MAX in mallopt(3).
+    By default glibc keeps up to 64 MB in each of eight arenas for each core: see M_ARENA_MAX in mallopt(3).
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
@@ -123,7 +123,7 @@ def load(pin: Pin, settings: Settings, model: Loader[Classifier[Any, Any, Any]])
     """Fetch, verify and load the pinned model, and log how long each took.
 
     Raises:
-        ModelUnavailable: whatever the reason that the model cannot be had.
+        ModelUnavailable: the model cannot be loaded, for whatever reason.
     """
     with timing.collected() as seconds:
         with span("import"):
@@ -159,10 +159,10 @@ def _read(folder: Path, **defaults: Any) -> tuple[Pin, Settings]:
 
 
 def _check_modules(folder: Path, pin: Pin) -> None:
-    """Compare the modules that a pickled model imports with the pin, which vouches for them too.
+    """Compare the modules that a pickled model imports with their digests in the pin.
 
     Raises:
-        PinError: one is missing, or is another.
+        PinError: one is missing or has changed.
     """
     for file, digest in pin.modules.items():
         path = folder / file

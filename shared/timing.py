@@ -41,6 +41,6 @@ class span:  # noqa: N801
 
 
 def header(spans: dict[str, float], cold: bool) -> str:
-    """`Server-Timing`: milliseconds each, and the marker `cold`."""
+    """Return the value of `Server-Timing`: milliseconds for each span, and the marker `cold`."""
     parts = [f"{name};dur={1000 * seconds:.2f}" for name, seconds in spans.items()]
     return ", ".join([*parts, "cold"] if cold else parts)

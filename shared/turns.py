@@ -1,6 +1,6 @@
-"""Whose turn it is: quick requests work `THREADS` at once, slow ones one at a time, the least work first.
+"""Scheduling: `THREADS` quick requests run at once; slow ones run one at a time, the least work first.
 
-Were the slow ones among the `THREADS`, as many of them as there are threads would keep all others waiting.
+If slow requests could use all of the `THREADS`, that many of them would make every quick one wait.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from . import budget
 from .errors import TimedOut
 
 QUICK = 12_000_000
-"""Work beyond which a request is slow, in the unit of `budget.MAX_WORK`: 0.12 s."""
+"""A request with more work than this is slow, in the unit of `budget.MAX_WORK`: 0.12 s."""
 
 
 class LeastWork:
-    """A lock that goes to whoever has the least work, and among equals to who asked first.
+    """A fair lock: the waiter with the least work gets it; among equals, the first one.
 
-    That of the standard library may be had again and again by a thread that has just released it.
+    With `threading.Lock`, a thread that has just released the lock may get it again at once (starvation).
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,10 @@ class LeastWork:
 
     @contextlib.contextmanager
     def held(self, work: int, seconds: float | None = None) -> Iterator[None]:
-        """Wait for the lock, at most so many seconds, and hold it.
+        """Acquire the lock, waiting at most `seconds`, and hold it inside this context.
 
         Raises:
-            TimedOut: others had it for so long.
+            TimedOut: it was not free in time.
         """
         mine = work, next(self._numbers)
         with self._changed:
@@ -58,7 +58,7 @@ class LeastWork:
 
 
 class Turns:
-    """The turns of all requests of one process."""
+    """The scheduler of all requests of one process."""
 
     def __init__(self, threads: int) -> None:
         # A semaphore in C: each request passes it.
@@ -92,7 +92,7 @@ class Turns:
 
 
 class _Request:
-    """A request at work: whether it has a place among the quick ones, or a turn among the slow ones."""
+    """A running request: whether it holds a slot for quick requests, or the lock for slow ones."""
 
     def __init__(self, turns: Turns, deadline: float, check: Callable[[], None]) -> None:
         self._turns = turns

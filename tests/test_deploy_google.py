@@ -1,33 +1,20 @@
 """deploy.sh with the real gcloud against a pretended Google Cloud, which starts what was uploaded to it."""
 
 import contextlib
-import json
-import re
 import shlex
 import shutil
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import cloud
 import numpy as np
 import pytest
-from cells import encode
-from conftest import FUNCTIONS, ROOT, commit, first_port
+from conftest import FUNCTIONS, ROOT, commit
 from deploying import Deployment, change, changed_pin, drive, pin, succeed
+from following import blocks, follow
 from identity import PROJECT, provider
-from own import colours
-from PIL import Image
-from processes import address, command_of, from_source, running, served
-
-from shared.example import Example
-
-COMMITTER = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "test"), ("EMAIL", "test@example.org"))
-}
+from processes import command_of, from_source, running
 
 
 def test_two_functions_from_nothing_and_again_with_no_change(uploaded, checkout):
@@ -398,147 +385,6 @@ def test_a_brought_model_gets_its_memory(google, changed):
     commit(changed)
     run, _ = succeed(google, changed, "malaria", "--dry-run")
     assert "--memory=1Gi" in run.stdout
-
-
-def blocks(page):
-    """The commands of a page that deploys, a string for each block."""
-    return re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-
-
-def follow(google, checkout, *commands, typed=""):
-    """Run the commands of a page in one shell, as its reader does."""
-    script = "".join(commands).replace("my-project", google.project)
-    # It opens a browser, and there is nobody to sign in.
-    script = script.replace("gcloud auth login\n", "")
-    run = Deployment(checkout, "bash", "-ec", script, **google.settings).end(typed)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
-def publishing(commands):
-    """The commands of a page, with this environment instead of the one that they set up."""
-    return commands.replace("make .venv/dev/installed\n", "").replace(".venv/dev/bin/python", sys.executable)
-
-
-def stripes(keras, folder):
-    """A network of ten labels that says which row of an image is white, and two examples of each."""
-    weights = np.kron(np.eye(10), np.ones((10, 1))).astype(np.float32)
-    layers = [keras.Input((10, 10, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
-    model = keras.Sequential(layers)
-    model.layers[-1].set_weights([weights, np.zeros(10, np.float32)])
-    model.save(folder / "my_model.keras")
-    for row in range(10):
-        (folder / "held_out" / str(row)).mkdir(parents=True)
-        for white in (200, 250):
-            pixels = np.zeros((10, 10), np.uint8)
-            pixels[row] = white
-            Image.fromarray(pixels).save(folder / "held_out" / str(row) / f"{white}.png")
-
-
-def post(url, content):
-    """The answer to an image."""
-    call = urllib.request.Request(url, content, {"Content-Type": "image/png"})
-    with urllib.request.urlopen(call, timeout=120) as answer:
-        return json.load(answer)
-
-
-def first_port_of(*folders):
-    """A --port for `make serve` of these functions."""
-    return first_port([Example.read(folder).port for folder in folders])
-
-
-def test_the_readme_leads_from_a_model_of_ones_own_to_a_function_that_is_deployed(google, changed):
-    stripes(pytest.importorskip("keras"), changed.parent)
-    section = (ROOT / "README.md").read_text().split("## Serve a model of your own")[1]
-    publish, name, deploy = re.split(r"^make serve ONLY=(\w+)\n", blocks(section)[0], flags=re.MULTILINE)
-    google.settings |= {"PUBLISH_PYTHON": sys.executable, **COMMITTER}
-    assert "accuracy on 20 examples: 1.000" in follow(google, changed, publishing(publish))
-    with served(changed, first_port_of(changed / "functions" / name), name) as text:
-        google.on_deploy = lambda *_: address(text, name)
-        told = follow(google, changed, deploy)
-        assert f"{name}: {google.runs[name].url}" in told
-        unseen = (changed.parent / "held_out" / "7" / "200.png").read_bytes()
-        assert post(f"{google.runs[name].url}/predict", unseen)["label"] == "7"
-    assert f"models/{pin(changed, name)['file']}" in google.buckets[f"{google.project}-models"].objects
-
-
-def test_the_readme_leads_to_functions_whose_models_come_from_a_bucket(google, changed):
-    keras = pytest.importorskip("keras")
-    colours(keras, 1, "sigmoid").save(changed.parent / "my_model.h5")
-    section = (ROOT / "README.md").read_text().split("## Serve a model of your own")[1]
-    *publish, serve = blocks(section)[1].splitlines(keepends=True)
-    google.settings["PUBLISH_PYTHON"] = sys.executable
-    follow(google, changed, publishing("".join(publish)))
-    files = {f"v1/{pin(changed, name)['file']}" for name in FUNCTIONS}
-    assert set(google.buckets["my-models"].objects) == files
-    store, *command = shlex.split(serve)
-    assert command[:2] == ["make", "serve"]
-    only = command[2].removeprefix("ONLY=")
-    name, _, value = store.partition("=")
-    settings = {name: value, "STORAGE_EMULATOR_HOST": google.url}
-    shutil.rmtree(changed / "models")  # so that no model can come from there
-    with served(changed, first_port_of(*(changed / "functions").glob("*/")), only, **settings) as text:
-        for colour, label in (("red", "Infected"), ("blue", "Normal")):
-            image = Image.new("RGB", (16, 16), colour)
-            image.paste("black", (0, 0, 2, 2))  # an image of one colour is refused
-            answer = post(f"{address(text, 'malaria')}/classify", encode(image))
-            assert answer["classification"] == label
-
-
-TRAINING = """
-import joblib
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.linear_model import SGDClassifier
-from sklearn.pipeline import make_pipeline
-
-texts, labels = ["good film", "bad film", "good", "bad"] * 5, ["Positive", "Negative"] * 10
-"""
-
-
-def test_every_command_of_the_page_on_models_works(google, changed, monkeypatch):
-    keras = pytest.importorskip("keras")
-    page, folder = (ROOT / "docs" / "models.md").read_text(), changed.parent
-    network = colours(keras, 1, "sigmoid")
-    network.save(folder / "my_model.h5")
-    stripes(keras, folder)
-    train, convert = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    (folder / "helper.py").write_text("def tokenize(text):\n    return text.split()\n")
-    subprocess.run([sys.executable, "-c", TRAINING + train], cwd=folder, check=True)
-    monkeypatch.chdir(folder)
-    exec(convert, {"model": network})
-    google.buckets["my-models"] = cloud.storage.Bucket("my-models")
-    google.settings["PUBLISH_PYTHON"] = sys.executable
-    # Publishing imports TensorFlow each time: what README.md has too is run by the test of README.md.
-    readme = (ROOT / "README.md").read_text()
-    lines = "".join(blocks(page)).splitlines(keepends=True)
-    own = [line for line in lines if "models.publish" not in line or line not in readme]
-    assert len(own) == len(lines) - 1
-    told = follow(google, changed, publishing("".join(own)))
-    assert f"v1/{pin(changed, 'malaria')['file']}" in google.buckets["my-models"].objects
-    assert pin(changed, "malaria")["labels"] == ["Uninfected", "Parasitized"]
-    assert list(pin(changed, "review")["modules"]) == ["helper.py"]
-    assert "digits" in told
-    assert b"TFL3" in (folder / "my_model.tflite").read_bytes()[:8]
-
-
-def test_the_readme_leads_from_signing_in_to_a_page_of_another_origin_and_back(uploaded, changed):
-    google = uploaded
-    del google.settings["PROJECT_ID"]
-    page = (ROOT / "README.md").read_text()
-    first, public, later = blocks(page.split("## Deploy it")[1].split("\n## ")[0])
-    assert first.startswith("gcloud auth login\n")
-    told = follow(google, changed, first)
-    assert all(f"\n{name}: http" in told for name in FUNCTIONS)
-    follow(google, changed, f"export PROJECT_ID={google.project}\n", public)
-    headers = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
-    url = f"{google.runs['review'].url}/predict"
-    for method, body in (("OPTIONS", None), ("POST", b"movie_review=A fine film.")):
-        asked = urllib.request.Request(url, body, headers, method=method)
-        with urllib.request.urlopen(asked, timeout=30) as answer:
-            assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
-    exports = [line for line in (first + public).splitlines(keepends=True) if line.startswith("export ")]
-    follow(google, changed, *exports, later, typed=f"{google.project}\n")
-    assert not google.functions
 
 
 def test_every_command_of_the_operators_page_works(google, quick_bq, changed):

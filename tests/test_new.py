@@ -37,7 +37,7 @@ def refusal(checkout, **changes):
 @pytest.mark.parametrize(
     "name", ["a", "ab", "Digits", "my-digits", "my_digits", "1st", "class", "x" * 28, "../up", ""]
 )
-def test_a_name_that_not_every_tool_takes_is_refused(name):
+def test_a_name_that_some_tool_rejects_is_refused(name):
     with pytest.raises(ValueError, match="expected 3 to 27 small letters and digits, a letter first"):
         new.checked_name(name)
 
@@ -45,7 +45,7 @@ def test_a_name_that_not_every_tool_takes_is_refused(name):
 @pytest.mark.parametrize(
     "name", [*FUNCTIONS, "shared", "tests", "publish", "new", "skeleton", "all", "logs", "default"]
 )
-def test_a_name_that_is_taken_is_refused(name):
+def test_a_name_in_use_is_refused(name):
     with pytest.raises(ValueError, match=r"expected (a new|another) name"):
         new.checked_name(name)
 
@@ -54,7 +54,10 @@ def test_a_name_that_is_taken_is_refused(name):
     ("changes", "words"),
     [
         ({"name": FUNCTIONS[0]}, f"name: functions/{FUNCTIONS[0]} is there already; expected a new name"),
-        ({"name": None}, "name of the function: nothing was given; see python -m models.new --help"),
+        (
+            {"name": None},
+            "(small letters and digits): nothing was given; see python -m models.new --help",
+        ),
         ({"reads": None}, "what it reads (image, text, rows): nothing was given"),
         ({"reads": "sound"}, "reads: expected image, text, rows; got 'sound'"),
         ({"labels": None}, "in the order of the model's outputs: nothing was given"),
@@ -70,7 +73,7 @@ def test_a_name_that_is_taken_is_refused(name):
         ({"path": '/a", x="'}, "path: expected one such as /classify"),
     ],
 )
-def test_what_is_not_valid_is_refused_and_nothing_is_written(checkout, changes, words):
+def test_an_invalid_option_is_refused_and_nothing_is_written(checkout, changes, words):
     assert words in refusal(checkout, **changes)
 
 
@@ -84,14 +87,21 @@ def test_in_a_terminal_it_asks_until_each_answer_is_valid(changed):
     os.close(own)
     os.close(other)
     assert process.returncode == 0, error
-    questions = ["name of the function: ", "what it reads (image, text, rows): ", "labels, comma separated, "]
+    questions = [
+        "name of the function (small letters and digits): ",
+        "what it reads (image, text, rows): ",
+        "labels, comma separated, ",
+    ]
     assert [out.count(question) for question in questions] == [2, 2, 2]
     assert "name: expected 3 to 27" in out
     assert re.search(r"films: 2 labels, on port \d+\n", out)
+    for path in (*changed.glob("functions/films/*"), changed / "models" / "films" / "README.md"):
+        assert re.search(rf"^  {path.relative_to(changed)}  +\w", out, re.MULTILINE), "each file is explained"
+    assert ".venv/dev/bin/python -m models.publish films ../model.keras\n" in out
     assert '"good",\n  "bad"' in (changed / "functions" / "films" / "model.json").read_text()
 
 
-def test_if_its_packages_cannot_be_locked_neither_folder_is_there(changed, monkeypatch):
+def test_if_the_packages_cannot_be_locked_no_folder_is_written(changed, monkeypatch):
     monkeypatch.setattr(skeleton, "ROOT", changed)
     monkeypatch.setattr(skeleton, "SERVER", ("no-such-package-at-all",))
     function = skeleton.Function("films", "text", ("good", "bad"), "label", "/predict", "text", 8083)
@@ -100,14 +110,14 @@ def test_if_its_packages_cannot_be_locked_neither_folder_is_there(changed, monke
     assert not list(changed.glob("*/films"))
 
 
-def test_without_uv_the_way_to_it_is_named(tmp_path, monkeypatch):
+def test_without_uv_the_message_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "uv", None)
     (tmp_path / "requirements.in").write_text("iniconfig\n")
-    with pytest.raises(LockError, match=r"run 'make \.venv/dev/installed', then"):
+    with pytest.raises(LockError, match=r"run 'make setup', then"):
         skeleton.write_lock(tmp_path)
 
 
-def test_a_function_is_served_with_what_all_functions_are_served_with():
+def test_a_new_function_requires_what_all_functions_require():
     """What the shared modules need is in every function's requirements, and in those of a new one."""
     asked = [
         set(re.findall(r"^[a-z0-9-]+", (folder / "requirements.in").read_text(), re.MULTILINE))

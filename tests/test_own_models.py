@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import types
@@ -16,12 +17,19 @@ from conftest import ROOT
 from own import BLUE, RED, colours, converted, pinned
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, LabelEncoder, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    LabelEncoder,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -512,6 +520,29 @@ def test_columns_of_categories_are_served_if_they_are_numbers(tmp_path, categori
     assert answer["probabilities"]["high"] == pytest.approx(model.predict_proba([[3, 2]])[0, 0], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([OneHotEncoder()], r"knows in the column 'x1', 1\.0, 2\.0, 3\.0; got 7"),
+        ([OrdinalEncoder()], r"knows in the column 'x1', 1\.0, 2\.0, 3\.0; got 7"),
+        ([SimpleImputer(), OneHotEncoder()], r"knows in the column 'x1'"),
+        # What an encoder gets from another step cannot be told before it is asked.
+        ([FunctionTransformer(np.rint), OneHotEncoder()], r"unknown categories \[.*7.*\] in column 0"),
+    ],
+)
+def test_a_value_that_a_strict_encoder_does_not_know_is_the_callers_mistake(tmp_path, steps, words):
+    values = np.array([[number % 4, 1 + number % 3] for number in range(12)], float)
+    encoder = ColumnTransformer([("kind", make_pipeline(*steps), [1])], remainder="passthrough")
+    model = make_pipeline(encoder, LogisticRegression()).fit(values, ["high", "low"] * 6)
+    path = dumped(model, tmp_path / "own.pkl")
+    classifier = rows.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
+    good, bad, other = classify(classifier, [[3, 2], [3, 7], [0, 1]], explain=False)
+    assert good["label"] in ("high", "low")
+    assert other["label"] in ("high", "low")
+    assert isinstance(bad, Unusable)
+    assert re.search(words, str(bad)), str(bad)
+
+
 def test_a_table_model_of_logarithms_is_served(tmp_path):
     values = np.array([[1, 5], [2, 4], [9, 1], [8, 2]], float)
     model = make_pipeline(FunctionTransformer(np.log), LogisticRegression()).fit(values, list("aabb"))
@@ -728,6 +759,7 @@ def test_the_articles_review_model_answers_in_a_real_process_from_pickle_dump_on
     )
     script = f"""
 import pickle
+import re
 from helper import tokenizer
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import SGDClassifier

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 
 from functions.review.classifier import Linear
 from models.publish import Refused, files, inside, labels, probes, staging, stored
-from models.publish.candidate import Wish, parse
+from models.publish.candidate import Options, parse
 from models.publish.publishing import examined, publish
 from shared.errors import ModelUnavailable
 from shared.pin import Pin, PinError
@@ -124,18 +124,18 @@ def pins(root):
     return {name: (root / "functions" / name / "model.json").read_text() for name in OURS}
 
 
-def wished(root, name, file, *pairs, names=None, **more):
-    return Wish(
+def options_of(root, name, file, *pairs, names=None, **more):
+    return Options(
         root / "functions" / name, file, parse(pairs), tuple(names.split(",")) if names else None, **more
     )
 
 
 def put(root, name, file, *pairs, store=None, **more):
     """Publish; returns the pin, as it is read, and what the user was told."""
-    wish = wished(root, name, file, *pairs, **more)
-    with examined(wish) as result:
-        done = publish(wish, result, str(store or root / "models"))
-    return Pin.read(wish.folder / "model.json"), "\n".join([*result.remarks, done])
+    options = options_of(root, name, file, *pairs, **more)
+    with examined(options) as result:
+        done = publish(options, result, str(store or root / "models"))
+    return Pin.read(options.folder / "model.json"), "\n".join([*result.remarks, done])
 
 
 def refused(root, name, file, *pairs, **more):
@@ -163,7 +163,7 @@ def test_a_published_file_is_the_pinned_one(root, other):
     assert fetch.fetch(pin, settings) == other.read_bytes()
 
 
-def test_an_image_model_is_pinned_with_what_it_takes(root, model, tmp_path):
+def test_an_image_model_is_pinned_with_its_input_size(root, model, tmp_path):
     named = tmp_path / "other.tflite"
     named.write_bytes(model.read_bytes() + b"\0")  # another file of the same network
     pin, told = put(root, "malaria", named, names="Normal,Infected")
@@ -187,7 +187,7 @@ def test_publishing_twice_changes_nothing(root, name):
     assert {path: path.stat().st_mtime_ns for path in (root / "functions" / name).iterdir()} == before
 
 
-def test_publishing_with_other_settings_changes_those_and_no_version(root):
+def test_publishing_with_other_settings_changes_only_these(root):
     before = Pin.read(root / "functions" / "review" / "model.json")
     pin, _ = put(root, "review", committed("review"), "threshold=0.4")
     assert pin.threshold == 0.4
@@ -217,7 +217,7 @@ def test_a_model_that_loads_but_cannot_answer_is_not_published(root, tmp_path):
     assert "NaN" in refused(root, "review", file)
 
 
-def test_a_function_that_does_not_start_is_told_with_the_reason(root, model):
+def test_if_the_function_does_not_start_the_reason_is_reported(root, model):
     main = root / "functions" / "malaria" / "main.py"
     main.write_text("import nothing_of_this_name\n" + main.read_text())
     assert "nothing_of_this_name" in refused(root, "malaria", model)
@@ -227,7 +227,7 @@ def test_a_function_that_does_not_start_is_told_with_the_reason(root, model):
     ("name", "form"),
     [("m.tflite", "tflite"), ("m.H5", "h5"), ("m.hdf5", "h5"), ("m.pkl", "joblib"), ("m.PICKLE", "joblib")],
 )
-def test_suffixes_are_read_in_letters_of_any_size(tmp_path, name, form):
+def test_suffixes_are_case_insensitive(tmp_path, name, form):
     assert files.form(tmp_path / name) == form
 
 
@@ -244,7 +244,7 @@ def test_suffixes_are_read_in_letters_of_any_size(tmp_path, name, form):
         ("m.pkl", b"", "the file is empty"),
     ],
 )
-def test_a_file_that_is_something_else_is_told_by_its_content(root, tmp_path, name, content, told):
+def test_a_file_that_is_not_a_model_is_recognised_by_its_content(root, tmp_path, name, content, told):
     (tmp_path / name).write_bytes(content)
     assert told in refused(root, "malaria", tmp_path / name)
 
@@ -257,19 +257,19 @@ def test_a_file_that_is_something_else_is_told_by_its_content(root, tmp_path, na
         (["config.json", "metadata.json"], "rename it to m.keras"),
     ],
 )
-def test_a_zip_archive_is_told_by_what_lies_in_it(root, tmp_path, members, told):
+def test_a_zip_archive_is_recognised_by_its_members(root, tmp_path, members, told):
     with zipfile.ZipFile(tmp_path / "m.pkl", "w") as packed:
         for name in members:
             packed.writestr(name, "")
     assert told in refused(root, "malaria", tmp_path / "m.pkl")
 
 
-def test_a_folder_is_told_how_to_become_a_file(root, tmp_path):
+def test_a_folder_is_refused_with_the_code_that_converts_it(root, tmp_path):
     (tmp_path / "m.keras").mkdir()
     assert "from_saved_model" in refused(root, "malaria", tmp_path / "m.keras")
 
 
-def test_the_lock_is_renewed_when_the_advice_to_add_a_package_was_taken(tmp_path, monkeypatch):
+def test_the_lock_file_is_renewed_after_a_package_was_added_by_hand(tmp_path, monkeypatch):
     locked = []
     monkeypatch.setattr(staging, "_lock", locked.append)
     here = f"scikit-learn=={version('scikit-learn')}\njoblib=={version('joblib')}\n"
@@ -283,13 +283,13 @@ def test_the_lock_is_renewed_when_the_advice_to_add_a_package_was_taken(tmp_path
     assert locked == [tmp_path]
 
 
-def test_a_suffix_of_no_format_is_refused_with_those_there_are(root, tmp_path):
+def test_an_unknown_suffix_is_refused_with_the_known_ones(root, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"1")
     told = refused(root, "malaria", tmp_path / "model.pt")
     assert ".tflite, .keras, .h5, .hdf5, .npz, .joblib, .pkl, .pickle" in told
 
 
-def test_another_file_of_that_name_in_the_folder_is_left_as_it_is(root, model):
+def test_another_file_of_the_same_name_in_the_folder_is_not_overwritten(root, model):
     stored = root / "models" / "malaria" / model.name
     stored.parent.mkdir(parents=True)
     stored.write_bytes(b"something else")
@@ -306,17 +306,17 @@ def test_a_file_goes_to_a_bucket_once_and_is_served_from_there(emulated, root, o
     assert fetch.fetch(pin, Settings(model_store="gs://models/v1")) == other.read_bytes()
 
 
-def test_another_object_of_that_name_is_never_written_over(emulated, root, other):
+def test_another_object_of_the_same_name_is_not_overwritten(emulated, root, other):
     before = pins(root)
-    with examined(wished(root, "review", other)) as result:
+    with examined(options_of(root, "review", other)) as result:
         emulated.blob(f"v1/{result.pin.file}").upload_from_string(b"something else")
         with pytest.raises(ModelUnavailable, match="another file of this name"):
-            publish(wished(root, "review", other), result, "gs://models/v1")
+            publish(options_of(root, "review", other), result, "gs://models/v1")
     assert emulated.blob(f"v1/{result.pin.file}").download_as_bytes() == b"something else"
     assert pins(root) == before
 
 
-def test_a_bucket_that_is_not_there_is_named_and_nothing_is_pinned(emulated, root, other):
+def test_a_missing_bucket_is_named_and_nothing_is_pinned(emulated, root, other):
     before = pins(root)
     with pytest.raises(ModelUnavailable, match=r"gs://elsewhere/review/review-"):
         put(root, "review", other, store="gs://elsewhere")
@@ -343,13 +343,11 @@ def run(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_a_python_without_the_packages_is_told_which_one_has_them():
+def test_a_python_without_the_packages_says_which_one_has_them():
     command = [sys.executable, "-S", "-m", "models.publish", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.endswith(
-        "run 'make .venv/dev/installed', then '.venv/dev/bin/python -m models.publish'\n"
-    )
+    assert done.stderr.endswith("run 'make setup', then '.venv/dev/bin/python -m models.publish'\n")
 
 
 def test_the_command_checks_the_committed_models_and_tries_one_without_publishing_it(other):
@@ -392,12 +390,12 @@ def test_the_command_checks_the_committed_models_and_tries_one_without_publishin
         ("trained=yesterday", "'trained'"),
     ],
 )
-def test_a_setting_that_no_pin_may_have_is_refused_by_name(pair, named):
+def test_an_invalid_setting_is_refused_by_name(pair, named):
     with pytest.raises(PinError, match=re.escape(named)):
         parse([pair])
 
 
-def test_settings_of_the_input_may_be_given_by_themselves():
+def test_fields_of_the_input_may_be_given_without_the_prefix():
     given = parse(["range=[0,255]", "input.channels=BGR", 'input={"size": [8, 8]}', "output=logits"])
     assert given == {"input": {"range": [0, 255], "channels": "BGR", "size": [8, 8]}, "output": "logits"}
 
@@ -427,7 +425,7 @@ def test_a_published_file_is_not_committed_by_accident():
         (None, None, ["A", "B"], False, ("A", "B")),
     ],
 )
-def test_labels_are_the_files_the_users_or_the_pins(given, pinned, named, counts, expected):
+def test_labels_come_from_the_user_the_file_or_the_pin(given, pinned, named, counts, expected):
     assert labels.decide(given, pinned, named, counts) == expected
 
 
@@ -444,7 +442,7 @@ def test_labels_are_the_files_the_users_or_the_pins(given, pinned, named, counts
         (["A", "B"], None, ["A", "B", "C"], False, "the file has 3"),
     ],
 )
-def test_labels_that_nobody_says_or_two_say_differently_are_refused(given, pinned, named, counts, told):
+def test_unknown_or_contradictory_labels_are_refused(given, pinned, named, counts, told):
     with pytest.raises(Refused, match=re.escape(told)):
         labels.decide(given, pinned, named, counts)
 
@@ -460,14 +458,14 @@ def test_labels_in_the_metadata_of_a_litert_file_are_taken(root, model, tmp_path
     assert pin.labels == ("Uninfected", "Parasitized")
 
 
-def test_labels_in_metadata_that_are_not_those_of_the_outputs_may_be_overruled(root, model, tmp_path):
+def test_labels_in_metadata_that_do_not_match_the_outputs_can_be_overridden(root, model, tmp_path):
     for lines in ("the\na\nof\n", "Infected\n", "a\na\n"):
         file = tmp_path / "named.tflite"
         shutil.copy(model, file)
         with zipfile.ZipFile(file, "a") as packed:
             packed.writestr("labels.txt", lines)
         assert "--labels" in refused(root, "malaria", file)
-        with examined(wished(root, "malaria", file, names="Normal,Infected")) as result:
+        with examined(options_of(root, "malaria", file, names="Normal,Infected")) as result:
             assert result.pin.labels == ("Normal", "Infected")
 
 
@@ -493,7 +491,7 @@ def keras(inprocess):
     return pytest.importorskip("keras")
 
 
-def test_labels_of_a_network_are_demanded_and_the_mapping_is_told(keras, root, tmp_path):
+def test_a_network_needs_labels_and_their_mapping_is_printed(keras, root, tmp_path):
     file = save(colours(keras, 2, "softmax"), tmp_path / "own.keras")
     assert "--labels A,B" in refused(root, "malaria", file)
     pin, told = put(root, "malaria", file, names="Parasitized,Uninfected")
@@ -506,7 +504,7 @@ def test_labels_of_a_network_are_demanded_and_the_mapping_is_told(keras, root, t
 
 @pytest.mark.parametrize("suffix", ["keras", "tflite"])
 @pytest.mark.parametrize(("units", "names"), [(1, "A,B"), (2, "A,B"), (3, "A,B,C")])
-def test_logits_are_published_only_if_they_are_said_to_be_some(keras, root, tmp_path, suffix, units, names):
+def test_logits_are_published_only_with_the_option_for_them(keras, root, tmp_path, suffix, units, names):
     file = tmp_path / f"own.{suffix}"
     for activation in (None, "softmax" if units > 1 else "sigmoid"):
         model = colours(keras, units, activation)
@@ -516,11 +514,11 @@ def test_logits_are_published_only_if_they_are_said_to_be_some(keras, root, tmp_
             assert "probabilities already" in told
         else:
             assert "give output=logits" in refused(root, "malaria", file, names=names)
-            with examined(wished(root, "malaria", file, "output=logits", names=names)) as result:
+            with examined(options_of(root, "malaria", file, "output=logits", names=names)) as result:
                 assert result.pin.output == "logits"
 
 
-def test_outputs_that_were_probabilities_by_luck_are_told_by_the_last_layer(keras, root, tmp_path):
+def test_logits_that_look_like_probabilities_are_recognised_by_the_last_layer(keras, root, tmp_path):
     model = colours(keras, 1, None)
     model.layers[-1].set_weights([np.full((3, 1), 0.3, np.float32), np.full(1, 0.05, np.float32)])
     for suffix in ("keras", "tflite"):
@@ -529,7 +527,7 @@ def test_outputs_that_were_probabilities_by_luck_are_told_by_the_last_layer(kera
         assert "give output=logits" in refused(root, "malaria", file, names="A,B")
 
 
-def test_a_rescaling_layer_is_told_though_the_answers_move(keras, root, tmp_path):
+def test_a_rescaling_layer_is_reported_even_if_the_answers_change(keras, root, tmp_path):
     model = colours(keras, 1, "sigmoid", scale=1 / 255)
     weights, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([10 * weights, bias])
@@ -540,7 +538,7 @@ def test_a_rescaling_layer_is_told_though_the_answers_move(keras, root, tmp_path
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
-def test_outputs_that_are_no_probabilities_of_one_answer_are_refused(keras, root, tmp_path):
+def test_outputs_that_do_not_sum_to_one_are_refused(keras, root, tmp_path):
     file = tmp_path / "own.keras"
 
     def told(model):
@@ -566,7 +564,7 @@ def shrunk(keras):
 
 @pytest.mark.parametrize("suffix", ["keras", "tflite"])
 @pytest.mark.parametrize("kind", ["rescaling", "small weights"])
-def test_a_network_for_pixels_of_0_to_255_is_asked_about(keras, root, tmp_path, suffix, kind):
+def test_a_network_for_pixels_of_0_to_255_needs_the_range(keras, root, tmp_path, suffix, kind):
     model, file = colours(keras, 1, "sigmoid", scale=1 / 255), tmp_path / f"own.{suffix}"
     if kind == "small weights":
         model = shrunk(keras)
@@ -580,11 +578,11 @@ def test_a_network_for_pixels_of_0_to_255_is_asked_about(keras, root, tmp_path, 
     before = pins(root)
     assert "was pinned already" in put(root, "malaria", file)[1]
     assert pins(root) == before
-    with examined(wished(root, "malaria", file, "range=[0,1]", names="Normal,Infected")) as result:
+    with examined(options_of(root, "malaria", file, "range=[0,1]", names="Normal,Infected")) as result:
         assert result.pin.input.range == (0, 1)
 
 
-def test_the_size_of_a_network_that_takes_any_is_asked_for(keras, root, tmp_path):
+def test_a_network_for_images_of_any_size_needs_the_size(keras, root, tmp_path):
     file = tmp_path / "own.tflite"
     file.write_bytes(converted(colours(keras, 1, "sigmoid", (None, None))))
     assert "'size=[height,width]'" in refused(root, "malaria", file, names="A,B")
@@ -614,7 +612,7 @@ def test_grey_networks_of_ten_labels_are_published(keras, own, root, tmp_path):
     assert example["label"] in pin.labels
 
 
-def test_examples_say_how_good_it_is(keras, root, tmp_path):
+def test_the_accuracy_on_examples_is_printed(keras, root, tmp_path):
     file = save(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
     examples = pictures(tmp_path / "held_out")
     _, told = put(root, "malaria", file, names="Normal,Infected", examples=examples)
@@ -630,14 +628,14 @@ def test_examples_say_how_good_it_is(keras, root, tmp_path):
         (1 / 255, "Infected,Normal", "--labels Normal,Infected: 1.00, as given: 0.00"),
     ],
 )
-def test_labels_in_the_wrong_order_are_seen_by_examples(keras, root, tmp_path, scale, names, better):
+def test_examples_reveal_labels_in_the_wrong_order(keras, root, tmp_path, scale, names, better):
     file = save(colours(keras, 1, "sigmoid", scale=scale), tmp_path / "own.keras")
     told = refused(root, "malaria", file, names=names, examples=pictures(tmp_path / "held_out"))
     assert "no better than chance" in told
     assert better in told
 
 
-def test_the_wrong_channels_and_range_are_seen_by_examples(keras, root, tmp_path):
+def test_examples_reveal_the_wrong_channels_and_range(keras, root, tmp_path):
     examples = pictures(tmp_path / "held_out")
     model = colours(keras, 1, "sigmoid")
     weights, bias = model.layers[-1].get_weights()
@@ -654,7 +652,7 @@ def test_the_wrong_channels_and_range_are_seen_by_examples(keras, root, tmp_path
     assert "'range=[0,255]': 1.00, as given: 0.50" in told
 
 
-def test_a_better_threshold_is_told_but_not_taken(keras, root, tmp_path):
+def test_a_better_threshold_is_suggested_but_not_applied(keras, root, tmp_path):
     model = colours(keras, 1, "sigmoid")
     weights, _ = model.layers[-1].get_weights()
     model.layers[-1].set_weights([weights, np.full(1, -7.55, np.float32)])
@@ -665,7 +663,7 @@ def test_a_better_threshold_is_told_but_not_taken(keras, root, tmp_path):
     assert pin.threshold is None
 
 
-def test_examples_that_say_nothing_are_refused(keras, root, tmp_path):
+def test_useless_examples_are_refused(keras, root, tmp_path):
     file = save(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
 
     def told(examples, names="Normal,Infected"):
@@ -690,6 +688,38 @@ def words(*names):
     return make_pipeline(CountVectorizer(), MultinomialNB()).fit(texts, list(names) * 4)
 
 
+def test_a_second_network_in_a_new_function_keeps_the_labels_of_the_first(keras, own, root, tmp_path):
+    folder = own("image", "A", "B", "C", file="example.png")
+    shutil.copy(ROOT / "functions" / "malaria" / "example.png", folder)
+    first = save(colours(keras, 3, "softmax"), tmp_path / "first.keras")
+    assert "pinned before" not in put(root, "own", first)[1]
+    second = save(colours(keras, 3, "softmax", size=(12, 12)), tmp_path / "second.keras")
+    pin, told = put(root, "own", second)
+    assert pin.labels == ("A", "B", "C")
+    assert "the labels are those of the model that was pinned before, A, B, C: give --labels if" in told
+    assert "output 0 = A, output 1 = B, output 2 = C" in told
+    other = save(colours(keras, 4, "softmax"), tmp_path / "other.keras")
+    told = refused_again(root, other)
+    assert "model.json names 3 labels; the model's output has shape ('n', 4)" in told
+    assert "pinned before, A, B, C: give --labels if" in told
+    assert put(root, "own", other, names="A,B,C,D")[0].labels == ("A", "B", "C", "D")
+
+
+def test_weights_of_another_function_are_refused_with_what_to_publish(inprocess, own, root, other):
+    own("text", "bad", "good", input="good")
+    told = refused(root, "own", other)
+    assert "this function runs scikit-learn models (.joblib, .pkl, .pickle), not the format 'linear'" in told
+    assert "publish a pickled pipeline" in told
+
+
+def test_a_pin_with_nan_is_refused_by_name(inprocess, own, root, tmp_path):
+    folder = own("text", "bad", "good", input="good")
+    (folder / "model.json").write_text('{"labels": ["bad", "good"], "threshold": NaN}')
+    joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
+    with pytest.raises(PinError, match=r"own/model\.json: NaN is not valid JSON: expected a finite number"):
+        put(root, "own", tmp_path / "own.joblib")
+
+
 def test_a_text_model_is_published_with_its_own_labels(inprocess, own, root, tmp_path):
     own("text", "NEG", "Neutral", "POS", input="pos")
     joblib.dump(words("pos", "neutral", "neg"), tmp_path / "three.joblib")
@@ -700,7 +730,7 @@ def test_a_text_model_is_published_with_its_own_labels(inprocess, own, root, tmp
     assert json.loads((root / "functions" / "own" / "example.json").read_text())["label"] == "POS"
 
 
-def test_a_threshold_by_which_the_model_decides_is_pinned(inprocess, own, root, tmp_path):
+def test_the_threshold_of_the_model_itself_is_pinned(inprocess, own, root, tmp_path):
     own("text", "bad", "good", input="good")
     model = FixedThresholdClassifier(words("bad", "good"), threshold=0.95, pos_label="good")
     joblib.dump(model.fit(["bad film", "good film"] * 4, ["bad", "good"] * 4), tmp_path / "own.pkl")
@@ -711,7 +741,7 @@ def test_a_threshold_by_which_the_model_decides_is_pinned(inprocess, own, root, 
     assert put(root, "own", tmp_path / "own.pkl", "threshold=0.3")[0].threshold == 0.3
 
 
-def test_classes_of_other_names_are_never_taken_for_ours(inprocess, root, tmp_path):
+def test_classes_of_other_names_are_not_mapped_to_the_labels_by_guessing(inprocess, root, tmp_path):
     file = tmp_path / "own.pkl"
     joblib.dump(words("good", "poor"), file)
     assert "--labels good,poor" in refused(root, "review", file)
@@ -769,7 +799,7 @@ def test_examples_of_texts_are_a_csv_or_folders_of_files(inprocess, own, root, t
     )
 
 
-def test_the_users_own_modules_go_along_and_are_pinned(own, root, tmp_path):
+def test_the_users_own_modules_are_copied_and_pinned(own, root, tmp_path):
     folder = own("text", "bad", "good", input="good")
     source = tmp_path / "helper_of_own.py"
     source.write_text("def tokenize(text):\n    return text.split()\n")
@@ -808,7 +838,7 @@ def test_the_users_own_modules_go_along_and_are_pinned(own, root, tmp_path):
         ("missing.py", "expected a file of Python code"),
     ],
 )
-def test_a_module_that_would_not_be_found_is_refused(own, root, tmp_path, name, told):
+def test_a_module_that_could_not_be_imported_is_refused(own, root, tmp_path, name, told):
     own("text", "bad", "good", input="good")
     joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
     if name != "missing.py":
@@ -816,12 +846,12 @@ def test_a_module_that_would_not_be_found_is_refused(own, root, tmp_path, name, 
     assert told in refused(root, "own", tmp_path / "own.joblib", modules=(tmp_path / name,))
 
 
-def test_only_a_pickle_takes_modules(root, model, tmp_path):
+def test_modules_are_accepted_only_with_a_pickle(root, model, tmp_path):
     (tmp_path / "helper.py").write_text("")
     assert "only a pickled model" in refused(root, "malaria", model, modules=(tmp_path / "helper.py",))
 
 
-def test_what_the_file_was_written_with_is_read_without_loading_it(tmp_path):
+def test_the_version_that_wrote_a_file_is_read_without_loading_it(tmp_path):
     here = version("scikit-learn")
     for compress in (0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3)):
         joblib.dump(words("a", "b"), tmp_path / "own.joblib", compress=compress)
@@ -874,7 +904,7 @@ def test_a_package_that_was_added_by_hand_is_locked_too(tmp_path, monkeypatch, a
     assert locked == [tmp_path] * locks
 
 
-def test_a_scikit_learn_that_is_too_old_to_be_installed_is_told(root, tmp_path):
+def test_a_scikit_learn_that_is_too_old_to_be_installed_is_refused(root, tmp_path):
     file = tmp_path / "old.pkl"
     joblib.dump(words("neg", "pos"), file)
     here = version("scikit-learn").encode()
@@ -888,13 +918,13 @@ def test_a_scikit_learn_that_is_too_old_to_be_installed_is_told(root, tmp_path):
 
 
 @pytest.mark.parametrize("scores", [[[2.3], [0.1]], [[0.2, 0.2], [0.1, 0.9]], [[np.nan, 1.0]]])
-def test_scores_that_are_no_probabilities_are_refused(scores):
+def test_scores_that_are_not_probabilities_are_refused(scores):
     report = {"kind": "images", "probes": [[0.5, 0.5]], "scores": scores, "ending": ""}
     with pytest.raises(Refused):
         probes.judge(report, {})
 
 
-def test_a_file_is_examined_in_an_environment_with_the_functions_packages_and_no_others(
+def test_a_file_is_tested_in_an_environment_with_only_the_functions_packages(
     own, root, tmp_path, monkeypatch
 ):
     monkeypatch.delenv(staging.SWITCH)
@@ -902,10 +932,10 @@ def test_a_file_is_examined_in_an_environment_with_the_functions_packages_and_no
     for name in ("requirements.in", "requirements.txt"):
         shutil.copy(ROOT / "functions" / "review" / name, folder)
     joblib.dump(words("good", "bad"), tmp_path / "own.joblib")
-    with examined(wished(root, "own", tmp_path / "own.joblib")) as result:
+    with examined(options_of(root, "own", tmp_path / "own.joblib")) as result:
         told = "\n".join(result.remarks)
     here = version("scikit-learn")
-    assert f"added to the requirements: scikit-learn=={here}" in told
+    assert f"it needs scikit-learn=={here}" in told
     assert "scikit-learn" not in (folder / "requirements.in").read_text(), "it was examined only"
     put(root, "own", tmp_path / "own.joblib")
     assert f"scikit-learn=={here}" in (folder / "requirements.in").read_text()

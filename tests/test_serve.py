@@ -55,7 +55,7 @@ def rewrite(folder, **values):
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_prints_calls_that_work_and_stops_all_of_it_when_told(end):
+def test_it_prints_calls_that_work_and_stops_everything_on_a_signal(end):
     terminal = end == signal.SIGINT
     reading, writing = pty.openpty() if terminal else os.pipe()
     port = first_port(PORTS.values())
@@ -91,7 +91,7 @@ def test_it_prints_calls_that_work_and_stops_all_of_it_when_told(end):
             socket.create_connection(("127.0.0.1", own + port - FIRST), 1)
 
 
-def test_a_port_that_is_taken_is_named_with_a_way_out():
+def test_a_port_in_use_is_named_with_another_one_to_choose():
     name = min(PORTS, key=PORTS.get)
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -103,13 +103,13 @@ def test_a_port_that_is_taken_is_named_with_a_way_out():
     assert f"make serve PORT={port + 100}" in text
 
 
-def test_a_function_that_does_not_start_ends_all_and_says_so():
+def test_if_a_function_does_not_start_all_are_stopped_and_it_is_named():
     text = refusal("--port", first_port(PORTS.values()), MODEL_STORE="s3://nowhere")
     assert "MODEL_STORE: expected gs://bucket/prefix or a folder, got 's3://nowhere'" in text
     assert f"{FUNCTIONS[0]} did not start" in text
 
 
-def test_a_name_that_is_no_function_is_refused_with_those_that_are():
+def test_an_unknown_name_is_refused_with_the_known_ones():
     text = refusal("--only", f"{FUNCTIONS[0]}, nothing")
     assert text == f"there is no function 'nothing'; expected one of {', '.join(FUNCTIONS)}\n"
 
@@ -127,7 +127,7 @@ def test_a_function_without_a_model_is_named_and_the_others_are_served(changed, 
     assert text.endswith("there is no function with a model to serve\n")
 
 
-def test_a_pinned_format_whose_package_is_not_required_ends_it_at_once(changed):
+def test_a_pinned_format_whose_package_is_not_required_is_refused_at_once(changed):
     name = FUNCTIONS[0]
     rewrite(changed / "functions" / name, format="keras")
     text = refusal("--only", name, "--port", first_port(PORTS.values()), cwd=changed)
@@ -137,14 +137,14 @@ def test_a_pinned_format_whose_package_is_not_required_ends_it_at_once(changed):
     )
 
 
-def test_two_functions_on_one_port_are_told_apart_by_their_owner(changed):
+def test_two_functions_with_the_same_port_are_refused(changed):
     first, second = FUNCTIONS[:2]
     rewrite(changed / "functions" / second, port=PORTS[first])
     text = refusal("--port", first_port(PORTS.values()), cwd=changed)
     assert text == f"{first} and {second} have the same port: change it in functions/{second}/example.json\n"
 
 
-def test_an_older_python_is_refused_by_a_file_that_it_can_read(monkeypatch):
+def test_an_older_python_is_refused_by_a_file_that_it_can_parse(monkeypatch):
     path = ROOT / "dev" / "__init__.py"
     ast.parse(path.read_text(), feature_version=(3, 6))
     monkeypatch.setattr(sys, "version_info", (3, 10, 2))
@@ -180,7 +180,7 @@ def test_an_environment_has_what_the_function_requires_and_is_built_once(folder,
     assert capsys.readouterr().out == ""
 
 
-def test_an_environment_that_was_not_finished_is_built_anew_and_a_failure_names_its_file(folder):
+def test_an_incomplete_environment_is_rebuilt_and_a_failure_names_its_file(folder):
     requirements = folder / "requirements.txt"
     requirements.write_text("no-such-package-at-all\n")
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
@@ -193,7 +193,7 @@ def test_an_environment_that_was_not_finished_is_built_anew_and_a_failure_names_
 
 
 @pytest.mark.parametrize("line", ["Tensorflow_CPU==2.21.0 \\", "tensorflow==2.21.0", "tensorflow"])
-def test_a_package_is_found_however_it_is_spelt(folder, line):
+def test_a_package_is_recognised_in_every_spelling(folder, line):
     (folder / "requirements.txt").write_text(f"# a comment\n{line}\n    --hash=sha256:00\n")
     environments.check(folder, "keras")
     with pytest.raises(environments.NotInstalled, match="needs scikit-learn"):

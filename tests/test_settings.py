@@ -243,12 +243,6 @@ def test_what_is_no_header_name_is_not_allowed_in_a_preflight():
     assert found["Access-Control-Allow-Headers"] == "x-good"
 
 
-def test_the_table_in_the_readme_is_the_table_here():
-    section = (ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{row.variable}` | {row.meaning} | {row.default} |" for row in TABLE]
-
-
 def test_the_table_is_all_that_is_set():
     assert sorted(row.field for row in TABLE) == sorted(Settings.__dataclass_fields__)
     readers = [*(ROOT / "shared" / "web").glob("*.py"), *(ROOT / "shared").glob("*.py")]

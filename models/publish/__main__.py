@@ -4,10 +4,10 @@
                              [--with helper.py ...] [--store gs://bucket/prefix | FOLDER] [--dry-run]
     python -m models.publish --check [NAME ...] [--store gs://bucket/prefix | FOLDER]
 
-The file is examined first as it will run: in the function as it is deployed, with its requirements and no
-others. `key=value` pairs, the values in JSON, go into the pin: output=logits, 'range=[0,255]', channels=BGR,
-'size=[64,64]', threshold=0.4. A file in a store is never written over: publishing twice does nothing.
-`--check` reads the pinned files from the store and compares them with their pins.
+The file is first tested as it will run: in the function as it is deployed, in an environment with the
+function's requirements only. `key=value` pairs, with values in JSON, go into the pin: output=logits,
+'range=[0,255]', channels=BGR, 'size=[64,64]', threshold=0.4. A file in a store is never overwritten, so
+publishing twice changes nothing. `--check` compares the pinned files in the store with their pins.
 """
 
 import argparse
@@ -21,18 +21,17 @@ from shared.settings import SettingError, Settings
 
 try:
     from . import Refused
-    from .candidate import Wish, parse
+    from .candidate import Options, parse
     from .publishing import ROOT, examined, publish
     from .stored import check
 except ModuleNotFoundError as error:
     sys.exit(
-        f"this Python has no {error.name}: run 'make .venv/dev/installed', "
-        "then '.venv/dev/bin/python -m models.publish'"
+        f"this Python has no {error.name}: run 'make setup', then '.venv/dev/bin/python -m models.publish'"
     )
 
 
 def main() -> None:
-    """Publish one file, or check pins."""
+    """Publish a file, or check pins."""
     summary, _, rest = str(__doc__).partition("\n\n")
     parser = argparse.ArgumentParser(
         prog="python -m models.publish",
@@ -45,14 +44,14 @@ def main() -> None:
     parser.add_argument("--examples", type=Path, help="a folder for each label, or a CSV with a column label")
     parser.add_argument("--with", dest="modules", nargs="+", action="extend", default=[], metavar="helper.py")
     parser.add_argument("--store", help="default: MODEL_STORE, or models/")
-    parser.add_argument("--dry-run", action="store_true", help="examine, print the pin, write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="test the file, print its pin, write nothing")
     parser.add_argument("--check", action="store_true", help="compare pinned files with their pins")
     arguments = parser.parse_intermixed_args()
     try:
         store = arguments.store or Settings.read().model_store
     except SettingError as error:
         parser.error(str(error))
-    # `--with` takes what follows it: what is no module was meant as something else.
+    # `--with` consumes all words after it; those that are not modules belong elsewhere.
     words = arguments.words + [word for word in arguments.modules if not word.endswith(".py")]
     modules = tuple(Path(word) for word in arguments.modules if word.endswith(".py"))
     names = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
@@ -64,7 +63,7 @@ def main() -> None:
     if len(words) < 2:
         parser.error("expected NAME and FILE, or --check")
     try:
-        wish = Wish(
+        options = Options(
             ROOT / "functions" / words[0],
             Path(words[1]),
             parse(words[2:]),
@@ -77,12 +76,12 @@ def main() -> None:
     except ValueError as error:
         parser.error(f"expected key=value with the value in JSON, such as threshold=0.4: {error}")
     try:
-        with examined(wish) as result:
+        with examined(options) as result:
             print("\n".join(result.remarks), file=sys.stderr if arguments.dry_run else sys.stdout)
             if arguments.dry_run:
                 print(json.dumps(result.pin.content(), indent=1))
             else:
-                print(publish(wish, result, store))
+                print(publish(options, result, store))
     except (Refused, PinError, ModelUnavailable, OSError) as error:
         sys.exit(f"not published: {error}")
 

@@ -1,4 +1,4 @@
-"""Judge a model by examples with their labels: how often it is right, and what would be better."""
+"""Judge a model by labelled examples: how often it is right, and which options would be better."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,17 @@ import numpy as np
 
 from . import Refused
 from .labels import spelled
-from .words import given, setting
+from .messages import has_input, option
 
 CLEARLY = 0.05
-"""A gain in accuracy that is worth a remark, if it is of two examples or more."""
+"""The least gain in accuracy worth mentioning, if it is of two examples or more."""
 SHOWN = 12
-"""Labels up to which a confusion matrix is printed."""
+"""A confusion matrix of more labels is not printed."""
 
 
 @dataclass
 class Score:
-    """How the model does on examples.
+    """The result on examples.
 
     Attributes:
         labels: in the order of the model's outputs.
@@ -41,13 +41,13 @@ class Score:
 
     @property
     def balanced(self) -> float:
-        """The mean over the labels that occur of the share answered rightly."""
+        """The balanced accuracy: the mean recall of the labels that occur."""
         rows = self.counts.sum(axis=1)
         return float(np.mean(np.diag(self.counts)[rows > 0] / rows[rows > 0]))
 
     @property
     def chance(self) -> float:
-        """What guessing may reach: its mean and one standard error."""
+        """The accuracy of guessing, plus one standard error."""
         share = 1 / max(2, int((self.counts.sum(axis=1) > 0).sum()))
         return share + math.sqrt(share * (1 - share) / self.total)
 
@@ -63,10 +63,10 @@ class Score:
 
 
 def score(answers: Mapping[str, Any], labels: Sequence[str]) -> Score:
-    """Compare answers with the truth.
+    """Compare the answers with the true labels.
 
     Raises:
-        Refused: the examples have other labels, one label only, or could not be read.
+        Refused: the examples have other labels or only one, or could not be read.
     """
     unusable = answers["unusable"]
     if len(unusable) > len(answers["truths"]):
@@ -90,10 +90,10 @@ def score(answers: Mapping[str, Any], labels: Sequence[str]) -> Score:
 
 
 def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
-    """Judge by the examples.
+    """Judge a model by the examples.
 
     Raises:
-        Refused: it is no better than chance, or clearly better with another setting, which nobody chose.
+        Refused: it is no better than chance, or clearly better with another option.
     """
     labels = report["labels"]
     full, few = score(report["examples"], labels), score(report["few"], labels)
@@ -111,15 +111,15 @@ def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
         hint = " Clearly better: " + "; or ".join(filter(None, (better, order)))
         asked = f" Are the labels in the order of the outputs{pixels}?"
         raise Refused(f"{shown}\nthis is no better than chance.{hint if better or order else asked}")
-    if better and not given(pin, "range", "channels"):
-        keep = " ".join((setting("range", report["range"]), f"channels={report['channels']}"))
+    if better and not has_input(pin, "range", "channels"):
+        keep = " ".join((option("range", report["range"]), f"channels={report['channels']}"))
         raise Refused(f"{shown}\nclearly better: {better}. Give that, or {keep} to publish it as it is")
     hints = filter(None, (better, order, _better_threshold(full, pin)))
     return [*remarks, *(f"clearly better: {each}" for each in hints)]
 
 
 def _better_settings(report: Mapping[str, Any], few: Score) -> str:
-    """Say which other range or channels are clearly better, with both figures; empty if none are."""
+    """Say which other range or channels are clearly better, with both accuracies; empty if none are."""
     best, words = few.accuracy, ""
     for name, found in report.get("otherwise", {}).items():
         if len(found["examples"]["truths"]) < few.total / 2:
@@ -140,7 +140,7 @@ def _better_order(full: Score) -> str:
 
 
 def _best_order(found: Score) -> tuple[str, float]:
-    """The order in which each output stands for the label it is mostly right about, and its accuracy."""
+    """Return the label order in which each output stands for its majority label, and its accuracy."""
     majority = [int(column) for column in found.counts.argmax(axis=0)]
     if sorted(majority) != list(range(len(found.labels))):
         return "", 0.0
@@ -163,7 +163,7 @@ def _better_threshold(full: Score, pin: Mapping[str, Any]) -> str:
 
 
 def _clearly(accuracy: float, now: Score) -> bool:
-    """Whether an accuracy is better than that of the settings given by more than luck with these examples."""
+    """Whether an accuracy is better than the present one by more than chance."""
     gain = accuracy - now.accuracy
     error = math.sqrt(now.accuracy * (1 - now.accuracy) / now.total)
     return gain >= max(CLEARLY, error) and gain * now.total > 1.5

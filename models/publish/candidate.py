@@ -1,4 +1,4 @@
-"""The pin that a file would get: what the file says, what the user gives, and nothing of another model's."""
+"""The pin that a file would get, from the file and the user's options, not from the model pinned before."""
 
 import datetime
 import hashlib
@@ -28,15 +28,15 @@ _ANY: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the user asks for.
+class Options:
+    """The options of one call of `models.publish`.
 
     Attributes:
         folder: the function's.
         file: the model file.
         settings: for the pin; see `parse`.
-        labels: in the order of the model's outputs; None if they are not given.
-        modules: the user's own modules that a pickle needs.
+        labels: in the order of the model's outputs; None without `--labels`.
+        modules: the user's own modules that a pickle imports.
         examples: a folder with one folder for each label, or a CSV with a column `label`.
     """
 
@@ -49,11 +49,11 @@ class Wish:
 
 
 def parse(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read `key=value` pairs, the values in JSON; the fields of `input` may be given by themselves.
+    """Parse `key=value` pairs with values in JSON; a field of `input` may be written without `input.`.
 
     Raises:
         ValueError: a pair is not of this form.
-        PinError: no such field can be set, or not to this value.
+        PinError: the field cannot be set, or not to this value.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
@@ -79,35 +79,41 @@ def parse(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def present(folder: Path) -> dict[str, Any]:
-    """Return what the function's `model.json` says now, if anything.
+def current_pin(folder: Path) -> dict[str, Any]:
+    """Return the content of the function's `model.json`, or an empty object if there is none.
 
     Raises:
         PinError: it is not valid JSON.
     """
     path = folder / "model.json"
-    content = load_json(path.read_bytes()) if path.exists() else {}
+    try:
+        content = load_json(path.read_bytes()) if path.exists() else {}
+    except PinError as error:
+        raise PinError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise PinError(f"{path}: expected a JSON object")
     return content
 
 
-def draft(wish: Wish, content: bytes) -> dict[str, Any]:
-    """Return the pin of the file, still without labels if neither the user nor the pin says them.
+def draft(options: Options, content: bytes) -> dict[str, Any]:
+    """Return the pin of the file, as yet without labels if they are not known.
 
-    What stands in the pin stays if it is this file's, or if there is no file in it yet.
+    The present content of the pin is kept if it pins this file, or no file yet.
     """
-    now, digest = present(wish.folder), hashlib.sha256(content).hexdigest()
-    form = files.form(wish.file)
-    own = ("input",) if form == "linear" else ()  # of the function's own format: languages are its recipe's
+    now, digest = current_pin(options.folder), hashlib.sha256(content).hexdigest()
+    form = files.form(options.file)
+    # A function's own format: the languages in `input` belong to its training recipe.
+    own = ("input",) if form == "linear" else ()
     if now.get("sha256") == digest:
         pin = dict(now)
     else:
-        written = datetime.datetime.fromtimestamp(wish.file.stat().st_mtime, datetime.UTC).date().isoformat()
+        written = (
+            datetime.datetime.fromtimestamp(options.file.stat().st_mtime, datetime.UTC).date().isoformat()
+        )
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        name = wish.folder.name
+        name = options.folder.name
         pin = {
-            "file": f"{name}/{name}-{digest[:12]}{wish.file.suffix.lower()}",
+            "file": f"{name}/{name}-{digest[:12]}{options.file.suffix.lower()}",
             "sha256": digest,
             "bytes": len(content),
             "format": form,
@@ -116,22 +122,24 @@ def draft(wish: Wish, content: bytes) -> dict[str, Any]:
         }
         kept = own if "sha256" in now else ("input", "threshold", "output")
         pin |= {key: now[key] for key in kept if key in now}
-    settings = {key: value for key, value in wish.settings.items() if key not in ("input", "labels")}
-    given = wish.settings.get("input", {})
+    settings = {key: value for key, value in options.settings.items() if key not in ("input", "labels")}
+    given = options.settings.get("input", {})
     pin["input"] = {**pin.get("input", {}), **given}
-    if wish.modules:
-        pin["modules"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in wish.modules}
+    if options.modules:
+        pin["modules"] = {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in options.modules
+        }
     return {**pin, **settings}
 
 
-def check_modules(wish: Wish) -> None:
-    """Check that the modules can lie beside `main.py`, and are found there.
+def check_modules(options: Options) -> None:
+    """Check that the modules can be put beside `main.py` and imported from there.
 
     Raises:
-        Refused: a name is taken, or it is no module.
+        Refused: a name is used already, or it is not a module.
     """
-    pinned, form = present(wish.folder).get("modules", {}), files.form(wish.file)
-    for path in wish.modules:
+    pinned, form = current_pin(options.folder).get("modules", {}), files.form(options.file)
+    for path in options.modules:
         if form != "joblib":
             raise Refused(f"--with {path}: only a pickled model needs modules; this is {form}")
         if path.suffix != ".py" or not path.stem.isidentifier() or not path.is_file():
@@ -141,7 +149,7 @@ def check_modules(wish: Wish) -> None:
                 f"--with {path}: a module of this name is there already, and would be imported instead: "
                 "rename it, and dump the model again"
             )
-        place = wish.folder / path.name
+        place = options.folder / path.name
         if place.exists() and path.name not in pinned and place.read_bytes() != path.read_bytes():
             raise Refused(
                 f"--with {path}: {place} is the function's own: rename the module, and dump the model again"

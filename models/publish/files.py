@@ -1,4 +1,4 @@
-"""What a model file says of itself before anything loads it: its format, its labels, its writer's version."""
+"""Inspect a model file without loading it: its format, its labels, the version that wrote it."""
 
 import bz2
 import gzip
@@ -28,9 +28,9 @@ CODE = {
     "h5": "a Keras file of this kind may run code of the file when it is loaded",
     "keras": "a Keras file may run code of the file when it is loaded",
 }
-"""What is said of a format that can run code."""
+"""The warning about each format that can run code."""
 _STARTS = {"h5": rb"\x89HDF\r\n\x1a\n", "tflite": rb"....TFL3", "joblib": rb"\x80[\x02-\x05]"}
-"""How files of a format begin."""
+"""The first bytes of each format, as regular expressions."""
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,
     b"BZh": bz2.decompress,
@@ -41,10 +41,10 @@ _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
 
 
 def check(file: Path, content: bytes) -> None:
-    """Refuse a file that is no model, or one of another format than its suffix says.
+    """Check that the content is a model of the format that the suffix names.
 
     Raises:
-        Refused: so it is; the message says what the file is, by its first bytes.
+        Refused: it is not; the message says what the file is, by its first bytes.
     """
     if not content:
         raise Refused(f"{file}: the file is empty")
@@ -69,7 +69,7 @@ def check(file: Path, content: bytes) -> None:
 
 
 def _content_form(content: bytes) -> str:
-    """Return the format that the first bytes are of, or what else they are in words; empty if unknown."""
+    """Return the format of the first bytes, or a description of what they are; empty if unknown."""
     for name, start in _STARTS.items():
         if re.match(start, content, re.DOTALL):
             return name
@@ -77,7 +77,7 @@ def _content_form(content: bytes) -> str:
 
 
 def _archive(content: bytes) -> str:
-    """Tell zip archives apart by what lies in them."""
+    """Distinguish zip archives by their content."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             names = packed.namelist()
@@ -91,7 +91,7 @@ def _archive(content: bytes) -> str:
 
 
 def form(file: Path) -> str:
-    """Return the format that the file's suffix names, in letters of any size.
+    """Return the format that the file's suffix names, whether in capitals or not.
 
     Raises:
         Refused: it names none.
@@ -103,9 +103,9 @@ def form(file: Path) -> str:
 
 
 def labels(form: str, content: bytes) -> tuple[str, ...]:
-    """Return the labels in a LiteRT file's metadata, in the order of its outputs; none if there are none two.
+    """Return the labels in a LiteRT file's metadata, in the order of its outputs; empty if fewer than two.
 
-    They are the lines of the text file that the metadata packs along (TensorFlow Lite Metadata).
+    They are the lines of the text file in the metadata (TensorFlow Lite Metadata).
     """
     if form != "tflite":
         return ()
@@ -125,7 +125,7 @@ def labels(form: str, content: bytes) -> tuple[str, ...]:
 
 
 def versions(form: str, content: bytes) -> dict[str, str]:
-    """Return the versions of the packages that wrote the file, as far as it says them."""
+    """Return the versions of the packages that wrote the file, as far as it names them."""
     if form == "joblib":
         found = re.search(
             rb"_sklearn_version.{1,16}?(\d+\.\d+(?:\.\d+)?(?:rc\d+)?)", _plain(content), re.DOTALL
@@ -149,7 +149,7 @@ def versions(form: str, content: bytes) -> dict[str, str]:
 
 
 def _plain(content: bytes) -> bytes:
-    """Undo the compression of `joblib.dump`, if the standard library knows it."""
+    """Undo the compression of `joblib.dump`, if the standard library supports it."""
     for start, decompress in _DECOMPRESS.items():
         if content.startswith(start):
             try:

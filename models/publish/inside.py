@@ -1,6 +1,6 @@
-"""Examines a staged function, in the function's own environment: it loads the model and asks it.
+"""Test a staged function in its own environment: load the model, and predict.
 
-It is copied beside `main.py` and run there, so it imports nothing but what the function has.
+This file is copied beside `main.py` and run there, so it imports only what the function has.
 """
 
 import csv
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 MOST, MOST_OTHERWISE = 2000, 200
-"""How many examples are asked as the pin says, and with each other setting."""
+"""The most examples to predict for, with the pin's settings and with each alternative."""
 BATCH = 32
 RANGES = ((0, 1), (0, 255), (-1, 1))
 UNNAMED = {"images": ("image", "file", "path"), "texts": ("text",)}
 
 
 def main() -> None:
-    """Read the job, examine, write the report."""
+    """Read the job, run the test, write the report."""
     job, answer = map(Path, sys.argv[1:])
     # As functions-framework does: what is installed comes before the function's own folder.
     sys.path[:] = [*filter(None, sys.path), str(Path.cwd())]

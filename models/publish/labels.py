@@ -1,11 +1,11 @@
-"""Which label each output stands for: said by the file or by the user, never guessed."""
+"""Which label each output stands for: from the file or from the user, never guessed."""
 
 from collections.abc import Sequence
 
 from . import Refused
 
 SHOWN = 20
-"""Outputs up to which each is printed with its label."""
+"""At most so many outputs are printed with their labels."""
 VARIANTS = {"neg": "negative", "pos": "positive"}
 
 
@@ -19,14 +19,14 @@ def decide(
     """Return the labels in the order of the model's outputs.
 
     Args:
-        given: what the user gave, in the order of the outputs.
-        pinned: the labels that stand in the pin.
+        given: the user's, in the order of the outputs.
+        pinned: the labels in the pin.
         named: the names in the file, in the order of its outputs; empty if it has none.
-        counts: whether those of the pin are this model's: they stand there without a file, or beside it.
-        sure: whether there are as many outputs as names in the file.
+        counts: whether the labels in the pin apply to this model.
+        sure: whether the file has as many outputs as names.
 
     Raises:
-        Refused: nobody says the labels, or two say different ones.
+        Refused: the labels are not known, or two sources contradict each other.
     """
     if given is not None:
         return _agreed(tuple(given), named, sure)
@@ -42,13 +42,13 @@ def decide(
 
 
 def same(name: str) -> str:
-    """Fold what is another spelling of one label: capitals, `pos` and `neg`."""
+    """Fold different spellings of a label: capitals, `pos` and `neg`."""
     folded = name.strip().casefold()
     return VARIANTS.get(folded, folded)
 
 
 def spelled(name: str, labels: Sequence[str]) -> str | None:
-    """Return the one label that the name is a spelling of; None if there is none, or several."""
+    """Return the one label that the name spells; None if there is none, or several."""
     if name in labels:
         return name
     found = [label for label in labels if same(label) == same(name)]
@@ -56,7 +56,7 @@ def spelled(name: str, labels: Sequence[str]) -> str | None:
 
 
 def matched(names: Sequence[str], labels: Sequence[str]) -> dict[str, str] | None:
-    """Map each of the names to the label that is spelled the same; None if that is not one to one."""
+    """Map each name to the label that it spells; None if that is not one to one."""
     found = {name: spelled(name, labels) for name in names}
     if None in found.values() or len(set(found.values())) != len(names):
         return None
@@ -64,7 +64,7 @@ def matched(names: Sequence[str], labels: Sequence[str]) -> dict[str, str] | Non
 
 
 def mapping(labels: Sequence[str], named: Sequence[str], units: int | None) -> str:
-    """Say in words what each output stands for."""
+    """Describe what each output stands for."""
     if units == 1:
         return f"its one output is the probability of {labels[1]}, the rest that of {labels[0]}"
     parts = []

@@ -1,4 +1,4 @@
-"""Judge a model without examples: by its layers, and by what it says of inputs that have no right answer."""
+"""Judge a model without examples: by its layers, and by its answers to black, white, colours and noise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,23 +6,23 @@ from typing import Any
 import numpy as np
 
 from . import Refused
-from .words import between, given, setting
+from .messages import has_input, option, range_text
 
 TOLERANCE = 1e-4
-"""How far probabilities in float32 may be off; `shared.classifier.checked` has the same."""
+"""The tolerance for probabilities in float32, as in `shared.classifier.checked`."""
 STILL = 1e-6
-"""A change of the probabilities that is none."""
+"""A smaller change of the probabilities counts as none."""
 NARROW = 0.15
-"""Log-odds over which a network that sees black, white, colours and noise moves at least."""
+"""The least change of log-odds between black, white, colours and noise."""
 WIDER = 10
-"""How many times as far it moves with another range, if that is the one it was trained with."""
+"""With the range that it was trained with, a network changes its answers this many times as much."""
 
 
 def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
-    """Judge by what the model says of inputs that have no right answer.
+    """Judge a model by its answers to inputs that have no right answer.
 
     Raises:
-        Refused: its outputs are no probabilities or never move, or it is in doubt what white is to it.
+        Refused: its outputs are not probabilities or never change, or its range is in doubt.
     """
     probes = np.array(report["probes"], float)
     logits = pin.get("output") == "logits"
@@ -33,21 +33,21 @@ def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
     _check_probabilities(probes, logits)
     if report["kind"] != "images" or "range" not in report:
         return []
-    if "examples" not in report and not given(pin, "range"):
+    if "examples" not in report and not has_input(pin, "range"):
         _check_range(report)
     if np.ptp(probes, axis=0).max() < STILL:
         raise Refused(
             "its outputs never move: black, white, colours and noise get the same answer. Is it trained, and "
-            f"with pixels of {between(report['range'])}? Otherwise give range=[black,white]"
+            f"with pixels of {range_text(report['range'])}? Otherwise give range=[black,white]"
         )
     order = "grey" if report["channels"] == "grey" else f"in the order {report['channels']}"
     height, width = report["size"]
-    taken = f"it gets images of {height} x {width}, {order}, with pixels of {between(report['range'])}"
+    taken = f"it gets images of {height} x {width}, {order}, with pixels of {range_text(report['range'])}"
     return [taken if "examples" in report else f"{taken}; only --examples can tell whether it was trained so"]
 
 
 def _check_scores(scores: Any, ending: str, logits: bool) -> None:
-    """Compare the outputs with what the pin says of them; raises `Refused`."""
+    """Compare the outputs with the pin; raises `Refused`."""
     if not np.isfinite(scores).all():
         raise Refused("its outputs are not all numbers (NaN or infinite)")
     if scores.shape[1] == 1 and ending == "softmax":
@@ -92,10 +92,10 @@ def _check_probabilities(probes: Any, logits: bool) -> None:
 
 
 def _check_range(report: Mapping[str, Any]) -> None:
-    """Ask what white is to the network if its layers or its answers speak against the range supposed."""
-    white = setting("range", (0, 255))
+    """Ask for the range if the network's layers or answers contradict the assumed one; raises `Refused`."""
+    white = option("range", (0, 255))
     mine = report["range"]
-    keep = f"if it was trained with pixels of {between(mine)}, say so: {setting('range', mine)}"
+    keep = f"if it was trained with pixels of {range_text(mine)}, say so: {option('range', mine)}"
     if report["said"]:
         if tuple(mine) not in ((0, 1), (0, 255), (-1, 1)):
             raise Refused(
@@ -116,12 +116,12 @@ def _check_range(report: Mapping[str, Any]) -> None:
             and _moved(other["probes"]) > max(WIDER * moved, NARROW)
         ):
             raise Refused(
-                f"with pixels of {between(mine)} its answers to black, white, colours and noise hardly "
+                f"with pixels of {range_text(mine)} its answers to black, white, colours and noise hardly "
                 f"differ, with pixels of 0 to 255 they do: give {white}; {keep}"
             )
 
 
 def _moved(probes: Sequence[Sequence[float]]) -> float:
-    """How far the log-odds of a label move, at most."""
+    """Return the largest change of the log-odds of a label."""
     bounded = np.clip(np.array(probes, float), 1e-7, 1 - 1e-7)
     return float(np.ptp(np.log(bounded / (1 - bounded)), axis=0).max())

@@ -1,4 +1,4 @@
-"""Examine a file, and publish it: the store first, the pin last."""
+"""Test a file and publish it: first to the store, then to the pin."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 from shared.pin import Pin
 
 from . import Refused, accuracy, files, labels, probes, staging, stored
-from .candidate import Wish, check_modules, draft, present
+from .candidate import Options, check_modules, current_pin, draft
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = (
@@ -24,14 +24,14 @@ FOLDER = (
 
 @dataclass(frozen=True)
 class Result:
-    """A file that may be published.
+    """A file that passed the test.
 
     Attributes:
         pin: the pin it gets.
         content: its bytes.
-        remarks: what the user is told.
-        example: what the function's `example.json` is to say.
-        folder: the function as it was examined; its requirements are the complete ones.
+        remarks: messages for the user.
+        example: the new content of the function's `example.json`.
+        folder: the tested copy of the function, with complete requirements.
     """
 
     pin: Pin
@@ -42,23 +42,23 @@ class Result:
 
 
 @contextmanager
-def examined(wish: Wish) -> Iterator[Result]:
-    """Examine the file as it will run.
+def examined(options: Options) -> Iterator[Result]:
+    """Test the file as it will run.
 
     Raises:
-        Refused: it cannot be served, or it is in doubt how; the message says what to give or to do.
+        Refused: it cannot be served, or an option is missing; the message says what to do.
         PinError: a setting is not valid; the message names it.
     """
     try:
-        content = wish.file.read_bytes()
+        content = options.file.read_bytes()
     except IsADirectoryError:
-        raise Refused(f"{wish.file} is a folder, such as TensorFlow's SavedModel: {FOLDER}") from None
+        raise Refused(f"{options.file} is a folder, such as TensorFlow's SavedModel: {FOLDER}") from None
     except OSError as error:
-        raise Refused(f"{wish.file}: cannot be read: {error.strerror}") from None
-    files.check(wish.file, content)
-    check_modules(wish)
-    pin = draft(wish, content)
-    with staging.staged(wish, pin) as folder:
+        raise Refused(f"{options.file}: cannot be read: {error.strerror}") from None
+    files.check(options.file, content)
+    check_modules(options)
+    pin = draft(options, content)
+    with staging.staged(options, pin) as folder:
         added = staging.complete_requirements(folder, pin["format"], content)
         python: list[Path] = []
 
@@ -68,28 +68,32 @@ def examined(wish: Wish) -> Iterator[Result]:
             try:
                 return staging.examine(folder, python[0], job)
             except Refused as error:  # which names the file as it would be stored
-                own = str(error).replace(pin["file"], wish.file.name)
-                raise Refused(own.replace(Path(pin["file"]).name, wish.file.name)) from None
+                own = str(error).replace(pin["file"], options.file.name)
+                raise Refused(own.replace(Path(pin["file"]).name, options.file.name)) from None
 
         named = files.labels(pin["format"], content)
-        known = "labels" in pin and not (wish.labels or "labels" in wish.settings)  # this very file is pinned
+        given = options.labels or "labels" in options.settings
+        known = "labels" in pin and not given  # this very file is pinned already
         if pin["format"] == "joblib" and not known:
             found = examine({"classes": str(folder.parent / "store" / pin["file"])})
             named = tuple(found["classes"]) if found["named"] else ()
             if found["threshold"] is not None:
                 pin.setdefault("threshold", found["threshold"])
-        pin["labels"] = list(_labels(wish, pin, named))
+        pin["labels"] = list(_labels(options, pin, named))
+        kept = _kept(options, pin, named)
         Pin.parse(pin)
         (folder / "model.json").write_text(json.dumps(pin))
-        example = _example(wish.folder)
-        report = examine(
-            {
-                "examples": str(wish.examples.resolve()) if wish.examples else None,
-                "example": example.get("input"),
-                "file": str(folder / example["file"]) if "file" in example else None,
-            }
-        )
-        remarks = _remarks(wish, pin, report, named, added)
+        example = _example(options.folder)
+        job = {
+            "examples": str(options.examples.resolve()) if options.examples else None,
+            "example": example.get("input"),
+            "file": str(folder / example["file"]) if "file" in example else None,
+        }
+        try:
+            report = examine(job)
+        except Refused as error:
+            raise Refused(f"{error}\n({kept})" if kept else str(error)) from None
+        remarks = [*filter(None, [kept]), *_remarks(options, pin, report, named, added)]
         yield Result(
             pin=Pin.parse(_completed(pin, report)),
             content=content,
@@ -99,8 +103,8 @@ def examined(wish: Wish) -> Iterator[Result]:
         )
 
 
-def publish(wish: Wish, result: Result, store: str) -> str:
-    """Put the file into the store, and only then pin it; returns what was done.
+def publish(options: Options, result: Result, store: str) -> str:
+    """Put the file into the store, then pin it; return a message about it.
 
     Raises:
         ModelUnavailable: the store holds another file of that name, or cannot be written to.
@@ -108,29 +112,29 @@ def publish(wish: Wish, result: Result, store: str) -> str:
     stored.put(result.content, result.pin, store)
     for name in ("requirements.in", "requirements.txt"):
         if (result.folder / name).exists():
-            _write(wish.folder / name, (result.folder / name).read_text())
-    for module in wish.modules:
-        if module.resolve() != (wish.folder / module.name).resolve():
-            shutil.copyfile(module, wish.folder / module.name)
-    if result.example and result.example != _example(wish.folder):
-        _write(wish.folder / "example.json", json.dumps(result.example, indent=1) + "\n")
-    name, pin = wish.folder.name, result.pin
-    now = present(wish.folder)
+            _write(options.folder / name, (result.folder / name).read_text())
+    for module in options.modules:
+        if module.resolve() != (options.folder / module.name).resolve():
+            shutil.copyfile(module, options.folder / module.name)
+    if result.example and result.example != _example(options.folder):
+        _write(options.folder / "example.json", json.dumps(result.example, indent=1) + "\n")
+    name, pin = options.folder.name, result.pin
+    now = current_pin(options.folder)
     if now.get("sha256") == pin.sha256 and Pin.parse(now) == pin:
         return f"{name}: {pin.file} is in {store}, and was pinned already, version {pin.version}"
-    _write(wish.folder / "model.json", json.dumps(pin.content(), indent=1) + "\n")
+    _write(options.folder / "model.json", json.dumps(pin.content(), indent=1) + "\n")
     done = f"{name}: {pin.file} is in {store} and pinned, version {pin.version}"
-    if Path(store).resolve() == wish.folder.parents[1] / "models":
+    if Path(store).resolve() == options.folder.parents[1] / "models":
         done += f"\ngit ignores it; to commit it: git add -f models/{pin.file}"
     return done
 
 
-def _labels(wish: Wish, pin: Mapping[str, Any], named: tuple[str, ...]) -> tuple[str, ...]:
-    """The labels in the order of the outputs; raises `Refused`."""
-    now = present(wish.folder)
-    if wish.labels and "labels" in wish.settings:
+def _labels(options: Options, pin: Mapping[str, Any], named: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the labels in the order of the outputs; raises `Refused`."""
+    now = current_pin(options.folder)
+    if options.labels and "labels" in options.settings:
         raise Refused("the labels are given twice: expected --labels or labels=[...]")
-    given = wish.labels or wish.settings.get("labels")
+    given = options.labels or options.settings.get("labels")
     mine = now.get("sha256") == pin["sha256"]
     if mine and given is None:
         return tuple(now["labels"])
@@ -138,15 +142,39 @@ def _labels(wish: Wish, pin: Mapping[str, Any], named: tuple[str, ...]) -> tuple
         given,
         now.get("labels"),
         named,
-        counts="sha256" not in now or mine or pin["format"] == "linear",
+        counts="sha256" not in now or mine or pin["format"] == "linear" or _made_by_new(options.folder),
         sure=pin["format"] != "tflite",
     )
 
 
+def _made_by_new(folder: Path) -> bool:
+    """Whether `models.new` made the function, so that its labels are its user's, whatever model it serves.
+
+    A function with a classifier of its own was written for one model, whose labels are no other's.
+    """
+    return not (folder / "classifier.py").exists()
+
+
+def _kept(options: Options, pin: Mapping[str, Any], named: tuple[str, ...]) -> str:
+    """Say that the labels are those of another model, which was pinned before; empty if they are not."""
+    now = current_pin(options.folder)
+    given = options.labels or "labels" in options.settings
+    if given or named or now.get("sha256") in (None, pin["sha256"]) or pin["format"] == "linear":
+        return ""
+    return (
+        f"the labels are those of the model that was pinned before, {', '.join(pin['labels'])}: "
+        "give --labels if this model has others, or has them in another order"
+    )
+
+
 def _remarks(
-    wish: Wish, pin: Mapping[str, Any], report: Mapping[str, Any], named: tuple[str, ...], added: list[str]
+    options: Options,
+    pin: Mapping[str, Any],
+    report: Mapping[str, Any],
+    named: tuple[str, ...],
+    added: list[str],
 ) -> list[str]:
-    """Judge the report; returns what the user is told.
+    """Judge the report; return messages for the user.
 
     Raises:
         Refused: see `probes` and `accuracy`.
@@ -155,15 +183,15 @@ def _remarks(
     remarks = [labels.mapping(report["labels"], named, units)]
     if pin["format"] in files.CODE:
         remarks.append(f"{files.CODE[pin['format']]}: publish only files whose origin you trust")
-    remarks += [f"added to the requirements: {line}" for line in added]
-    old = present(wish.folder)
-    if pin.get("threshold") not in (None, 0.5, old.get("threshold"), wish.settings.get("threshold")):
+    remarks += [f"it needs {line}: publishing puts that into the requirements" for line in added]
+    old = current_pin(options.folder)
+    if pin.get("threshold") not in (None, 0.5, old.get("threshold"), options.settings.get("threshold")):
         remarks.append(f"threshold {pin['threshold']:.6g}, by which the model itself decides")
     if "threshold" in old and "threshold" not in pin and old["threshold"] != 0.5:
         remarks.append(f"threshold 0.5; {old['threshold']} was chosen for another model")
     try:
         remarks += probes.judge(report, pin)
-        if wish.examples:
+        if options.examples:
             remarks += accuracy.judge(report, pin)
     except Refused as error:
         raise Refused(f"{error}\n({remarks[0]})") from None
@@ -171,7 +199,7 @@ def _remarks(
 
 
 def _completed(pin: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
-    """The pin with what the examination found of the input."""
+    """Return the pin with what the test found out about the input."""
     own: dict[str, Any] = {}
     if "size" in report:
         own = {"size": report["size"], "channels": report["channels"]}
@@ -183,7 +211,7 @@ def _completed(pin: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, A
 
 
 def _example(folder: Path) -> dict[str, Any]:
-    """What the function's `example.json` says, if it has one."""
+    """Return the content of the function's `example.json`, or an empty object if there is none."""
     path = folder / "example.json"
     try:
         content = json.loads(path.read_text()) if path.exists() else {}
@@ -195,7 +223,7 @@ def _example(folder: Path) -> dict[str, Any]:
 
 
 def _complete_example(example: dict[str, Any], report: Mapping[str, Any]) -> list[str]:
-    """Complete the function's example with the model's answer; returns what the user is told."""
+    """Put the model's label into the function's example; return messages for the user."""
     answer, label = report["example"], example.get("label")
     if "label" in answer:
         if label is not None and label in report["labels"] and label != answer["label"]:
@@ -203,14 +231,14 @@ def _complete_example(example: dict[str, Any], report: Mapping[str, Any]) -> lis
         if example:
             example["label"] = answer["label"]
         return []
-    if report["kind"] == "rows" and example:  # its columns are not this model's, or were not known yet
+    if report["kind"] == "rows" and example:  # it has the columns of another model, or none yet
         example["input"], example["label"] = report["row"]["input"], report["row"]["label"]
         return [] if label is None else ["example.json gets a row of this model's columns"]
     return [f"change the example in example.json, which the model does not answer: {answer['error']}"]
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file at once, if it changes."""
+    """Replace a file atomically, if its content changes."""
     if path.exists() and path.read_text() == text:
         return
     part = path.with_name(f"{path.name}.part")

@@ -1,4 +1,4 @@
-"""Examine a file as it will run: the function's folder as it is deployed, in an environment of its own."""
+"""Test a file as it will run: in the function's folder as it is deployed, in its own environment."""
 
 import importlib.metadata
 import json
@@ -17,43 +17,43 @@ from dev.environments import environment
 from shared.pin import PACKAGES
 
 from . import Refused, files
-from .candidate import Wish
+from .candidate import Options
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMINER = Path(__file__).with_name("inside.py")
 BESIDE = {"joblib": ("joblib",)}
-"""What a format needs beside one of its `PACKAGES`."""
+"""The packages that a format needs beside one of its `PACKAGES`."""
 OLDEST = {(3, 14): "1.7.2", (3, 13): "1.5.2", (3, 12): "1.3.1", (3, 11): "1.1.3"}
-"""The first scikit-learn of which PyPI has wheels for a Python, and for those after it."""
+"""The first scikit-learn with wheels on PyPI, for each Python version and later ones."""
 SECONDS = 600
-"""How long an examination may take: TensorFlow and a large network, with a thousand examples."""
+"""Timeout of a test, in seconds: TensorFlow, a large network and a thousand examples."""
 SWITCH = "PUBLISH_PYTHON"
-"""For tests: a Python that has the function's packages already, instead of an environment built for them."""
+"""For tests: a Python that has all packages, so that no environment is built."""
 
 
 @contextmanager
-def staged(wish: Wish, pin: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a copy of the function as it would be deployed with this pin, and a store with the file."""
+def staged(options: Options, pin: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield a copy of the function as it would be deployed with this pin, beside a store with the file."""
     (ROOT / "build").mkdir(exist_ok=True)
     with TemporaryDirectory(dir=ROOT / "build", prefix="publish-") as temporary:
-        folder = Path(temporary, wish.folder.name)
+        folder = Path(temporary, options.folder.name)
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(wish.folder, folder, ignore=ignored)
+        shutil.copytree(options.folder, folder, ignore=ignored)
         shutil.copytree(ROOT / "shared", folder / "shared", ignore=ignored)
-        for module in wish.modules:
+        for module in options.modules:
             shutil.copyfile(module, folder / module.name)
         (folder / "model.json").write_text(json.dumps(pin))
         place = Path(temporary, "store", pin["file"])
         place.parent.mkdir(parents=True)
-        place.symlink_to(wish.file.resolve())
+        place.symlink_to(options.file.resolve())
         yield folder
 
 
 def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
-    """Add what the format needs to the requirements of the function in `folder`; returns the lines added.
+    """Add the packages of the format to the requirements in `folder`; return the added lines.
 
-    A package gets the version that wrote the file, if the file says it; otherwise the one that is installed
-    here. The scikit-learn of a function follows the file: no other reads it.
+    A package gets the version that wrote the file, if the file names it; otherwise the installed one. The
+    scikit-learn of a function must be the one that wrote the file, because others may not read it.
 
     Raises:
         Refused: the packages do not fit together.
@@ -90,7 +90,7 @@ def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
 
 
 def _locked(folder: Path) -> bool:
-    """Whether the lock has what the requirements ask for: the advice to add a package may have been taken."""
+    """Whether the lock file matches the requirements, which the user may have edited."""
     lock = folder / "requirements.txt"
     if not lock.exists():
         return False
@@ -109,7 +109,7 @@ def _locked(folder: Path) -> bool:
 
 
 def _check_age(sklearn: str) -> None:
-    """Refuse a scikit-learn that was never made for this Python; raises `Refused`."""
+    """Refuse a scikit-learn that does not exist for this Python; raises `Refused`."""
     oldest = next(first for python, first in OLDEST.items() if sys.version_info >= python)
     if sklearn and _parts(sklearn) < _parts(oldest):
         raise Refused(
@@ -128,7 +128,7 @@ def _version(package: str) -> str:
 
 
 def _keras(written: str) -> str:
-    """The Keras that wrote the file, unless this TensorFlow wants a newer one: Keras reads older files."""
+    """Return the Keras that wrote the file, or a newer one if TensorFlow requires that."""
     here = _version("keras")
     needs = " ".join(importlib.metadata.requires("tensorflow-cpu") or [])
     oldest = re.search(r"keras>=([\d.]+)", needs)
@@ -146,7 +146,7 @@ def _lock(folder: Path) -> None:
 
 
 def python_of(folder: Path) -> Path:
-    """Return the Python of the environment with the function's packages, which is built once.
+    """Return the Python of the environment with the function's packages; build it if it does not exist.
 
     Raises:
         Refused: they cannot be installed.
@@ -154,17 +154,17 @@ def python_of(folder: Path) -> Path:
     if SWITCH in os.environ:
         return Path(os.environ[SWITCH])
     try:
-        with redirect_stdout(sys.stderr):  # a dry run prints the pin, and nothing else
+        with redirect_stdout(sys.stderr):  # standard output of a dry run is the pin only
             return environment(folder)
     except Exception as error:
         raise Refused(f"the function's packages cannot be installed: {error}") from error
 
 
 def examine(folder: Path, python: Path, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Have the staged function examined in a process of its own; see `inside` for the job and the report.
+    """Test the staged function in its own process; `inside` documents the job and the report.
 
     Raises:
-        Refused: it does not start, cannot load the file, or takes too long.
+        Refused: the function does not start, cannot load the file, or takes too long.
     """
     asked, answer = folder.parent / "job.json", folder.parent / "report.json"
     asked.write_text(json.dumps(job))

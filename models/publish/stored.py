@@ -1,4 +1,4 @@
-"""A file in the store: put there under its digest, never over another, and compared with its pin."""
+"""Files in the store: upload one under its digest without overwriting, and compare them with their pins."""
 
 import base64
 import contextlib
@@ -15,11 +15,11 @@ from shared.settings import Settings
 from shared.store import download, fetch
 
 PATIENCE = 600
-"""Seconds a check may take for one file."""
+"""Timeout for checking one file, in seconds."""
 
 
 def put(content: bytes, pin: Pin, store: str) -> None:
-    """Put the file into the store, unless it is there.
+    """Put the file into the store, unless it is there already.
 
     Raises:
         ModelUnavailable: the store holds another file of that name, or cannot be written to.
@@ -31,7 +31,7 @@ def put(content: bytes, pin: Pin, store: str) -> None:
 
 
 def copy(content: bytes, pin: Pin, folder: Path) -> None:
-    """Write the file to its place in a folder, unless it is there."""
+    """Write the file to its place in a folder, unless it is there already."""
     target = folder / pin.file
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def copy(content: bytes, pin: Pin, folder: Path) -> None:
 
 
 def upload(content: bytes, pin: Pin, store: str) -> None:
-    """Upload the file to its place in a bucket, unless it is there; never over another."""
+    """Upload the file to its place in a bucket, unless it is there already; never overwrite."""
     import io
 
     from google.api_core.exceptions import Forbidden, PreconditionFailed
@@ -70,7 +70,7 @@ def upload(content: bytes, pin: Pin, store: str) -> None:
 
 
 def check(folders: Sequence[Path], store: str) -> int:
-    """Compare each pinned file in the store with its pin; returns the number of those that differ."""
+    """Compare the pinned files in the store with their pins; return how many differ."""
     settings = replace(Settings.read(), model_store=store, fetch_seconds=PATIENCE)
     failures = 0
     for folder in folders:

@@ -23,12 +23,12 @@ PACKAGES = {"tflite": litert.PACKAGE, "keras": keras.PACKAGE, "h5": keras.PACKAG
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of one image.
+    """The output of the network for one image.
 
     Attributes:
         probabilities: one for each label, shape (labels,), float64.
         map: its class-activation map, shape (rows, columns), float32; None without such an output.
-        warnings: what the caller should know of the image.
+        warnings: what the caller should know about the image.
     """
 
     probabilities: Floats
@@ -37,7 +37,7 @@ class Prediction:
 
 
 SLACK = 0.15
-"""How far, as a part of the range, pixels may lie outside of what a quantised network has seen."""
+"""How far pixels may exceed the range of a quantised network's input, as a share of the range."""
 
 Explain = Callable[[Prediction, tuple[int, int]], dict[str, Any] | None]
 """A prediction, and the (height, width) of the network's images, to an explanation."""
@@ -50,7 +50,7 @@ class Classifier:
         labels: in the order of the network's outputs.
         size: the (height, width) of the network's images.
         channels: one of `shared.pin.CHANNELS`.
-        range: what black and white are to the network.
+        range: the values of black and white in the network's input.
         network: the network itself.
     """
 
@@ -58,7 +58,7 @@ class Classifier:
         """Serve `network` as `pin` says.
 
         Raises:
-            ModelUnavailable: the pin's channels, or its number of labels, are not the network's.
+            ModelUnavailable: the channels or the number of labels in the pin do not match the network.
         """
         channels = pin.input.channels or ("RGB" if network.channels == 3 else "grey")
         if (channels == "grey") != (network.channels == 1):
@@ -78,7 +78,7 @@ class Classifier:
 
     @staticmethod
     def prepare(pin: Pin) -> None:
-        """Import what `load` will run the model with, if it is installed."""
+        """Import the library that runs the model, if it is installed."""
         with contextlib.suppress(KeyError, ImportError):
             importlib.import_module(PACKAGES[pin.format])
 
@@ -86,11 +86,11 @@ class Classifier:
     def load(cls, content: bytes, pin: Pin, explain: Explain | None = None) -> "Classifier":
         """Load a network from the verified bytes of its file.
 
-        It takes images of `pin.input`, and ends in one sigmoid unit (the probability of the second of two
-        labels), or in a softmax unit for each label; or in their logits, if `pin.output` says so.
+        Its input is an image as `pin.input` describes it. It ends in one sigmoid unit (the probability of the
+        second of two labels) or a softmax unit for each label, or in their logits if `pin.output` says so.
 
         Raises:
-            ModelUnavailable: the bytes cannot be loaded or are no such network, or a package is missing.
+            ModelUnavailable: the bytes cannot be loaded or are not such a network, or a package is missing.
         """
         try:
             return cls(_network(content, pin), pin, explain)
@@ -103,7 +103,7 @@ class Classifier:
             ) from error
 
     def decode(self, raw: bytes) -> Picture:
-        """Turn an encoded image into the pixels this network takes; see `pixels.decode`."""
+        """Decode an image to the size of this network's input; see `pixels.decode`."""
         return decode(raw, self.size)
 
     def sample(self) -> Pixels:
@@ -128,7 +128,7 @@ class Classifier:
         return [Prediction(*each) for each in zip(rows, maps, warnings, strict=True)]
 
     def encode(self, output: Prediction, explain: bool) -> Answer:
-        """Say the label and the probabilities, and why, if the function can tell."""
+        """Return the label and the probabilities, and the explanation if the function has one."""
         answer = verdict(self.labels, output.probabilities.tolist(), self._pin.threshold)
         if explain:
             answer["explanation"] = self._explain(output, self.size) if self._explain else None
@@ -138,7 +138,7 @@ class Classifier:
 
 
 def _check_range(given: tuple[float, float], held: tuple[float, float] | None) -> None:
-    """Refuse pixels that whole numbers cannot hold; raises `ModelUnavailable`."""
+    """Refuse a range that the quantised input cannot represent; raises `ModelUnavailable`."""
     if held is None:
         return
     low, high = held
@@ -150,7 +150,7 @@ def _check_range(given: tuple[float, float], held: tuple[float, float] | None) -
         )
 
 
-# ITU-R 601-2, as Pillow and TensorFlow have it; shape (3, 1).
+# ITU-R 601-2 luma, as in Pillow and TensorFlow; shape (3, 1).
 _LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
 
 
@@ -159,4 +159,7 @@ def _network(content: bytes, pin: Pin) -> Network:
         return litert.LiteRT(content, pin.input.size)
     if pin.format in ("keras", "h5"):
         return keras.Keras(content, f".{pin.format}", pin.input.size)
-    raise ModelUnavailable(f"expected a format of {', '.join(PACKAGES)}; got {pin.format!r}")
+    raise ModelUnavailable(
+        f"this function runs image networks ({', '.join(PACKAGES)}), not the format {pin.format!r}: publish "
+        "a scikit-learn model in a function that reads text or rows"
+    )

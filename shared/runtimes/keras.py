@@ -1,4 +1,4 @@
-"""Keras networks (`keras`, `h5`), run by TensorFlow, which is imported only here and takes seconds."""
+"""Keras networks (`keras`, `h5`). TensorFlow is imported only here, because that takes seconds."""
 
 import io
 import json
@@ -22,7 +22,7 @@ CONVERT = (
     '  pathlib.Path("model.tflite").write_bytes(lite)'
 )
 HALVES = 5e-3
-"""How far the sum of probabilities in 16 bits may be from 1."""
+"""How far the sum of 16-bit probabilities may be from 1."""
 
 
 class Keras:
@@ -31,17 +31,17 @@ class Keras:
     def __init__(self, content: bytes, suffix: str, size: tuple[int, int] | None = None) -> None:
         """Load the bytes of a file that `model.save` wrote; `suffix` is `.keras` or `.h5`.
 
-        `size` is (height, width), for a network of free size.
+        `size` is (height, width), for a network that takes images of any size.
 
         Raises:
-            ModelUnavailable: the package is missing, or the file cannot be loaded, or it is no network for
+            ModelUnavailable: the package is missing, the file cannot be loaded, or its network does not take
                 images.
         """
         try:
             import keras
         except ImportError as error:
             raise ModelUnavailable("add tensorflow-cpu to the function's requirements.in") from error
-        # Keras reads files only: a private copy, so that these bytes are loaded and no others.
+        # Keras only reads files: write a private copy, so that exactly the verified bytes are loaded.
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"model{suffix}")
             path.write_bytes(content)
@@ -56,12 +56,12 @@ class Keras:
         self._rank = len(inputs[0].shape)
         self._kind = np.dtype(inputs[0].dtype)
         self.range = (0.0, 255.0) if self._kind.kind in "iu" else None
-        # A model that was built with a list of its one input wants a list; a Sequential has no `input`.
+        # A model built with a list of one input must be called with a list; a Sequential has no `input`.
         self._listed = isinstance(getattr(self._model, "input", None), list)
         self.run(np.zeros((1, *self.size, self.channels), np.float32))
 
     def about(self) -> About:
-        """Say what can be read of the first layers and of the last one."""
+        """Inspect the first layers and the last one."""
         return About(_ending(self._model), _scaling(self._model))
 
     def run(self, batch: Floats) -> Outputs:
@@ -75,7 +75,7 @@ class Keras:
 
 
 def _single(values: Any) -> Floats:
-    """A tensor in float32; probabilities of 16 bits are made to sum to 1 again."""
+    """Convert a tensor to float32; rescale 16-bit probabilities so that they sum to 1."""
     real = np.asarray(values, dtype=np.float32)
     if values.dtype.itemsize == 2 and real.ndim == 2 and real.shape[1] > 1 and (real >= 0).all():
         total = real.sum(axis=1, keepdims=True)
@@ -85,7 +85,7 @@ def _single(values: Any) -> Floats:
 
 
 def _ending(model: Any) -> str:
-    """Name the function that the scores come out of."""
+    """Name the activation that the scores come from."""
     last = _operations(model)[-1]
     if hasattr(last, "layers"):
         return _ending(last)
@@ -96,7 +96,7 @@ def _ending(model: Any) -> str:
 
 
 def _scaling(model: Any) -> str:
-    """Name the layer that makes pixels of 0 to 255 small, if there is one before any weights."""
+    """Name the layer that scales pixels of 0 to 255 down, if there is one before any weights."""
     for layer in _flat(model):
         kind = type(layer).__name__
         if kind == "Rescaling":
@@ -114,7 +114,7 @@ def _scaling(model: Any) -> str:
 
 
 def _arithmetic(layer: Any, kind: str) -> str:
-    """Name an operation by which `x / 127.5 - 1` and the like make pixels of 0 to 255 small."""
+    """Name an operation that scales pixels of 0 to 255 down, such as `x / 127.5 - 1`."""
     nodes = getattr(layer, "_inbound_nodes", [])
     arguments = list(nodes[0].arguments.args)[1:] if len(nodes) == 1 else []
     try:
@@ -132,19 +132,19 @@ def _arithmetic(layer: Any, kind: str) -> str:
 
 
 def _flat(model: Any) -> Iterator[Any]:
-    """Yield the layers and operations in their order, those of nested models too."""
+    """Yield the layers and operations in order, including those of nested models."""
     for layer in _operations(model):
         yield from _flat(layer) if hasattr(layer, "layers") else (layer,)
 
 
 def _operations(model: Any) -> list[Any]:
-    """The layers in their order, and the operations between them, which `layers` leaves out."""
+    """Return the layers in order, and the operations between them, which `layers` omits."""
     functional = getattr(model, "_functional", None) or model
     return list(getattr(functional, "operations", model.layers))
 
 
 def _why_unreadable(content: bytes, suffix: str, error: Exception, here: str) -> str:
-    """Say in a line what the file is, and what to do. Keras itself prints its whole configuration."""
+    """Say in one line what the file is and what to do. Keras's own message is its whole configuration."""
     try:
         config, version = _config(content, suffix)
     except Exception:
@@ -178,5 +178,5 @@ def _config(content: bytes, suffix: str) -> tuple[str, str]:
 
 
 def _short(text: str) -> str:
-    """The first line that says something, at most 200 characters."""
+    """Return the first line that is not blank, at most 200 characters."""
     return next((line.strip()[:200] for line in text.splitlines() if line.strip()), "no reason given")

@@ -1,4 +1,4 @@
-"""LiteRT (`tflite`) networks: float32, or quantised with the scale and zero point that the file holds."""
+"""LiteRT (`tflite`) networks: float32, or quantised with the scale and zero point in the file."""
 
 import contextlib
 import os
@@ -19,11 +19,9 @@ FLEX = (
     "tf.lite.OpsSet.TFLITE_BUILTINS only, or publish the network as a .keras file"
 )
 SOFTMAX_STEP = 1 / 256
-"""The scale of every softmax in 8 bits, also of one whose output is handed out in float32."""
+"""The scale of every 8-bit softmax, even if its output is converted to float32."""
 CALIBRATION = 0.15
-"""How far, as a part of the range, the range that was seen when a network was quantised may be off."""
-
-
+"""How far the range found while quantising a network may be off, as a share of the range."""
 MOVING = (
     "CAST",
     "DEQUANTIZE",
@@ -36,17 +34,17 @@ MOVING = (
     "STRIDED_SLICE",
     "TRANSPOSE",
 )
-"""Operators that move pixels, or write them in another type, and leave their values as they are."""
+"""Operators that move pixels or convert their type, and do not change their values."""
 
 
 class LiteRT:
-    """A network in memory. An interpreter serves one thread at a time; there is one for each core."""
+    """A network in memory. An interpreter is not thread-safe, so there is a pool of one for each core."""
 
     def __init__(self, content: bytes, size: tuple[int, int] | None = None) -> None:
-        """Load the bytes of a `tflite` file; `size` is (height, width), for a network of free size.
+        """Load the bytes of a `tflite` file; `size` is (height, width), for a network of any size.
 
         Raises:
-            ModelUnavailable: the package is missing, or it is no network for images.
+            ModelUnavailable: the package is missing, or the network does not take images.
         """
         try:
             from ai_edge_litert.interpreter import Interpreter
@@ -108,7 +106,7 @@ class LiteRT:
             self._free.put(None)
 
     def about(self) -> About:
-        """Say what can be read of the operators behind the input and before the scores."""
+        """Inspect the operators after the input and before the scores."""
         from ai_edge_litert.interpreter import OpResolverType
 
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate hides the operators
@@ -131,7 +129,7 @@ class LiteRT:
 
 
 def _quantised(values: Floats, tensor: dict[str, Any]) -> NDArray[Any]:
-    """Real numbers as the tensor's whole ones: value / scale + zero point."""
+    """Quantise values for a tensor: value / scale + zero point."""
     kind = tensor["dtype"]
     if kind == np.float32:
         return values
@@ -142,9 +140,9 @@ def _quantised(values: Floats, tensor: dict[str, Any]) -> NDArray[Any]:
 
 
 def _real(values: NDArray[Any], tensor: dict[str, Any]) -> Floats:
-    """A tensor's whole numbers as real ones; probabilities are made to sum to 1 again.
+    """Dequantise a tensor; rescale probabilities so that they sum to 1.
 
-    A softmax rounded to steps of the scale sums to 1 but for half a step for each unit.
+    A softmax rounded to steps of the scale sums to 1 within half a step for each unit.
     """
     scale, zero = tensor["quantization"]
     if tensor["dtype"] == np.float32:
@@ -163,7 +161,7 @@ def _real(values: NDArray[Any], tensor: dict[str, Any]) -> Floats:
 
 
 def _range(tensor: dict[str, Any]) -> tuple[float, float] | None:
-    """What black and white are to a quantised input: the range that its scale and zero point span."""
+    """Return the values of black and white in a quantised input, from its scale and zero point."""
     if tensor["dtype"] == np.float32:
         return None
     scale, zero = tensor["quantization"]
@@ -179,7 +177,7 @@ def _range(tensor: dict[str, Any]) -> tuple[float, float] | None:
 
 
 def _ending(operators: list[dict[str, Any]], scores: list[int]) -> str:
-    """Name the function that the scores come out of."""
+    """Name the activation that the scores come from."""
     makers = {int(index): each for each in operators for index in each["outputs"]}
     for index in scores:
         made = makers.get(index)
@@ -193,7 +191,7 @@ def _ending(operators: list[dict[str, Any]], scores: list[int]) -> str:
 
 
 def _scaling(operators: list[dict[str, Any]], image: int, interpreter: Any) -> str:
-    """Name the operator that multiplies the image by a small constant before anything else."""
+    """Name the operator that scales the image down before anything else is done with it."""
     for each in operators:
         inputs = [int(index) for index in each["inputs"]]
         if image not in inputs:
@@ -203,7 +201,7 @@ def _scaling(operators: list[dict[str, Any]], image: int, interpreter: Any) -> s
             [other] = [index for index in inputs if index != image] or [image]
             try:
                 constant = _constant(interpreter, other)
-            except ValueError:  # it is computed, and no constant
+            except ValueError:  # it is computed, not a constant
                 return ""
             factor = constant if name == "MUL" else 1 / constant if name == "DIV" and constant else 1.0
             if factor < SMALL_FACTOR:
@@ -217,7 +215,7 @@ def _scaling(operators: list[dict[str, Any]], image: int, interpreter: Any) -> s
 
 
 def _constant(interpreter: Any, index: int) -> float:
-    """The largest size of a constant tensor's numbers; raises `ValueError` if it is computed."""
+    """Return the largest absolute value of a constant tensor; raises `ValueError` if it is computed."""
     values = interpreter.get_tensor(index).astype(np.float64)
     scale, zero = next(
         each["quantization"] for each in interpreter.get_tensor_details() if each["index"] == index

@@ -11,14 +11,14 @@ from ..errors import ModelUnavailable
 
 Floats = NDArray[np.float32]
 SMALL_FACTOR = 0.1
-"""A network that multiplies its input by less than this expects pixels of 0 to 255, not of 0 to 1."""
+"""A network that multiplies its input by less than this expects pixels of 0 to 255, not 0 to 1."""
 LARGE_OFFSET = 1 / SMALL_FACTOR
 """So does one that subtracts or adds more than this."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of n images.
+    """The outputs of a network for n images.
 
     Attributes:
         scores: one for each output unit, shape (n, units), float32.
@@ -31,11 +31,11 @@ class Outputs:
 
 @dataclass(frozen=True)
 class About:
-    """What a network's layers say of how it is to be used; `models.publish` compares it with the pin.
+    """What a network's layers reveal about its use; `models.publish` compares it with the pin.
 
     Attributes:
-        ending: `sigmoid` or `softmax`; `none` if the last layer puts out logits; empty if that is not known.
-        scaling: the layer by which the network scales pixels of 0 to 255 itself; empty if there is none.
+        ending: `sigmoid` or `softmax`; `none` if the outputs are logits; empty if that is not known.
+        scaling: the layer that scales pixels of 0 to 255 down; empty if there is none.
     """
 
     ending: str = ""
@@ -43,12 +43,12 @@ class About:
 
 
 class Network(Protocol):
-    """An image network that can be run by any number of threads.
+    """An image network. Any number of threads may run it at once.
 
     Attributes:
         size: the (height, width) it takes.
         channels: 1 or 3.
-        range: what black and white are to it, as far as its file says so; None if it does not.
+        range: the values of black and white, if its file says so; otherwise None.
     """
 
     @property
@@ -64,7 +64,7 @@ class Network(Protocol):
         """Run on images, shape (n, height, width, channels), float32."""
 
     def about(self) -> About:
-        """Say what can be read of its layers."""
+        """Inspect its layers."""
 
 
 def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> tuple[tuple[int, int], int]:
@@ -72,11 +72,11 @@ def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> 
 
     Args:
         shape: the shape of its input, (n, height, width, channels), or (n, height, width) for grey images;
-            None or less than 1 where it is free.
+            None or less than 1 for a dimension of any size.
         pinned: the size in the pin, if there is one.
 
     Raises:
-        ModelUnavailable: the input is no image of one or three channels, or of a size that nobody tells.
+        ModelUnavailable: the input is not an image of one or three channels, or its size is not known.
     """
     dims = [size if size is not None and size > 0 else None for size in shape]
     if len(dims) == 3:
@@ -110,7 +110,7 @@ def outputs(tensors: Sequence[NDArray[Any]]) -> Outputs:
     """Tell a network's scores from its class-activation map by their shapes.
 
     Raises:
-        ModelUnavailable: there is not one output of shape (n, units), or more than a map beside it.
+        ModelUnavailable: there is no output of shape (n, units), or more than a map beside it.
     """
     scores = [tensor for tensor in tensors if tensor.ndim == 2]
     maps = [tensor for tensor in tensors if tensor.ndim == 4 and tensor.shape[3] == 1]

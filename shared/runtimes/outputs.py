@@ -1,4 +1,4 @@
-"""From the numbers a model puts out to probabilities, one for each label."""
+"""Turn the outputs of a model into probabilities, one for each label."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ def probabilities(scores: NDArray[np.floating], labels: int, output: str = "prob
         output: what the scores are, `probabilities` or `logits`.
 
     Raises:
-        ModelUnavailable: there is another number of scores.
+        ModelUnavailable: the number of scores is wrong.
     """
     if scores.ndim != 2 or (scores.shape[1] != labels and (scores.shape[1], labels) != (1, 2)):
         units = "one output, or one for each label," if labels == 2 else "one output for each label,"

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels, within limits."""
+"""Decode an image file to pixels, within limits of memory and time."""
 
 import struct
 from collections.abc import Sequence
@@ -18,26 +18,25 @@ from .samples import Warned, rgb, shrink
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
 MAX_PIXELS = 12_500_000
 MAX_MEMORY = 200_000_000
-"""Bytes that decoding one image may take; with a process and eight bodies of 10 MB they fit in 512 MiB."""
+"""The most memory for decoding one image, in bytes. With a process and eight bodies, it fits in 512 MiB."""
 
 MIN_SIDE = 8
 LARGE = 12_000_000
-"""Bytes or work beyond which images are decoded one at a time: a burst of them would fill the memory."""
+"""Images with more bytes or work than this are decoded one at a time: a burst would fill the memory."""
 
 MIN_CONTRAST = 8
-"""Levels of 256 between the darkest and the lightest of an image in which there is anything to see."""
-
+"""An image with less contrast than this, in levels of 256, counts as uniform."""
 
 Pixels = NDArray[np.uint8]
 
 
 class Format(Protocol):
-    """A module that knows a format."""
+    """A module that scans one file format."""
 
     __name__: str
 
     def scan(self, data: bytes) -> Plan:
-        """Read the structure of a file, and decode nothing."""
+        """Read the structure of a file, without decoding pixels."""
 
 
 SIGNATURES: tuple[tuple[bytes, Format], ...] = (
@@ -53,7 +52,7 @@ SIGNATURES: tuple[tuple[bytes, Format], ...] = (
 
 
 class Picture(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
-    """Pixels, shape (height, width, 3), uint8, RGB; with what the caller should know of them."""
+    """Pixels, shape (height, width, 3), uint8, RGB; with warnings for the caller."""
 
     warnings: Sequence[Warned] = ()
 
@@ -61,17 +60,17 @@ class Picture(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
 def decode(data: bytes, size: tuple[int, int]) -> Picture:
     """Turn an encoded image into RGB pixels, shape (height, width, 3), uint8, for `size` (height, width).
 
-    The image is turned upright by its EXIF tag, made 8-bit RGB (transparency becomes black, as the
-    background of a segmented cell is) and stretched to `size`. What that costs is read from the structure
-    of the file first, and is counted by `budget.spend`.
+    The image is rotated by its EXIF tag, converted to 8-bit RGB (transparency becomes black, like the
+    background of a segmented cell) and stretched to `size`. Its cost is first read from the structure of the
+    file, and charged to the request by `budget.spend`.
 
     Raises:
-        UnsupportedType: the bytes are none of `FORMATS`, or several frames.
-        TooLarge: more than `MAX_PIXELS`, by its header: nothing has been decoded.
-        TooMuchWork: more work or memory than `budget` or `MAX_MEMORY` allows: nothing has been decoded.
-        UniformImage: it is one colour all over.
-        Unusable: truncated or damaged, smaller than `MIN_SIDE` pixels a side, or of a kind whose pixels
-            cannot be told for certain.
+        UnsupportedType: the format is not one of `FORMATS`, or there are several frames.
+        TooLarge: more than `MAX_PIXELS` by its header; nothing has been decoded.
+        TooMuchWork: more work or memory than `budget` or `MAX_MEMORY` allows; nothing has been decoded.
+        UniformImage: all pixels have the same colour.
+        Unusable: truncated or damaged, smaller than `MIN_SIDE` pixels a side, or of a kind that cannot be
+            decoded reliably.
     """
     plan = _scan(data)
     pixels, warned = _decoded(plan, size, _check(plan, size))
@@ -101,17 +100,17 @@ def _decoded(plan: Plan, size: tuple[int, int], memory: int) -> tuple[Pixels, li
             failure = Unusable(f"{error}: save the {plan.format} image as PNG")
         else:
             failure = Unusable(f"the {plan.format} image is truncated or damaged: {error}")
-    # Raised here and bare, it keeps no frame in memory in which there is an image.
+    # Raised here and without its traceback, it keeps no frame alive that holds an image.
     raise failure
 
 
 def _least(size: tuple[int, int]) -> tuple[int, int]:
-    """The (width, height) to which a decoder may shrink an image that is for `size` (height, width)."""
+    """Return the smallest (width, height) a decoder may shrink to, for an image of `size` (height, width)."""
     return 2 * size[1], 2 * size[0]
 
 
 def _uniform(pixels: Pixels) -> bool:
-    # A few pixels, as bytes, tell most images from a uniform one in a hundredth of the time.
+    # A sample of the pixels, as bytes, is enough for most images, in a hundredth of the time.
     few = pixels[::13, ::13].tobytes()
     if any(max(few[index::3]) - min(few[index::3]) >= MIN_CONTRAST for index in range(3)):
         return False
@@ -133,7 +132,7 @@ def _scan(data: bytes) -> Plan:
 
 
 def _kind(data: bytes) -> Format | None:
-    """The module that knows the format of these bytes."""
+    """Return the module for the format of these bytes."""
     for start, kind in SIGNATURES:
         if data.startswith(start):
             return kind
@@ -146,7 +145,7 @@ def _kind(data: bytes) -> Format | None:
 
 
 def _check(plan: Plan, size: tuple[int, int]) -> int:
-    """Hold an image to the limits; return how many bytes decoding it will take."""
+    """Check the limits; return the memory that decoding will take, in bytes."""
     scale = shrink(plan, _least(size))
     pixels = -(-plan.width // scale) * -(-plan.height // scale)
     if pixels > MAX_PIXELS:

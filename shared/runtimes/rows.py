@@ -15,7 +15,7 @@ from . import sklearn
 from .outputs import Floats
 
 Row = Mapping[str, Any] | Sequence[Any]
-"""Values by the names of their columns, or in the model's order."""
+"""Values by column name, or in the model's order."""
 
 
 class Classifier:
@@ -30,7 +30,7 @@ class Classifier:
         """Serve `model` as `pin` says.
 
         Raises:
-            ModelUnavailable: the pin's columns are not the model's, or nobody says how many there are.
+            ModelUnavailable: the pin's columns do not match the model's, or their number is not known.
         """
         self.labels = pin.labels
         self.columns = model.columns or pin.input.columns or tuple(f"x{n}" for n in range(model.width))
@@ -50,17 +50,18 @@ class Classifier:
                 f"{pin.file}: input.columns are {', '.join(pin.input.columns)}; "
                 f"the model's are {', '.join(self.columns)}"
             )
-        # The model is given numbers without names, in its own order.
+        # The model gets numbers without column names, in its own order.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        self._known = model.categories(self.columns, only_strict=True)
         self._named = False
         self._usual = self._answered()
         self.takes_missing = self._takes_missing()
 
     def _answered(self) -> Floats:
-        """Find a row that the model takes: of zeros, of ones, or of categories that it knows.
+        """Find a row that the model accepts: zeros, ones, or categories that it knows.
 
         Raises:
-            ModelUnavailable: it takes none of them, or texts.
+            ModelUnavailable: it accepts none of them, or expects texts.
         """
         categories = self._model.categories(self.columns)
         for name, known in categories.items():
@@ -75,7 +76,7 @@ class Classifier:
         try:
             self._probe(zeros)
         except ModelUnavailable as error:
-            # Some choose columns by their names.
+            # Some models select columns by name.
             self._named = "dataframe" in str(error).casefold()
             with contextlib.suppress(ModelUnavailable):
                 self._probe(zeros)
@@ -85,7 +86,7 @@ class Classifier:
         return zeros
 
     def _probe(self, row: Floats) -> Floats:
-        """Predict on a row, shape (columns,); raises `ModelUnavailable` if that is not possible."""
+        """Predict for a row, shape (columns,); raises `ModelUnavailable` if that fails."""
         try:
             return self._model.probabilities(self._table([row]))
         except ModelUnavailable:
@@ -97,7 +98,7 @@ class Classifier:
             ) from error
 
     def _table(self, batch: Sequence[Floats]) -> Any:
-        """The rows as the model takes them: numbers, or a data frame if it asks for columns by name."""
+        """Return the rows as the model needs them: numbers, or a data frame if it selects columns by name."""
         values = np.stack(batch)
         if not self._named:
             return values
@@ -142,18 +143,33 @@ class Classifier:
             number = math.inf
         if not math.isfinite(number):
             raise Unusable(f"expected a number in the column {name!r}; got {str(value)[:50]!r}")
+        known = self._known.get(name, (number,))
+        if number not in known:
+            shown = ", ".join(map(str, known[:20]))
+            raise Unusable(
+                f"expected a value that the model knows in the column {name!r}, {shown}; got {number:g}"
+            )
         return number
 
     def sample(self) -> Floats:
-        """Return a row of numbers that the model takes."""
+        """Return a row that the model accepts."""
         return self._usual
 
     def predict(self, batch: Sequence[Floats]) -> list[Floats]:
-        """Probabilities of the labels, shape (labels,), for each row."""
-        return list(self._model.probabilities(self._table(batch)))
+        """Probabilities of the labels, shape (labels,), for each row.
+
+        Raises:
+            Unusable: an encoder within the model does not know a value.
+        """
+        try:
+            return list(self._model.probabilities(self._table(batch)))
+        except ValueError as error:
+            if "unknown categories" not in str(error):
+                raise
+            raise Unusable(f"expected values that the model knows: {str(error)[:300]}") from error
 
     def encode(self, output: Floats, explain: bool) -> Answer:
-        """Say the label and the probabilities; there is no explanation."""
+        """Return the label and the probabilities; there is no explanation."""
         answer = verdict(self.labels, output.tolist(), self._pin.threshold)
         return {**answer, "explanation": None} if explain else answer
 

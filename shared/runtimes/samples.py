@@ -1,4 +1,4 @@
-"""From a file's samples, whatever they are, to 8-bit RGB as the camera saw it."""
+"""Convert the samples of an image file, of any mode and depth, to upright 8-bit RGB."""
 
 import ctypes
 import io
@@ -17,22 +17,22 @@ from ..errors import Unusable
 from .formats.plan import Plan, exif_orientation
 
 BAND = 64
-"""Rows that are converted at once, where a whole second copy of the image would take too much memory."""
+"""Rows converted at a time, so that no second copy of the whole image is needed."""
 
 MAX_LOST = 0.25
-"""Share of a JPEG's rows that may be missing at its end."""
+"""The largest share of a JPEG's rows that may be missing at its end."""
 
 MAX_BACKGROUND = 32
-"""Levels of 256 within a row of plain background: one that goes through a cell has more."""
+"""The largest contrast, in levels of 256, of a row of plain background; a row with a cell has more."""
 
-# Pillow's own bomb guard warns where we refuse; the size is checked before any pixel is decoded.
+# Pillow's decompression-bomb guard only warns; `pixels` refuses before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
-# Pillow's own reader of uncompressed TIFF knows no planes of 16 bits, and takes a step in Python for a strip.
+# Pillow's own TIFF reader cannot read 16-bit planes, and runs a Python step for each strip.
 TiffImagePlugin.READ_LIBTIFF = True
 
 
 def _silence_libtiff() -> None:
-    """Keep libtiff's messages, plain text for each damaged file, out of the log: there are exceptions too."""
+    """Silence libtiff, which prints a line for each damaged file; Pillow raises an exception as well."""
     for library in Path(PIL.__file__).parents[1].glob("pillow.libs/libtiff-*"):
         set_handler = ctypes.CDLL(str(library)).TIFFSetErrorHandler
         set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
@@ -43,28 +43,28 @@ _silence_libtiff()
 
 
 class Warned(NamedTuple):
-    """What the caller should know of an image that was taken: a stable code, and a sentence."""
+    """A warning about an image that was accepted: a stable code, and a sentence."""
 
     code: str
     message: str
 
 
 def shrink(plan: Plan, least: tuple[int, int]) -> int:
-    """By how much a decoder that can do so shrinks the image, to no less than `least` (width, height)."""
+    """Return the factor by which the decoder can shrink the image, down to `least` (width, height)."""
     room = min(plan.width // least[0], plan.height // least[1])
     return next(scale for scale in (8, 4, 2, 1) if room >= scale or scale == 1) if plan.shrinks else 1
 
 
 def rgb(plan: Plan, least: tuple[int, int]) -> tuple[Image.Image, list[Warned]]:
-    """Decode what was scanned: upright, in mode RGB, shrunk to no less than `least` if the decoder can.
+    """Decode a scanned image: upright, in mode RGB, shrunk to no less than `least` if the decoder can.
 
     Raises:
-        Unusable: its samples cannot be understood.
+        Unusable: the meaning of its samples is not clear.
         Exception: whatever Pillow raises for a damaged file.
     """
     warned: list[Warned] = []
     file = _opened(plan, plan.files[0])
-    # AVIF and HEIC say in boxes of their own how to turn an image, which Pillow makes EXIF of.
+    # AVIF and HEIC store the rotation in boxes of their own; Pillow converts it to EXIF.
     orientation = max(plan.orientation, exif_orientation((file.info.get("exif") or b"")[:65536]))
     file.draft("RGB", least)
     image: Image.Image = file
@@ -83,22 +83,22 @@ def rgb(plan: Plan, least: tuple[int, int]) -> tuple[Image.Image, list[Warned]]:
 
 def _opened(plan: Plan, file: Sequence[bytes | memoryview]) -> ImageFile.ImageFile:
     image: ImageFile.ImageFile = Image.open(io.BytesIO(b"".join(file)), formats=(plan.format,))
-    # A file may say its size twice, and Pillow may read the other one.
+    # A file may state two sizes, and Pillow may read the other one.
     if image.width * image.height > plan.width * plan.height:
         raise Unusable(f"the {plan.format} image is damaged: it says two different sizes")
     return image
 
 
 def _rawmode(image: ImageFile.ImageFile) -> str:
-    """How the file packs its samples, in Pillow's words."""
+    """Return Pillow's raw mode: how the file packs its samples."""
     args = image.tile[0].args if image.tile else ""
     return str(args[0] if isinstance(args, tuple) else args)
 
 
 def _depth(largest: int, plan: Plan, warned: list[Warned]) -> int:
-    """How many bits of 16-bit samples are used: as the file says, or as the largest of them needs.
+    """Return how many bits of 16-bit samples are used: as the file says, or as the largest sample needs.
 
-    Cameras of 10, 12 and 14 bits write 16-bit files, and few of those say so.
+    Cameras with 10, 12 and 14 bits write 16-bit files, and few of these files say so.
     """
     needed = max(8, largest.bit_length())
     if plan.depth and plan.depth >= needed:
@@ -115,7 +115,7 @@ def _depth(largest: int, plan: Plan, warned: list[Warned]) -> int:
 
 
 def _narrowed(planes: list[NDArray[np.uint16]], plan: Plan, warned: list[Warned]) -> Image.Image:
-    """8 bits of each 16-bit plane, each of shape (height, width)."""
+    """Reduce 16-bit planes, each of shape (height, width), to 8 bits."""
     mode = plan.mode or "L"
     colours = planes[: len(mode.rstrip("A"))]
     depth = _depth(max(int(plane.max()) for plane in colours), plan, warned)
@@ -125,7 +125,7 @@ def _narrowed(planes: list[NDArray[np.uint16]], plan: Plan, warned: list[Warned]
 
 
 def _with_low_bytes(image: Image.Image, rawmode: str, plan: Plan, warned: list[Warned]) -> Image.Image:
-    """Add what Pillow leaves out of an image of 16-bit samples: it keeps their high bytes alone."""
+    """Add the low bytes of 16-bit samples; Pillow keeps only the high ones."""
     image.load()
     counts = image.histogram()
     tops = [max(np.flatnonzero(counts[at : at + 256])) for at in range(0, len(counts), 256)]
@@ -171,7 +171,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _over_black(image: Image.Image) -> Image.Image:
-    """Lay an RGBA image over black; if all of it is transparent, its alpha has no meaning."""
+    """Blend an RGBA image over black; if all of it is transparent, ignore its alpha."""
     if image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")
     whole = Image.new("RGB", image.size)
@@ -183,11 +183,11 @@ def _over_black(image: Image.Image) -> Image.Image:
 
 
 JUNK = b"".join(b"\x55\xaa\x33\x99" * 64 + bytes([0xFF, 0xD0 + index]) for index in range(8)) * 8
-"""Coded data of any blocks, with each of the restart markers."""
+"""Entropy-coded data of arbitrary blocks, with each of the restart markers."""
 
 
 def _ends_early(image: Image.Image, plan: Plan) -> bool:
-    """Whether a JPEG that ends in the grey of missing blocks lacks some: then more data makes them differ."""
+    """Whether blocks are missing at the end of a JPEG: if it ends in grey, and more data changes that."""
     if plan.format != "JPEG":
         return False
     side = max(1, plan.rows * image.height // plan.height // 2)
@@ -207,12 +207,12 @@ def _ends_early(image: Image.Image, plan: Plan) -> bool:
 
 
 def _mended(image: Image.Image, plan: Plan, warned: list[Warned]) -> Image.Image:
-    """Go on with the background if that is all a JPEG lacks at its end.
+    """Fill the missing end of a JPEG with its background, if only background is missing.
 
-    libjpeg fills what is missing with 128, exactly: the blocks after the last that has come, in rows.
+    libjpeg fills missing blocks with exactly 128: those after the last complete one, row by row.
 
     Raises:
-        Unusable: more is missing, or a row that something stands in.
+        Unusable: more is missing, or a row that shows something.
     """
     pixels = np.array(image)
     height = len(pixels)
@@ -220,7 +220,7 @@ def _mended(image: Image.Image, plan: Plan, warned: list[Warned]) -> Image.Image
     missing = (pixels == 128).reshape(height, -1).all(1)
     lost = height if missing.all() else int(np.argmin(missing[::-1]))
     if lost or (pixels[-1, -max(1, block // 2) :] == 128).all():
-        # The row of blocks above may be there in part, and its colours run over its edge by a pixel.
+        # The row of blocks above may be incomplete, and its colours extend over its edge by a pixel.
         kept = max(0, (height - lost - 2) // block * block)
         if kept < (1 - MAX_LOST) * height:
             raise Unusable(f"the JPEG image is truncated: of its {height} rows {height - kept} are missing")
@@ -242,7 +242,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How an image of each EXIF orientation is turned upright."""
+"""The transposition that turns an image of each EXIF orientation upright."""
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

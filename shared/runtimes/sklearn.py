@@ -53,9 +53,9 @@ PACKAGES = {
     "unidecode": "Unidecode",
     "xgboost": "xgboost",
 }
-"""Modules that models are pickled from, and the packages that bring them. Any other may be the user's own."""
+"""Modules that pickled models import, and their packages. Any other module may be the user's own."""
 NETWORKS = ("keras", "scikeras", "tensorflow")
-"""Modules of Keras networks, which a pickle is no file for."""
+"""Modules of Keras networks, which must not be pickled."""
 LZ4 = b"\x04\x22\x4d\x18"
 JOIN = (
     "  from sklearn.pipeline import make_pipeline\n"
@@ -66,7 +66,7 @@ JOIN = (
 def prepare(pin: Pin) -> None:
     """Import what `load` will need, if it is installed."""
     if pin.format == "joblib":
-        with contextlib.suppress(Exception):  # whatever it is, `load` says it
+        with contextlib.suppress(Exception):  # `load` reports it
             importlib.import_module("sklearn.pipeline")
 
 
@@ -74,17 +74,16 @@ class Model:
     """A pipeline or classifier, alone or with its vectoriser and its LabelEncoder. Threads may share it.
 
     Attributes:
-        classes: the names of the classes, in the order of the outputs; mere numbers are written as texts.
-        named: whether they are names, not mere numbers.
-        threshold: the probability of the second class from which on the model itself answers it, if it
-            has a threshold of its own.
+        classes: the names of the classes, in the order of the outputs; numbers are written as texts.
+        named: whether they are names rather than numbers.
+        threshold: the model's own threshold for the probability of the second class, if it has one.
     """
 
     def __init__(self, content: bytes, file: str) -> None:
         """Load the verified bytes of a pickled model; `file` names it. Loading runs code of the file.
 
         Raises:
-            ModelUnavailable: a package is missing or of another version, or it is no fitted classifier.
+            ModelUnavailable: a package is missing or has another version, or it is not a fitted classifier.
         """
         loaded = _unpickle(content, file)
         self._vectoriser, self._model, encoder = _parts(loaded, file)
@@ -105,25 +104,30 @@ class Model:
 
     @property
     def joined(self) -> bool:
-        """Whether it is more than a lone classifier: a vectoriser with one, or a pipeline."""
+        """Whether there is a vectoriser or a pipeline, not only a classifier."""
         inner = getattr(self._model, "best_estimator_", getattr(self._model, "estimator", self._model))
         return self._vectoriser is not None or hasattr(inner, "steps")
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns it was trained on, if it knows them."""
+        """The names of the columns it was trained on, if the file has them."""
         return tuple(map(str, getattr(self._first, "feature_names_in_", ())))
 
     @property
     def width(self) -> int:
-        """The number of columns it was trained on; 0 if it does not know it."""
+        """The number of columns it was trained on; 0 if the file does not say it."""
         return int(getattr(self._first, "n_features_in_", 0))
 
-    def categories(self, columns: Sequence[str]) -> dict[str, list[Any]]:
-        """The values that its encoders know of columns, by the columns' names."""
+    def categories(self, columns: Sequence[str], only_strict: bool = False) -> dict[str, list[Any]]:
+        """The values that its encoders know of columns, by the columns' names.
+
+        `only_strict`: of the encoders that fail for any other value, and get the columns as they come.
+        """
         found: dict[str, list[Any]] = {}
         for part, chosen in _column_parts(self._first, columns):
             encoder = next((each for each in _steps(part) if hasattr(each, "categories_")), None)
+            if only_strict and not (encoder is not None and _is_strict(encoder, _steps(part))):
+                continue
             if encoder is not None and len(encoder.categories_) == len(chosen):
                 found |= {name: list(each) for name, each in zip(chosen, encoder.categories_, strict=True)}
         return found
@@ -133,7 +137,7 @@ class Model:
         return self._vectoriser if self._vectoriser is not None else self._model
 
     def probabilities(self, inputs: Any) -> Floats:
-        """Probabilities of the classes, shape (n, classes); of a model without any, uncalibrated ones.
+        """Return probabilities, shape (n, classes); without `predict_proba`, uncalibrated ones.
 
         `inputs` is whatever the model takes: a sequence of texts, or numbers of shape (n, columns).
         """
@@ -152,6 +156,13 @@ class Model:
         return scores if name == "predict_proba" else softmax(scores)
 
 
+def _other_home(form: str) -> str:
+    """Say what to do with a file of another format."""
+    if form == "linear":
+        return "an .npz file is read only by the function it was trained for; publish a pickled pipeline"
+    return "publish a network in a function that reads images"
+
+
 def load(content: bytes, pin: Pin) -> Model:
     """Load the pinned model.
 
@@ -159,7 +170,10 @@ def load(content: bytes, pin: Pin) -> Model:
         ModelUnavailable: as for `Model`, or its classes are not the pin's labels.
     """
     if pin.format != "joblib":
-        raise ModelUnavailable(f"{pin.file}: expected the format joblib; got {pin.format!r}")
+        raise ModelUnavailable(
+            f"{pin.file}: this function runs scikit-learn models (.joblib, .pkl, .pickle), not the format "
+            f"{pin.format!r}: {_other_home(pin.format)}"
+        )
     model = Model(content, pin.file)
     if len(model.classes) != len(pin.labels):
         raise ModelUnavailable(
@@ -205,7 +219,7 @@ def _threshold(model: Any, classes: list[Any], file: str) -> float | None:
     """The threshold of a Fixed- or TunedThresholdClassifier, for the probability of the second class.
 
     Raises:
-        ModelUnavailable: it is one of another score than a probability.
+        ModelUnavailable: it is the threshold of another score than a probability.
     """
     last = next(
         (each for each in (model, _last(model)) if "ThresholdClassifier" in type(each).__name__), None
@@ -226,7 +240,7 @@ def _threshold(model: Any, classes: list[Any], file: str) -> float | None:
 
 
 def _parts(loaded: Any, file: str) -> tuple[Any, Any, Any]:
-    """Tell a vectoriser, a classifier and a LabelEncoder apart; the first and the last may be None."""
+    """Find the vectoriser, the classifier and the LabelEncoder; the first and the last may be None."""
     if isinstance(loaded, Mapping):
         loaded = list(loaded.values())
     parts = list(loaded) if isinstance(loaded, tuple | list) else [loaded]
@@ -251,7 +265,7 @@ def _parts(loaded: Any, file: str) -> tuple[Any, Any, Any]:
 
 
 def _check_one_answer(model: Any, classes: int, file: str) -> None:
-    """Refuse a model whose scores are not one for each class; raises `ModelUnavailable`."""
+    """Refuse a model that does not give one score for each class; raises `ModelUnavailable`."""
     last = _last(model)
     for name in ("label_binarizer_", "_label_binarizer"):
         if str(getattr(getattr(last, name, None), "y_type_", "")).startswith("multilabel"):
@@ -268,18 +282,25 @@ def _check_one_answer(model: Any, classes: int, file: str) -> None:
 
 
 def _last(model: Any) -> Any:
-    """The classifier at the end of a pipeline or a search."""
+    """Return the classifier at the end of a pipeline or of the best pipeline of a search."""
     return _steps(model)[-1]
 
 
 def _steps(model: Any) -> list[Any]:
-    """The steps of a pipeline, or of the best one of a search; of anything else, itself."""
+    """Return the steps of a pipeline, or of the best one of a search; of anything else, itself."""
     model = getattr(model, "best_estimator_", model)
     return [step for _, step in model.steps] if hasattr(model, "steps") else [model]
 
 
+def _is_strict(encoder: Any, steps: list[Any]) -> bool:
+    """Whether an encoder fails for values that it does not know, and nothing changes them before it."""
+    before = steps[: next(place for place, each in enumerate(steps) if each is encoder)]
+    untouched = all(type(each).__name__ == "SimpleImputer" for each in before)
+    return untouched and getattr(encoder, "handle_unknown", "") == "error"
+
+
 def _column_parts(model: Any, columns: Sequence[str]) -> list[tuple[Any, list[str]]]:
-    """What sees which columns first: the parts of a ColumnTransformer, or the model itself."""
+    """Return the transformers of a ColumnTransformer with their columns, or the model with all columns."""
     head = _steps(model)[0]
     if not hasattr(head, "transformers_"):
         return [(model, list(columns))]
@@ -318,7 +339,7 @@ def _unpickle(content: bytes, file: str) -> Any:
 
 
 def _wanted(error: Exception) -> tuple[str, str]:
-    """The module and the name that the unpickler was looking up when it failed; empty if it was not."""
+    """Return the module and the name that the unpickler was looking up when it failed, or empty texts."""
     module, name = "", ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "find_class":
@@ -327,7 +348,7 @@ def _wanted(error: Exception) -> tuple[str, str]:
 
 
 def _why_no_module(file: str, missing: str, wanted: str) -> str:
-    """Say what to do about a module that is not there, for the sake of the one that the pickle names."""
+    """Say what to do about a missing module that the pickle's own module imports."""
     if wanted.startswith(f"{missing}."):
         return _why_missing(file, wanted)
     importer, top = wanted.partition(".")[0], missing.partition(".")[0]
@@ -340,7 +361,7 @@ def _why_no_module(file: str, missing: str, wanted: str) -> str:
 
 
 def _why_missing(file: str, module: str) -> str:
-    """Say what to do about a module that is not there: it may be a package's, or the user's own."""
+    """Say what to do about a missing module: of a package, or of the user."""
     top = module.partition(".")[0]
     if top in NETWORKS:
         return _why_network(file)
@@ -370,7 +391,7 @@ def _why_network(file: str) -> str:
 
 
 def _why_another_sklearn(file: str, module: str) -> str:
-    """Tell a scikit-learn whose modules had public names yet, before 0.24, from any other."""
+    """Distinguish a scikit-learn before 0.24, whose modules had public names, from any other."""
     here = importlib.metadata.version("scikit-learn")
     missing = module
     while missing.count(".") > 1 and not _exists(missing.rpartition(".")[0]):
@@ -396,7 +417,7 @@ def _exists(module: str) -> bool:
 
 
 def _why_not_imported(file: str, error: Exception) -> str:
-    """Say which numpy an old scikit-learn needs: before 1.4.2 it was compiled for numpy 1."""
+    """Say which numpy an old scikit-learn needs: versions before 1.4.2 were compiled for numpy 1."""
     sklearn, numpy = importlib.metadata.version("scikit-learn"), importlib.metadata.version("numpy")
     cause = str(error).strip().splitlines() or [type(error).__name__]
     version = tuple(int(part) for part in re.findall(r"\d+", sklearn)[:3])
@@ -431,7 +452,7 @@ def _why_unreadable(file: str, error: Exception) -> str:
 
 
 def _why_not_found(file: str, module: str, name: str) -> str:
-    """Say what to do about a name that its module does not have."""
+    """Say what to do about a name that is not in its module."""
     if module in ("__main__", "__mp_main__"):
         return (
             f"{file} needs {name!r}, which lives in the script or notebook that trained the model, and is "

@@ -10,7 +10,7 @@ from .outputs import Floats
 
 
 class Classifier:
-    """A loaded text model. Any number of threads may use it at once."""
+    """A loaded text model. Any number of threads may call it at once."""
 
     def __init__(self, model: sklearn.Model, pin: Pin) -> None:
         """Serve `model` as `pin` says.
@@ -49,7 +49,7 @@ class Classifier:
         return raw
 
     def sample(self) -> str:
-        """Return something to predict on."""
+        """Return a text to try the model with."""
         return "A short text."
 
     def predict(self, batch: Sequence[str]) -> list[Floats]:
@@ -57,6 +57,6 @@ class Classifier:
         return list(self._model.probabilities(list(batch)))
 
     def encode(self, output: Floats, explain: bool) -> Answer:
-        """Say the label and the probabilities; there is no explanation."""
+        """Return the label and the probabilities; there is no explanation."""
         answer = verdict(self.labels, output.tolist(), self._pin.threshold)
         return {**answer, "explanation": None} if explain else answer

@@ -2,9 +2,9 @@
 
     python -m shared.store.download gs://bucket/object BYTES SECONDS
 
-It is one because the client takes longer to import than all the rest of a function, and as much memory: that
-is given back at the end. And a process keeps its deadline whatever it hangs in: a server that sends a byte a
-second never trips a read timeout.
+Why a process: the client takes longer to import than the rest of a function, and as much memory, which is
+freed when the process ends. And a process keeps its deadline in whatever call it hangs: a server that sends
+one byte a second never triggers a read timeout.
 
 Writes the object's bytes to standard output; on failure it writes the reason instead, and exits with 1.
 """
@@ -20,15 +20,15 @@ from ..errors import ModelUnavailable
 from . import plain
 
 CONNECT, READ = 3.0, 5.0
-"""Seconds that one connection, and one read, may take before they are tried again."""
+"""Timeouts of one connection and of one read, in seconds, before a retry."""
 
 
 class Stopped(BaseException):
-    """The deadline is over, or the process has been told to end; no library catches it."""
+    """The deadline has passed, or the process must end. A BaseException, so that no library catches it."""
 
 
 def main() -> int:
-    """Download, or say why not."""
+    """Download; on failure, write the reason."""
     uri, size, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -43,12 +43,12 @@ def main() -> int:
 
 
 def stop(number: int, _: FrameType | None) -> None:
-    """Unwind."""
+    """Unwind the stack: a signal handler."""
     raise Stopped("timed out: not downloaded in time" if number == signal.SIGALRM else "stopped half-way")
 
 
 class Bounded(io.BytesIO):
-    """What the client writes to: memory, up to the pinned size and no further."""
+    """A buffer for the client to write to, up to the pinned size."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -64,14 +64,14 @@ class Bounded(io.BytesIO):
 
 
 def download(uri: str, size: int, seconds: float) -> bytes:
-    """Read the object at `uri`, with the official client.
+    """Download the object at `uri` with the official client.
 
-    Connections that break and answers such as 429 and 503 are tried again, in all for the time given.
+    Broken connections and responses such as 429 and 503 are retried until the time is over.
 
     Raises:
-        ModelUnavailable: it cannot be had, or is larger than `size`; the message says why.
+        ModelUnavailable: it cannot be downloaded, or is larger than `size`; the message says why.
     """
-    # Else the client asks for the bucket's metadata too, in a thread of its own.
+    # Otherwise the client requests the bucket's metadata too, in a background thread.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     try:
         from google.cloud import storage
@@ -87,12 +87,12 @@ def download(uri: str, size: int, seconds: float) -> bytes:
         raise
     except Exception as error:  # the client raises its own, requests' and google.auth's errors
         raise ModelUnavailable(cause(error)) from error
-    target.truncate()  # a download that began again may have been shorter
+    target.truncate()  # a retry may have been shorter than the attempt before it
     return target.getvalue()
 
 
 def cause(error: Exception) -> str:
-    """What went wrong, and what to do; without what may follow a URL's `?`, such as a signature."""
+    """Say what went wrong and what to do, without query strings, which may hold a signature."""
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
 
@@ -114,7 +114,7 @@ def cause(error: Exception) -> str:
 
 
 def no_access(unreachable: bool) -> str:
-    """Say what to do about credentials that give no access, or whose server is unreachable."""
+    """Say what to do if the credentials give no access, or their server is unreachable."""
     if plain.on_google() and not os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         return f"no access token: the metadata server at {plain.metadata()} fails or does not answer"
     if unreachable:

@@ -1,8 +1,8 @@
-"""From the pin in git to the very bytes it names, verified, in memory.
+"""Fetch the pinned model file, from a folder or a bucket, and verify its bytes in memory.
 
-`model.json` says which file a commit serves and what its SHA-256 is; `MODEL_STORE` says where the files
-lie: `gs://bucket/prefix`, or a folder. A file is read once, those bytes are checked, and those bytes are what
-the loader gets: no loader opens a file by name, and nothing is kept in a folder where others could change it.
+`model.json` names the file and its SHA-256; `MODEL_STORE` says where the files are: `gs://bucket/prefix`, or
+a folder. A file is read once, its bytes are verified, and the loader gets these bytes. No loader opens a file
+by name, and nothing is cached on disk, where it could be changed after the check.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from . import plain
 ROOT = Path(__file__).resolve().parents[2]
 
 _early: dict[str, plain.Request] = {}
-"""Requests begun by `prefetch`, by what they ask for. Those that are over outlive gunicorn's fork."""
+"""Requests started by `prefetch`, by URI. Finished ones survive gunicorn's fork."""
 
 
 def prefetch(pin: Pin, settings: Settings) -> None:
-    """Begin to fetch the pinned file, in a thread, if it lies in a bucket that one plain request can read."""
+    """Start downloading the pinned file in a thread, if it is in a bucket that one plain request can read."""
     uri = source(pin, settings.model_store)
     if uri.startswith("gs://") and plain.possible():
         seconds = min(plain.patience(pin.bytes), settings.fetch_seconds)
@@ -34,16 +34,16 @@ def prefetch(pin: Pin, settings: Settings) -> None:
 
 
 def join(pin: Pin, settings: Settings) -> None:
-    """Wait for what `prefetch` began, since a thread does not live through gunicorn's fork.
+    """Wait for the request that `prefetch` started, because a thread does not survive gunicorn's fork.
 
-    `fetch` returns its bytes, to each worker once; or it falls back to the official client.
+    `fetch` returns its bytes, once in each worker, or falls back to the official client.
     """
     if request := _early.get(source(pin, settings.model_store)):
         request.wait()
 
 
 def fetch(pin: Pin, settings: Settings) -> bytes:
-    """Fetch the pinned file and return its bytes, their size and digest checked.
+    """Fetch the pinned file; return its bytes, with their size and digest verified.
 
     Raises:
         ModelUnavailable: not in the store, not readable, not the pinned bytes, or not in time.
@@ -58,10 +58,10 @@ def fetch(pin: Pin, settings: Settings) -> bytes:
 
 
 def read(path: Path, pin: Pin) -> bytes:
-    """Read a file once, no further than the pinned size, and check those bytes against the pin.
+    """Read a file once, up to the pinned size, and verify its bytes.
 
     Raises:
-        ModelUnavailable: no such file, not a regular one, or other bytes; the message names both digests.
+        ModelUnavailable: no such file, not a regular file, or other bytes; the message names both digests.
     """
     try:
         with timing.span("fetch"), open(path, "rb", opener=_at_once) as file:
@@ -79,15 +79,15 @@ def read(path: Path, pin: Pin) -> bytes:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open without waiting, as a FIFO would until somebody writes to it."""
+    """Open without blocking: opening a FIFO would wait until somebody writes to it."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def verify(content: bytes, pin: Pin, origin: object) -> None:
-    """Check the size and SHA-256 of some bytes against the pin.
+    """Compare the size and SHA-256 of some bytes with the pin.
 
     Raises:
-        ModelUnavailable: they differ; the message names both, and `origin`, where the bytes are from.
+        ModelUnavailable: they differ; the message names both, and `origin`, where the bytes come from.
     """
     with timing.span("verify"):
         _check_size(len(content), pin, origin)
@@ -105,12 +105,12 @@ def _check_size(size: int, pin: Pin, origin: object) -> None:
 
 
 def source(pin: Pin, store: str) -> str:
-    """Where the file lies, as people write it."""
+    """Return the URI or the path of the pinned file."""
     return f"{store.rstrip('/')}/{pin.file}"
 
 
 def _download(uri: str, size: int, seconds: float) -> bytes:
-    """Download by one plain request, or by the official client if that is not possible or fails."""
+    """Download with one plain request; if that is not possible or fails, with the official client."""
     deadline = time.monotonic() + seconds
     failure = ""
     if plain.possible():
@@ -131,10 +131,10 @@ def _download(uri: str, size: int, seconds: float) -> bytes:
 
 
 def _by_client(uri: str, size: int, seconds: float) -> bytes:
-    """Run `shared.store.download`; see there why it is a process of its own.
+    """Run `shared.store.download`; its docstring says why it is a separate process.
 
     Raises:
-        ModelUnavailable: what that process said, or that it took too long.
+        ModelUnavailable: with the message of that process, or because it took too long.
     """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(  # noqa: S603 (our own command)
@@ -144,7 +144,7 @@ def _by_client(uri: str, size: int, seconds: float) -> bytes:
         stdout=subprocess.PIPE,
     ) as process:
         try:
-            # It ends by itself at its deadline, unless it hangs where no signal reaches it.
+            # It ends by itself at its deadline, unless it hangs where no signal is delivered.
             output, _ = process.communicate(timeout=seconds + 1)
         except subprocess.TimeoutExpired:
             raise ModelUnavailable("timed out: not downloaded in time") from None

@@ -12,16 +12,16 @@ from .. import logs
 from ..errors import ModelUnavailable, NotReady
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds of rest after the first failure in a row, the second, and so on."""
+"""Back-off: seconds of pause after the first failure in a row, after the second, and so on."""
 
 T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """Calling it returns `build()`, built by the first caller while the others wait.
+    """Calling it returns `build()`: the first caller builds the value while the others wait.
 
-    A failure is not kept. Those who waited share it, as `NotReady`; for a while nobody tries again and
-    every call raises `NotReady` at once; the first call after that builds again.
+    A failure is not cached. The waiting callers get it as `NotReady`. During the back-off every call raises
+    `NotReady` at once; the first call after it builds again.
     """
 
     def __init__(self, build: Callable[[], T], pauses: tuple[float, ...] = PAUSES) -> None:
@@ -36,7 +36,7 @@ class Lazy(Generic[T]):
 
     @property
     def ready(self) -> bool:
-        """Whether the value is there, so that a call would return at once."""
+        """Whether the value has been built, so that a call returns at once."""
         return bool(self._built)
 
     def __call__(self) -> T:
@@ -81,9 +81,9 @@ class Lazy(Generic[T]):
 
 
 def warm_up(lazy: Lazy[T]) -> None:
-    """Have each worker build the value as soon as it is forked, and try again until it is there.
+    """Make each worker build the value as soon as it is forked, and retry until it succeeds.
 
-    It cannot be done earlier: neither a thread nor a loaded network lives through gunicorn's fork.
+    This cannot be done earlier: neither a thread nor a loaded network survives gunicorn's fork.
     """
 
     def build() -> None:

@@ -1,8 +1,8 @@
-"""One plain request to Cloud Storage, without the official client, whose import takes most of a cold start.
+"""One plain HTTP request to Cloud Storage, without the official client, whose import is slow.
 
-It is possible in the two places where no credentials have to be looked for: on Google's servers, where the
-metadata server hands out the service account's token, and with an emulator, which wants none. On any failure,
-the caller falls back to the official client, which retries and reports.
+It is possible in the two places where no credentials have to be looked up: on Google's servers, where the
+metadata server issues the service account's token, and with an emulator, which needs none. On any failure,
+fall back to the official client, which retries and reports.
 """
 
 import contextlib
@@ -22,51 +22,51 @@ from ..errors import ModelUnavailable
 STORAGE = "https://storage.googleapis.com"
 TOKEN = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105 (a path)
 TOKEN_BYTES = 1 << 16
-"""More than any token: 1 to 2 kB."""
+"""The largest answer of the metadata server; a token has 1 to 2 kB."""
 
 
 class Incomplete(Exception):
-    """There was no whole answer; the message says from whom, and why."""
+    """The response did not arrive completely; the message says from which server, and why."""
 
 
 def emulator() -> str | None:
-    """The address of an emulator, if one stands in for Cloud Storage."""
+    """Return the address of the emulator that replaces Cloud Storage, if there is one."""
     return os.environ.get("STORAGE_EMULATOR_HOST") or None
 
 
 def on_google() -> bool:
-    """Whether this runs on Cloud Run, its functions or App Engine, as their variables say."""
+    """Whether this runs on Cloud Run, Cloud Functions or App Engine, by their environment variables."""
     return bool(os.environ.get("K_SERVICE") or os.environ.get("GAE_SERVICE"))
 
 
 def possible() -> bool:
-    """Whether no credentials have to be looked for."""
+    """Whether a plain request is possible: no credentials have to be looked up."""
     return not os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") and (on_google() or emulator() is not None)
 
 
 def metadata() -> str:
-    """The address of the metadata server."""
+    """Return the address of the metadata server."""
     return f"http://{os.environ.get('GCE_METADATA_HOST') or 'metadata.google.internal'}"
 
 
 def patience(size: int) -> float:
-    """Seconds after which a plain request for `size` bytes is given up.
+    """Return the timeout of a plain request for `size` bytes, in seconds.
 
-    Two for the token and the connections, which take a tenth of one where all is well, and one for each
-    20 MB. A function whose store hangs opens its port that much later, well within any platform's patience.
+    Two for the token and the connections, which normally take a tenth of a second, and one for each 20 MB. If
+    the store hangs, a function opens its port that much later, well within any platform's start-up timeout.
     """
     return 2 + size / 20e6
 
 
 class Request:
-    """A request in a thread of its own, over by its deadline: then its connection is shut down."""
+    """A request in its own thread. At its deadline, the connection is shut down."""
 
     def __init__(self, uri: str, size: int, seconds: float) -> None:
-        """Begin to read the object at `uri`, `gs://bucket/name`, of `size` bytes."""
+        """Start reading the object at `uri`, `gs://bucket/name`, of `size` bytes."""
         self._uri, self._size, self._seconds = uri, size, seconds
         self._deadline = time.monotonic() + seconds
         self._peer = ""
-        self._lock = threading.Lock()  # of the two below
+        self._lock = threading.Lock()  # guards the next two
         self._late = False
         self._socket: socket.socket | None = None
         self._content: Future[bytes] = Future()
@@ -74,9 +74,9 @@ class Request:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until it is over; no thread runs afterwards.
+        """Wait until the request has ended; its thread does not run afterwards.
 
-        Only a name server that hangs cannot be interrupted. Its thread holds no lock that a fork would copy.
+        Only a hanging DNS lookup cannot be interrupted. Its thread holds no lock that a fork would copy.
         """
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
         if self._thread.is_alive():
@@ -90,7 +90,7 @@ class Request:
         """Wait, and return the object's bytes.
 
         Raises:
-            Incomplete: there was no whole answer in time.
+            Incomplete: the response did not arrive completely in time.
             ModelUnavailable: the object is larger than it should be.
         """
         self.wait()
@@ -118,7 +118,7 @@ class Request:
         return content
 
     def _token(self) -> str:
-        """An access token of the service account that this runs as."""
+        """Get an access token of the service account that this process runs as."""
         flavor = {"Metadata-Flavor": "Google"}
         found = json.loads(self._get("the metadata server", metadata(), TOKEN, flavor, TOKEN_BYTES))
         token = found.get("access_token") if isinstance(found, dict) else None
@@ -127,7 +127,7 @@ class Request:
         return token
 
     def _get(self, who: str, url: str, path: str, headers: dict[str, str], limit: int) -> bytes:
-        """Read the answer to a GET, and of one that is larger than `limit` one byte more."""
+        """Return the body of a GET; at most `limit` bytes and one more, which shows that it is too large."""
         self._peer = f"{who} at {url}"
         parts = urlsplit(url)
         connection = HTTPConnection(parts.netloc)
@@ -147,12 +147,12 @@ class Request:
             connection.close()
 
     def _connected(self, parts: SplitResult) -> socket.socket:
-        """Connect to the first address that accepts."""
+        """Connect to the first address that accepts the connection."""
         port = parts.port or (443 if parts.scheme == "https" else 80)
         refusal = OSError("no address")
         for family, kind, _, _, address in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM):
             plain = socket.socket(family, kind)
-            plain.settimeout(self._seconds + 1)  # should nobody call `wait`
+            plain.settimeout(self._seconds + 1)  # in case nobody calls `wait`
             try:
                 self._watch(plain)
                 plain.connect(address)
@@ -174,7 +174,7 @@ class Request:
         return secured
 
     def _watch(self, connection: socket.socket) -> None:
-        """Have this connection shut down at the deadline; raises `TimeoutError` if that has passed."""
+        """Let `wait` shut this connection down at the deadline; raises `TimeoutError` if it has passed."""
         with self._lock:
             self._socket = connection
             if self._late:
@@ -182,7 +182,7 @@ class Request:
 
 
 def _shut_down(connection: socket.socket) -> None:
-    """Wake up the thread that waits for this connection; closing it would not."""
-    with contextlib.suppress(OSError):  # it is not open yet, or not any more
-        # An SSLSocket's own method would take the TLS state away from under that thread.
+    """Wake up the thread that is blocked on this connection; `close` would not do that."""
+    with contextlib.suppress(OSError):  # it is not open yet, or closed already
+        # SSLSocket.shutdown would remove the TLS state that the other thread still uses.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

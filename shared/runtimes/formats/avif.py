@@ -1,4 +1,4 @@
-"""AVIF: the boxes around it, and how many frames of what size its coded data holds; HEIC by its name."""
+"""AVIF: scan its boxes, and the number and size of the frames in its coded data; recognise HEIC."""
 
 import struct
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ IGNORED = (b"Exif", b"mime", b"uri ", b"tmap")
 
 
 def brands(data: bytes) -> set[bytes]:
-    """What the file says it can be read as; empty if it is no such file."""
+    """Return the brands that the file declares; empty if it is not of this family."""
     if data[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(data[:4], "big"), 400)
@@ -22,7 +22,7 @@ def brands(data: bytes) -> set[bytes]:
 
 
 def sizes(data: bytes) -> list[tuple[int, int]]:
-    """The width and height of every picture in the file, by its boxes."""
+    """Return the width and height of every picture in the file, from its boxes."""
     boxes = Boxes()
     for name, body in _boxes(data):
         if name == b"ispe":
@@ -32,7 +32,7 @@ def sizes(data: bytes) -> list[tuple[int, int]]:
 
 @dataclass
 class Boxes:
-    """What the boxes say."""
+    """The content of the boxes."""
 
     sizes: list[tuple[int, int]] = field(default_factory=list)
     kinds: dict[int, bytes] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def _without_exif(data: bytes) -> list[bytes | memoryview]:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Every box at any level of the containers, with its name."""
+    """Yield every box at any level of the containers, with its name."""
     waiting, count = [data], 0
     while waiting:
         here, at = waiting.pop(), 0
@@ -156,7 +156,7 @@ def _locations(body: bytes) -> dict[int, list[tuple[int, int, int]]]:
 
 
 def _items(boxes: Boxes, data: bytes) -> list[bytes]:
-    """The coded data of each picture in the file: the colours, alpha, a thumbnail."""
+    """Return the coded data of each picture in the file: the colours, alpha, a thumbnail."""
     found = []
     for item, kind in boxes.kinds.items():
         if kind == b"av01":

@@ -1,4 +1,4 @@
-"""BMP: the header says everything."""
+"""BMP: the header describes all of it."""
 
 import struct
 

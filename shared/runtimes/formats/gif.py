@@ -48,7 +48,7 @@ def _palette(flags: int) -> int:
 
 
 def _blocks(data: bytes, at: int, count: int) -> tuple[int, int]:
-    """Skip a run of data blocks: where it ends, and how many blocks there have been."""
+    """Skip a run of data blocks; return where it ends, and how many blocks it has."""
     while at < len(data) and data[at]:
         at += 1 + data[at]
         count += 1

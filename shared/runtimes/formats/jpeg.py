@@ -29,7 +29,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 
 @dataclass
 class Frame:
-    """What the segments say."""
+    """The content of the segments."""
 
     width: int = 0
     height: int = 0
@@ -83,7 +83,7 @@ def scan(data: bytes) -> Plan:
 
 
 def read(data: bytes) -> tuple[Frame, list[bytes | memoryview]]:
-    """Walk from marker to marker to the end of the first picture: what they say, and the file of it."""
+    """Walk from marker to marker to the end of the first picture; return their content and its bytes."""
     frame, view = Frame(), memoryview(data)
     kept: list[bytes | memoryview] = [b"\xff\xd8"]
     at, count = 2, 0
@@ -113,12 +113,12 @@ def read(data: bytes) -> tuple[Frame, list[bytes | memoryview]]:
 
 
 def _coded(data: bytes, start: int) -> tuple[int, bool]:
-    """Where the coded data that begin at `start` end, and whether something follows them."""
+    """Return where the coded data that begin at `start` end, and whether something follows."""
     after = _MARKER.search(data, start)
     end = after.start() if after else len(data)
     if data.find(FILL, start, end) >= 0:
         raise Unusable("the JPEG image is damaged: FF fills its coded data")
-    if not after:  # A file that was not written to its end has zeros there.
+    if not after:  # A file that was not written completely has zeros there.
         end = start + len(data[start:].rstrip(b"\0"))
     while end > start and data[end - 1] == 0xFF:  # Any number of them, less than `FILL`, before a marker.
         end -= 1

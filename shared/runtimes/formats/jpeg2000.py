@@ -1,4 +1,4 @@
-"""JPEG 2000: what the headers of the codestream say, of the image and of each tile."""
+"""JPEG 2000: scan the headers of the codestream, for the image and for each tile."""
 
 import struct
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_PACKETS = 100_000
 
 @dataclass
 class Coding:
-    """The most that any of the headers asks for."""
+    """The largest values in any of the headers."""
 
     layers: int = 1
     levels: int = 0
@@ -91,7 +91,7 @@ def _scan(data: bytes, start: int) -> Plan:
 
 
 def _headers(data: bytes, at: int) -> Coding:
-    """What the main header and those of the tiles say of how the image is coded."""
+    """Read how the image is coded, from the main header and those of the tiles."""
     coding, count = Coding(), 0
     tile = end = 0
     while at + 4 <= len(data):
@@ -109,7 +109,7 @@ def _headers(data: bytes, at: int) -> Coding:
             [coding.layers] = [max(coding.layers, struct.unpack_from(">H", data, at + 6)[0])]
             _coding(coding, data[at + 9 : at + 2 + length], bool(data[at + 4] & 1))
         elif marker == COC:
-            # The component is one byte, for no image of over 256 is taken.
+            # The component is one byte, because an image of more than 256 is refused.
             _coding(coding, data[at + 6 : at + 2 + length], bool(data[at + 5] & 1))
         elif marker == 0xFFD9:
             break

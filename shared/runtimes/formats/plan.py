@@ -1,4 +1,4 @@
-"""What a scan of a file's structure finds, before any of its pixels is decoded."""
+"""The result of scanning a file's structure, before any pixel is decoded."""
 
 import re
 import struct
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...errors import TooMuchWork, UnsupportedType
 
 MAX_PARTS = 10_000
-"""Segments, chunks, strips, tiles, tags: a photo has tens, and a strip for each row at the very most."""
+"""The most segments, chunks, strips, tiles or tags: a photo has tens, and at most a strip for each row."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def limit_parts(count: int, what: str, limit: int = MAX_PARTS) -> None:
 
 
 def several_frames(name: str) -> UnsupportedType:
-    """The refusal of an animation or a stack."""
+    """Return the error for an animation or a stack."""
     return UnsupportedType(f"expected one still image; this {name} has several frames")
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation that an EXIF block says, 1 to 8; 1 if it says none. Nothing else of it is read."""
+    """Return the orientation in an EXIF block, 1 to 8; 1 if there is none. Nothing else is read."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None or len(exif) < 10:
@@ -73,6 +73,6 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def xmp_orientation(xmp: bytes) -> int:
-    """The orientation that an XMP packet says, 1 to 8; 1 if it says none."""
+    """Return the orientation in an XMP packet, 1 to 8; 1 if there is none."""
     found = re.search(rb'tiff:Orientation(?:="|>)([1-8])["<]', xmp[:65536])
     return int(found[1]) if found else 1

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: one page, written anew with the tags that its pixels depend on, and no other."""
+"""TIFF and BigTIFF: one page, rewritten with only the tags that its pixels depend on."""
 
 import re
 import struct
@@ -15,7 +15,7 @@ PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 317, 320, 322, 
 EXTRA, FORMAT, JPEG_TABLES, SUBSAMPLING, SUBFILE, DESCRIPTION = 338, 339, 347, 530, 254, 270
 
 COMPRESSIONS = {1: 0.2, 5: 0.8, 7: 0.8, 8: 0.8, 32773: 0.5, 32946: 0.8}
-"""Those taken (none, LZW, JPEG, deflate, PackBits), and what a byte of theirs costs to expand."""
+"""The supported compressions (none, LZW, JPEG, deflate, PackBits), and the work to expand a byte."""
 
 PHOTOMETRICS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 """White or black is zero, RGB, palette, CMYK, YCbCr, Lab; and how many samples each has."""
@@ -31,7 +31,7 @@ Tags = Mapping[int, Sequence[int]]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the numbers of a file stand: TIFF has 32-bit offsets, BigTIFF 64-bit ones."""
+    """How numbers are stored: TIFF has 32-bit offsets, BigTIFF 64-bit ones."""
 
     data: bytes
     order: str
@@ -43,12 +43,12 @@ class Layout:
         return cls(data, order, data[2:4] in (b"+\0", b"\0+"))
 
     def first(self) -> int:
-        """Where the first page's tags stand."""
+        """Return the offset of the first page's tags."""
         [at] = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, 8 if self.big else 4)
         return int(at)
 
     def page(self, at: int) -> tuple[Tags, int]:
-        """The tags of the page at `at` that are read here, and where the next one's stand (0: none)."""
+        """Return the tags of the page at `at` that are used, and the offset of the next page (0: none)."""
         count, entry = ("Q", "HHQ8s") if self.big else ("H", "HHI4s")
         [entries] = struct.unpack_from(self.order + count, self.data, at)
         limit_parts(entries, "tags of a TIFF", 1000)
@@ -123,7 +123,7 @@ def _plan(layout: Layout, tags: Tags) -> Plan:
     offsets, sizes = _parts(tags, layout, count * (samples if planar else 1))
     if compression == 7:
         _check_jpeg(layout.data, tags, offsets, sizes)
-    # Pillow knows white-is-zero of 8 bits alone.
+    # Pillow supports white-is-zero for 8 bits only.
     inverted = photometric == 0 and (bits > 8 or planar)
     photometric = 1 if inverted else photometric
     common: dict[int, Sequence[int]] = {
@@ -207,7 +207,7 @@ def _cell(tags: Tags, width: int, height: int) -> tuple[int, int]:
 
 
 def _parts(tags: Tags, layout: Layout, count: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Where the strips or tiles stand, and their bytes."""
+    """Return the offsets of the strips or tiles, and their sizes in bytes."""
     limit_parts(count, "strips or tiles of a TIFF")
     places, lengths = (TILES, TILE_BYTES) if TILES in tags else (STRIPS, STRIP_BYTES)
     offsets = tags[places]
@@ -247,7 +247,7 @@ def _colours(colours: Sequence[int]) -> Sequence[int]:
 
 
 def _file(layout: Layout, tags: Tags, order: str) -> list[bytes | memoryview]:
-    """The file's bytes behind a new header, with these tags at the end."""
+    """Return the file's bytes behind a new header, with these tags at the end."""
     end = len(layout.data) + len(layout.data) % 2
     entries, values = [], bytearray()
     start = end + 2 + 12 * len(tags) + 4

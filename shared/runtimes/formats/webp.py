@@ -58,7 +58,7 @@ def scan(data: bytes) -> Plan:
 
 
 def _size(name: bytes, body: bytes) -> tuple[int, int]:
-    """Width and height, if this chunk says them."""
+    """Return width and height, if this chunk has them."""
     if name == b"VP8X" and len(body) >= 10:
         return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
     if name == b"VP8 " and len(body) >= 10:

@@ -1,0 +1,50 @@
+"""`make demo`: real calls to what `make serve` runs, printed with their answers."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import FUNCTIONS, ROOT, first_port
+from processes import served
+
+from dev import demo
+from shared.example import Example
+
+PORTS = {name: Example.read(ROOT / "functions" / name).port for name in FUNCTIONS}
+
+
+def run(port, *arguments):
+    command = [sys.executable, "-m", "dev.demo", "--port", str(port), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_it_prints_calls_with_the_answers_that_anyone_gets_for_them():
+    port = first_port(PORTS.values())
+    with served(ROOT, port):
+        told = run(port)
+        calls = re.findall(r"^\$ (curl .*)\n(.*)$", told.stdout, re.MULTILINE)
+        assert (told.returncode, len(calls)) == (0, 3 * len(FUNCTIONS)), told.stderr
+        for name, (one, two, wrong) in zip(FUNCTIONS, zip(*[iter(calls)] * 3, strict=True), strict=True):
+            assert f'"{Example.read(ROOT / "functions" / name).label}"' in one[1]
+            good, bad = json.loads(two[1])["predictions"]
+            assert (good["error"], bad["error"]) == ("0", "1")
+            assert json.loads(wrong[1])["status"] == 404
+            again = subprocess.run(shlex.split(one[0]), cwd=ROOT, capture_output=True, text=True, check=True)
+            assert again.stdout == one[1]
+
+
+def test_with_nothing_served_it_says_what_to_do_first():
+    told = run(first_port(PORTS.values()), "--only", FUNCTIONS[0])
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "run `make serve` in another terminal first" in told.stderr
+
+
+def test_a_bad_row_stands_beside_the_good_one():
+    words = ["-H", "Content-Type: application/json", "-d", '{"row": {"a": 1}}']
+    [*_, content] = demo.several(words, "row", {"a": 1})
+    assert json.loads(content) == {"instances": [{"a": 1}, {}]}
