@@ -6,9 +6,10 @@ PORT ?= 8081
 
 DEV := .venv/dev
 AUDIT := .venv/audit
+BATCH := .venv/batch
 TRAINED := $(patsubst models/%/train.py,%,$(wildcard models/*/train.py))
 
-.PHONY: help serve test lint lock audit bench soak clean $(TRAINED:%=train-%)
+.PHONY: help serve test batch-test lint lock audit bench soak clean $(TRAINED:%=train-%)
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -19,6 +20,9 @@ serve: ## Serve the functions on this machine (ONLY=name,name PORT=8081)
 
 test: $(DEV)/installed ## Run the tests
 	@$(DEV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder # many tests wait, few compute
+
+batch-test: $(BATCH)/tests ## Run the tests of python -m batch, which need Apache Beam
+	@$(BATCH)/bin/python -m pytest batch/tests
 
 lint: $(DEV)/installed ## Check style, types, scripts and locks
 	@$(DEV)/bin/ruff check .
@@ -53,6 +57,19 @@ $(DEV)/installed: dev/requirements.txt
 
 $(AUDIT)/installed: Makefile
 	$(call install,$(AUDIT),pip-audit==2.10.1)
+
+# Beam, and over it the packages of the functions: of all, or of ONLY=name.
+$(BATCH)/beam: batch/requirements.txt
+	$(call install,$(BATCH),-r batch/requirements.txt)
+
+$(BATCH)/installed: $(BATCH)/beam batch/requirements.py $(wildcard functions/*/requirements.txt)
+	@$(BATCH)/bin/python -m batch.requirements $(ONLY) > $(BATCH)/functions.txt
+	@$(BATCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(BATCH)/functions.txt
+	@touch $@
+
+$(BATCH)/tests: $(BATCH)/installed batch/tests/requirements.txt
+	@$(BATCH)/bin/python -m pip install --quiet --disable-pip-version-check -r batch/tests/requirements.txt
+	@touch $@
 
 # $(call install,FOLDER,PACKAGES): a fresh virtual environment, marked as whole once it is.
 define install
