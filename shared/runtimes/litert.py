@@ -90,12 +90,16 @@ class LiteRT:
             )
         self.range = _range(self._input)
         self._build = build
+        self._made_of = content, size
         # Last in, first out: a single caller always meets the interpreter that is warm.
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range((os.cpu_count() or 1) - 1):
             self._idle.put(None)
         self._idle.put(first)
         self.run(np.zeros((1, *self.size, self.channels), np.float32))
+
+    def __reduce__(self) -> tuple[type["LiteRT"], tuple[bytes, tuple[int, int] | None]]:
+        return type(self), self._made_of  # engines send it to their workers; no interpreter can be pickled
 
     @contextlib.contextmanager
     def _interpreter(self) -> Iterator[Any]:
