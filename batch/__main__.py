@@ -82,8 +82,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Job, PipelineOptions]
     return _job(given), options
 
 
-def run(job: Job, options: PipelineOptions) -> None:
-    """Check everything that can be checked at once, then run the job.
+def run(job: Job, options: PipelineOptions) -> Any:
+    """Check everything that can be checked at once, then run the job; return Beam's result.
 
     Raises:
         JobError: it cannot be run, or it failed.
@@ -98,17 +98,30 @@ def run(job: Job, options: PipelineOptions) -> None:
     pipeline = beam.Pipeline(FnApiRunner() if local else None, options=options)
     build(pipeline, job, service, columns, spread=not alone)
     began = time.monotonic()
-    with progress.shown() if local else contextlib.nullcontext():
-        result = pipeline.run()
-        if options.view_as(StandardOptions).runner != "DataflowRunner":
-            result.wait_until_finish()
-            report(job, result, time.monotonic() - began)
-        else:
-            place = options.view_as(GoogleCloudOptions)
-            print(
-                f"submitted: gcloud dataflow jobs describe {result.job_id()} --project={place.project} "
-                f"--region={place.region}"
-            )
+    try:
+        with progress.shown() if local else contextlib.nullcontext():
+            result = pipeline.run()
+            if on_dataflow(options):
+                submitted(options, result)
+            else:
+                result.wait_until_finish()
+                report(job, result, time.monotonic() - began)
+    except Exception as error:
+        logging.getLogger(__name__).debug("the job failed", exc_info=True)
+        raise JobError(f"the job failed: {inspection.cause(error)}") from error
+    return result
+
+
+def on_dataflow(options: PipelineOptions) -> bool:
+    """Whether the job goes on without this process."""
+    return str(options.view_as(StandardOptions).runner).endswith("DataflowRunner")
+
+
+def submitted(options: PipelineOptions, result: Any) -> None:
+    """Print how the job can be followed."""
+    place = options.view_as(GoogleCloudOptions)
+    where = f"--project={place.project} --region={place.region}"
+    print(f"submitted: gcloud dataflow jobs describe {result.job_id()} {where}")
 
 
 def report(job: Job, result: Any, seconds: float) -> None:

@@ -29,7 +29,7 @@ def first_file(pattern: str) -> str:
     try:
         [match] = FileSystems.match([pattern], [1])
     except Exception as error:  # of any kind: what is missing are credentials, a scheme, a bucket, a right
-        raise JobError(f"--input {pattern}: cannot be listed: {_cause(error)}") from error
+        raise JobError(f"--input {pattern}: cannot be listed: {cause(error)}") from error
     if not match.metadata_list:
         raise JobError(
             f"--input {pattern}: there is no such file. Quote a pattern, so that the shell leaves it as it "
@@ -54,7 +54,7 @@ def columns_of(job: Job) -> Columns:
         with opened(path) as file:
             return read(decompressed(file, path))
     except (*DAMAGED, OSError) as error:
-        raise JobError(f"--input: {path} cannot be read as {job.format}: {_cause(error)}") from error
+        raise JobError(f"--input: {path} cannot be read as {job.format}: {cause(error)}") from error
 
 
 def check(job: Job, reader: Reader, columns: Columns) -> Columns:
@@ -123,7 +123,7 @@ def _of_table(name: str) -> Columns:
     try:
         fields: Sequence[Any] = bigquery.Client().get_table(name.removeprefix(BIGQUERY)).schema
     except Exception as error:
-        raise JobError(f"--input {name}: cannot be read: {_cause(error)}") from error
+        raise JobError(f"--input {name}: cannot be read: {cause(error)}") from error
     return {
         each.name: TEXT if each.mode == "REPEATED" else known.get(each.field_type, TEXT) for each in fields
     }
@@ -133,7 +133,7 @@ def _is_bytes(kind: pyarrow.DataType) -> bool:
     return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """One line of what Beam or a client says."""
     details = getattr(error, "exception_details", None)  # of Beam: a cause for each pattern
     if isinstance(details, dict) and details:

@@ -28,14 +28,14 @@ def _opened(path: str) -> int:
 
 
 @contextlib.contextmanager
-def shown(seconds: float = SECONDS) -> Iterator[None]:
+def shown() -> Iterator[None]:
     """Write a line to standard error now and then while this runs here."""
     with tempfile.NamedTemporaryFile(prefix="batch-") as file:
         over = threading.Event()
         began = time.monotonic()
 
         def show() -> None:
-            while not over.wait(seconds):
+            while not over.wait(SECONDS):
                 rows, passed = Path(file.name).stat().st_size, time.monotonic() - began
                 sys.stderr.write(f"{rows:,} rows in {passed:.0f} s, {rows / passed:,.0f} a second\n")
 

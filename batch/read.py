@@ -45,6 +45,8 @@ DAMAGED = (
 )
 """What reading a file raises whose content is damaged. An `OSError` says that it cannot be reached."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 Piece = tuple[str, int, int]
 """A part of the input that one worker reads: path, size of the file in bytes, row group of Parquet or -1."""
 
@@ -128,7 +130,10 @@ class Source:
             where = {"file": path, "line": number}
             try:
                 if content := _whole(line).strip():
-                    yield self.row(json_body.loads(content), where)
+                    columns = json_body.loads(content)
+                    # Half a character cannot be written in UTF-8, nor be sent from one worker to the next.
+                    columns = _characters(columns) if b"\\ud" in content.lower() else columns
+                    yield self.row(columns, where)
             except ServiceError as error:
                 yield where, None, _fault(error.code, str(error))
 
@@ -165,6 +170,15 @@ class Source:
                 return where, file.read(), None
         except Exception as error:  # gone, or not readable: one row of many
             return where, None, _fault("unreadable", f"the file cannot be read: {error}")
+
+
+def _characters(value: Any) -> Any:
+    """The value with each half of a character replaced, as the reader of texts has it."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_characters(name): _characters(each) for name, each in value.items()}
+    return [_characters(each) for each in value] if isinstance(value, list) else value
 
 
 def opened(path: str) -> IO[bytes]:

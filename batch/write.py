@@ -49,14 +49,12 @@ def write(kind: str, rows: Any, job: Job, labels: tuple[str, ...], columns: Colu
     return fitting | f"Write {kind}" >> WriteToParquet(prefix, schema, file_name_suffix=".parquet")
 
 
-def encoded(row: dict[str, Any]) -> bytes:
+def encoded(row: Any) -> bytes:
     """A row as a line of JSON, in UTF-8; a NaN, which is not valid JSON, as null, and bytes as base64."""
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_json).encode()
-    except UnicodeEncodeError:  # half a character
-        return json.dumps(row, allow_nan=False, default=_json).encode()
     except ValueError:
-        return encoded(_finite(row))
+        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_json).encode()
 
 
 def _json(value: Any) -> Any:
