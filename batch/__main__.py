@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except JobError as error:
         sys.exit(f"batch: {error}")
     except KeyboardInterrupt:
-        sys.exit("batch: interrupted; nothing was written: run it again")
+        sys.exit("batch: interrupted before it was done; run it again")
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Job, PipelineOptions]:
@@ -89,6 +89,8 @@ def run(job: Job, options: PipelineOptions) -> Any:
         JobError: it cannot be run, or it failed.
     """
     local = (options.view_as(StandardOptions).runner or LOCAL[0]) in LOCAL
+    if not options.view_as(GoogleCloudOptions).no_auth:
+        inspection.check_credentials(job.input, job.output)
     service = ready(job.name)  # a model that cannot be had fails here, and not row by row
     columns = inspection.check(job, service.reader, inspection.columns_of(job))
     if job.output_format != "bigquery":
@@ -107,7 +109,8 @@ def run(job: Job, options: PipelineOptions) -> Any:
                 result.wait_until_finish()
                 report(job, result, time.monotonic() - began)
     except Exception as error:
-        logging.getLogger(__name__).debug("the job failed", exc_info=True)
+        if "KeyboardInterrupt" in str(error):  # as Beam passes it on
+            raise KeyboardInterrupt from None
         raise JobError(f"the job failed: {inspection.cause(error)}") from error
     return result
 

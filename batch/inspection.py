@@ -1,9 +1,11 @@
 """What can be seen of the input before the job begins: its columns, and what would go wrong with all rows."""
 
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any
 
+import google.auth
 import pyarrow
 from apache_beam.io.filesystems import FileSystems
 from pyarrow import parquet
@@ -18,43 +20,71 @@ from .read import DAMAGED, TABULAR, opened
 from .write import Columns
 
 TEXT = pyarrow.string()
+SOME = 20
+"""Files that are looked at before the job begins, for one that is neither empty nor damaged."""
 
 
-def first_file(pattern: str) -> str:
-    """Return the name of a file of this pattern.
+def check_credentials(*places: str) -> None:
+    """Look for credentials where one of the places is in Google Cloud; Beam would go on without.
+
+    Raises:
+        JobError: there are none, or they cannot be read.
+    """
+    cloud = [place for place in places if place.startswith((BIGQUERY, "gs://"))]
+    if not cloud or os.environ.get("STORAGE_EMULATOR_HOST"):
+        return
+    try:
+        google.auth.default()
+    except Exception as error:  # of a file that is none, of a folder, of a right
+        raise JobError(
+            f"{cloud[0]}: there are no credentials for it: {cause(error)}; run gcloud auth "
+            "application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
+        ) from error
+
+
+def first_files(pattern: str) -> list[str]:
+    """Return the names of some files of this pattern.
 
     Raises:
         JobError: there is none, or they cannot be listed.
     """
     try:
-        [match] = FileSystems.match([pattern], [1])
-    except Exception as error:  # of any kind: what is missing are credentials, a scheme, a bucket, a right
+        [match] = FileSystems.match([pattern], [SOME])
+    except Exception as error:  # of any kind: what is missing are a scheme, a bucket, a right
         raise JobError(f"--input {pattern}: cannot be listed: {cause(error)}") from error
     if not match.metadata_list:
         raise JobError(
             f"--input {pattern}: there is no such file. Quote a pattern, so that the shell leaves it as it "
             "is; ** matches folders too"
         )
-    return str(match.metadata_list[0].path)
+    return sorted(file.path for file in match.metadata_list)
 
 
 def columns_of(job: Job) -> Columns:
-    """Return the columns of the input with their types: of the first file, or of the table.
+    """Return the columns of the input with their types: of the table, or of the first file that can be read.
 
     Raises:
-        JobError: they cannot be read.
+        JobError: none can be read.
     """
     if job.format == "bigquery":
         return _of_table(job.input)
-    path = first_file(job.input)
+    paths = first_files(job.input)
     if job.format in ("lines", "files"):
         return {"file": TEXT, **({"line": pyarrow.int64(), "text": TEXT} if job.format == "lines" else {})}
     read = {"parquet": _of_parquet, "jsonl": _of_jsonl, "csv": _of_csv}[job.format]
-    try:
-        with opened(path) as file:
-            return read(decompressed(file, path))
-    except (*DAMAGED, OSError) as error:
-        raise JobError(f"--input: {path} cannot be read as {job.format}: {cause(error)}") from error
+    empty: list[Columns] = []
+    failures = []
+    for path in paths:
+        try:
+            with opened(path) as file:
+                if found := read(decompressed(file, path)):
+                    return found
+                empty.append(found)
+        except (*DAMAGED, OSError) as error:
+            failures.append(f"--input: {path} cannot be read as {job.format}: {cause(error)}")
+    if not empty:
+        raise JobError(failures[0])
+    return {}
 
 
 def check(job: Job, reader: Reader, columns: Columns) -> Columns:

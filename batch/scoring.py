@@ -52,6 +52,20 @@ def score(name: str, values: Iterable[Any]) -> list[Score | None]:
     return [None if item is None else _score(next(found), service.pin.version) for item in items]
 
 
+def columns(name: str, values: Iterable[Any]) -> dict[str, list[Any]]:
+    """Score values as `score` does, for engines of columns: `label`, `probabilities` and `error` for each.
+
+    The error is a text, of its code and message. All three are None for NULL.
+    """
+    found = score(name, values)
+    faults = [each["error"] if each else None for each in found]
+    return {
+        "label": [each["label"] if each else None for each in found],
+        "probabilities": [each["probabilities"] if each else None for each in found],
+        "error": [f"{fault['code']}: {fault['message']}" if fault else None for fault in faults],
+    }
+
+
 @cache
 def load(name: str) -> Service:
     """Import the function `name` and return what it is made of; its model is loaded by `classifier()`.
