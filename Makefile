@@ -22,12 +22,12 @@ test: $(DEV)/installed ## Run the tests
 	@$(DEV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder # many tests wait, few compute
 
 batch-test: $(BATCH)/tests ## Run the tests of python -m batch, which need Apache Beam
-	@$(BATCH)/bin/python -m pytest batch/tests
+	@$(BATCH)/bin/python -m pytest -W default batch/tests
 
 lint: $(DEV)/installed ## Check style, types, scripts and locks
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
-	@$(DEV)/bin/mypy shared functions models benchmarks dev deploy
+	@$(DEV)/bin/mypy shared functions models benchmarks batch dev deploy
 	@$(DEV)/bin/python -m dev.lock --check
 	@$(DEV)/bin/oxlint shared functions
 	@$(DEV)/bin/shellcheck -x -o check-set-e-suppressed .ci/run deploy.sh
