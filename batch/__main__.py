@@ -147,6 +147,7 @@ def _job(given: argparse.Namespace) -> Job:
         raise JobError(f"--column: {form} have no columns; leave it out")
     if not re.fullmatch(r"[A-Za-z_]\w*|", given.prefix):
         raise JobError(f"--prefix {given.prefix}: expected letters, digits and _, a letter first")
+    store = os.environ.get("MODEL_STORE", "")
     return Job(
         name=given.name,
         input=given.input,
@@ -156,7 +157,7 @@ def _job(given: argparse.Namespace) -> Job:
         output=given.output,
         output_format="bigquery" if given.output.startswith(BIGQUERY) else given.output_format,
         prefix=given.prefix,
-        store=os.environ.get("MODEL_STORE", ""),
+        store=store if store.startswith("gs://") else "",
     )
 
 

@@ -27,7 +27,7 @@ class Job:
         output: a folder, or `bq://project.dataset.table`.
         output_format: `jsonl`, `parquet` or `bigquery`.
         prefix: begins the names of what is added.
-        store: `MODEL_STORE` where the job is submitted; empty if it is not set.
+        store: `MODEL_STORE` where the job is submitted, if that is a bucket; empty otherwise.
     """
 
     name: str

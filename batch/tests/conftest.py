@@ -1,16 +1,19 @@
 """Batches as people run them: the command line in, files out, compared with HTTP."""
 
 import contextlib
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import functions_framework
 import pytest
+from google.cloud import storage
 
 from batch import __main__ as command
 
@@ -107,3 +110,39 @@ def bucket():
     yield f"http://127.0.0.1:{port}"
     process.kill()
     process.wait()
+
+
+@pytest.fixture
+def gcs(bucket, monkeypatch):
+    """The emulated bucket, for Beam and for this test."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket)
+    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+    client = storage.Client.create_anonymous_client()
+    return client.bucket("my-bucket")
+
+
+@pytest.fixture
+def dataflow():
+    """Dataflow's endpoint, which takes one job; `jobs` are what was posted."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.server.jobs.append((self.path, content))
+            answer = json.dumps(
+                {"id": "2026-job", "projectId": "my-project", "name": content["name"]}
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
+    server.jobs = []
+    server.url = f"http://localhost:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
