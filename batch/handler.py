@@ -1,6 +1,7 @@
 """The model as Beam's `RunInference` holds it: loaded once in a process, asked through `scoring.score`."""
 
 import resource
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -54,14 +55,16 @@ class Handler(ModelHandler[Row, dict[str, Any], Service]):
         """Score a batch, and count what came out."""
         version = model.pin.version
         scores = iter(score(self._name, [value for _, value, error in batch if error is None]))
-        found = []
+        found, fates = [], Counter[str]()
         for columns, _, error in batch:
             result = failed(**error, version=version) if error else next(scores)
             result = result or failed(**NULL, version=version)
             fault = result["error"]
-            Metrics.counter(NAMESPACE, f"bad_{fault['code']}" if fault else "good").inc()
+            fates[f"bad_{fault['code']}" if fault else "good"] += 1
             names = ("error", "model") if fault else ("label", "probabilities", "warnings", "model")
             found.append({**columns, **{self._prefix + name: result[name] for name in names}})
+        for fate, rows in fates.items():
+            Metrics.counter(NAMESPACE, fate).inc(rows)
         progress.count(len(batch))
         return found
 

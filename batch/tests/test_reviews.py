@@ -7,7 +7,10 @@ import math
 
 import pyarrow as pa
 import pytest
+from apache_beam.metrics import MetricsFilter
 from pyarrow import parquet
+
+from batch import __main__ as command
 
 TEXTS = [
     "I loved it, a brilliant film.",
@@ -164,3 +167,18 @@ def test_half_a_character_and_an_infinite_number_are_written_as_valid_json(batch
     batch("review", "--input", tmp_path / "a.jsonl", "--column", "text", "--output", tmp_path / "out")
     [row] = rows(tmp_path / "out")
     assert (row["id"], row["text"], row["n"]) == ("\ufffd", "A film \ufffd.", None)
+
+
+def test_rows_and_latencies_are_beams_metrics(tmp_path):
+    table = pa.table({"text": ["A film.", None, "", "Another."]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    words = ["review", "--input", tmp_path / "a.parquet", "--column", "text", "--output", tmp_path / "out"]
+    result = command.run(*command.parse(list(map(str, words))))
+    found = result.metrics().query(MetricsFilter().with_namespace("batch"))
+    counters = {each.key.metric.name: each.committed for each in found["counters"]}
+    assert counters["good"] == 2
+    assert counters["bad_null"] == counters["bad_unusable_input"] == 1
+    assert counters["num_inferences"] == 4
+    latencies = {each.key.metric.name: each.committed for each in found["distributions"]}
+    assert latencies["inference_batch_latency_micro_secs"].sum > 0
+    assert latencies["load_model_latency_milli_secs"].count == 1
