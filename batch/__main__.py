@@ -36,7 +36,7 @@ from .read import FORMATS, TABULAR, format_of
 from .scoring import load
 from .write import refuse_earlier
 
-LOCAL = ("DirectRunner", "FnApiRunner")
+LOCAL = ("direct", "fnapi")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -88,7 +88,8 @@ def run(job: Job, options: PipelineOptions) -> Any:
     Raises:
         JobError: it cannot be run, or it failed.
     """
-    local = (options.view_as(StandardOptions).runner or LOCAL[0]) in LOCAL
+    runner = runner_of(options)
+    local = runner in LOCAL
     if not options.view_as(GoogleCloudOptions).no_auth:
         inspection.check_credentials(job.input, job.output)
     service = ready(job.name)  # a model that cannot be had fails here, and not row by row
@@ -97,13 +98,16 @@ def run(job: Job, options: PipelineOptions) -> Any:
         refuse_earlier(job)
     alone = local and options.view_as(DirectOptions).direct_num_workers == 1
     # Beam's own choice for this machine would download a program.
-    pipeline = beam.Pipeline(FnApiRunner() if local else None, options=options)
+    try:
+        pipeline = beam.Pipeline(FnApiRunner() if local else None, options=options)
+    except ValueError as error:  # no such runner, or an option that it needs is missing
+        raise JobError(inspection.cause(error)) from error
     build(pipeline, job, service, columns, spread=not alone)
     began = time.monotonic()
     try:
         with progress.shown() if local else contextlib.nullcontext():
             result = pipeline.run()
-            if on_dataflow(options):
+            if runner == "dataflow":  # which goes on without this process
                 submitted(options, result)
             else:
                 result.wait_until_finish()
@@ -115,9 +119,10 @@ def run(job: Job, options: PipelineOptions) -> Any:
     return result
 
 
-def on_dataflow(options: PipelineOptions) -> bool:
-    """Whether the job goes on without this process."""
-    return str(options.view_as(StandardOptions).runner).endswith("DataflowRunner")
+def runner_of(options: PipelineOptions) -> str:
+    """The runner's name as Beam knows it in short: `direct`, `dataflow`."""
+    name = str(options.view_as(StandardOptions).runner or LOCAL[0])
+    return name.rpartition(".")[2].lower().removesuffix("runner")
 
 
 def submitted(options: PipelineOptions, result: Any) -> None:

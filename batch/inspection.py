@@ -101,7 +101,7 @@ def check(job: Job, reader: Reader, columns: Columns) -> Columns:
     for name in (*((job.column,) if job.column else ()), *(job.keep or ())):
         if name not in columns:
             raise JobError(f"expected the column {name!r} in the input; it has {have}")
-    kept = {name: kind for name, kind in columns.items() if name in (job.keep or columns)}
+    kept = {name: kind for name, kind in columns.items() if job.keep is None or name in job.keep}
     if job.keep is None and job.column and _is_bytes(columns[job.column]):
         del kept[job.column]
     if job.keep is None and not kept:

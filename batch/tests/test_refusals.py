@@ -49,6 +49,11 @@ def test_what_makes_no_sense_is_refused(refusal, reviews, changes, said):
     assert not reviews["--output"].exists()
 
 
+def test_a_runner_that_beam_refuses_is_said_in_a_line(refusal, reviews):
+    assert "Nowhere" in refusal(*words(reviews), "--runner", "NowhereRunner")
+    assert "project" in refusal(*words(reviews), "--runner", "DataflowRunner", "--region", "europe-west1")
+
+
 def test_an_unknown_function_is_refused(refusal, reviews):
     assert "functions/nobody is missing" in refusal("nobody", *words(reviews)[1:])
 
