@@ -7,9 +7,10 @@ PORT ?= 8081
 DEV := .venv/dev
 AUDIT := .venv/audit
 CLIENTS := .venv/clients
+BATCH := .venv/batch
 TRAINED := $(patsubst models/%/train.py,%,$(wildcard models/*/train.py))
 
-.PHONY: help serve demo setup test clients-test lint lock audit bench soak clean $(TRAINED:%=train-%)
+.PHONY: help serve demo setup test clients-test batch-test lint lock audit bench soak clean $(TRAINED:%=train-%)
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -30,10 +31,13 @@ test: $(DEV)/installed ## Run all tests (several minutes)
 clients-test: $(DEV)/installed $(CLIENTS)/installed ## Call the functions with tritonclient, kserve and mlserver
 	@$(DEV)/bin/python -m pytest tests/test_clients.py
 
+batch-test: $(BATCH)/tests ## Run the tests of python -m batch, which need Apache Beam
+	@$(BATCH)/bin/python -m pytest -W default batch/tests
+
 lint: $(DEV)/installed ## Check style, types, scripts and locks
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
-	@$(DEV)/bin/mypy shared functions models benchmarks dev deploy
+	@$(DEV)/bin/mypy shared functions models benchmarks batch dev deploy
 	@$(DEV)/bin/python -m dev.lock --check
 	@$(DEV)/bin/oxlint shared functions
 	@$(DEV)/bin/shellcheck -x -o check-set-e-suppressed .ci/run deploy.sh
@@ -66,6 +70,19 @@ $(AUDIT)/installed: Makefile
 
 $(CLIENTS)/installed: tests/clients/requirements.txt
 	$(call install,$(CLIENTS),--no-deps -r tests/clients/requirements.txt)
+
+# Beam, and over it the packages of the functions: of all, or of ONLY=name.
+$(BATCH)/beam: batch/requirements.txt
+	$(call install,$(BATCH),-r batch/requirements.txt)
+
+$(BATCH)/installed: $(BATCH)/beam batch/requirements.py $(wildcard functions/*/requirements.txt)
+	@$(BATCH)/bin/python -m batch.requirements $(ONLY) > $(BATCH)/functions.txt
+	@$(BATCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(BATCH)/functions.txt
+	@touch $@
+
+$(BATCH)/tests: $(BATCH)/installed batch/tests/requirements.txt
+	@$(BATCH)/bin/python -m pip install --quiet --disable-pip-version-check -r batch/tests/requirements.txt
+	@touch $@
 
 # $(call install,FOLDER,PACKAGES): a fresh virtual environment, marked as whole once it is.
 define install

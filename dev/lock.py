@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("name", nargs="?", help="a function; default: all")
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args()
-    folders = [ROOT / "functions" / arguments.name] if arguments.name else [*functions(), DEV]
+    folders = [ROOT / "functions" / arguments.name] if arguments.name else [*functions(), DEV, ROOT / "batch"]
     try:
         if arguments.check:
             outdated = [folder for folder in folders if not current(folder)]

@@ -4,6 +4,7 @@ Functions, `models.publish`, `deploy` and the benchmarks read it with this code,
 the same pins.
 """
 
+import copyreg
 import json
 import math
 import re
@@ -33,6 +34,13 @@ LONGEST = 1000
 """The most characters of a text: a file name in Cloud Storage has at most 1,024 bytes."""
 BRIGHTEST = 1e6
 """The largest value of a pixel: white is 65,535 in 16 bits."""
+
+# A classifier that is sent to another process takes its pin along.
+copyreg.pickle(MappingProxyType, lambda mapping: (_frozen, (dict(mapping),)))
+
+
+def _frozen(content: dict[str, Any]) -> MappingProxyType[str, Any]:
+    return MappingProxyType(content)
 
 
 class PinError(ValueError):

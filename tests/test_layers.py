@@ -13,7 +13,7 @@ from conftest import FUNCTIONS, ROOT
 LEARNING = {"tensorflow", "keras", "sklearn", "scipy", "pandas", "ai_edge_litert", "numpy", "PIL", "joblib"}
 HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "pandas"}
 ROOMS = ("web", "store", "runtimes")
-OURS = ("shared", "functions", "models", "deploy", "dev", "benchmarks")
+OURS = ("shared", "functions", "models", "deploy", "dev", "benchmarks", "batch")
 
 
 def sources(folder: str) -> list[Path]:
@@ -66,7 +66,7 @@ def roots(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", sources("shared"), ids=lambda path: path.name)
 def test_shared_imports_neither_functions_nor_what_makes_models(path):
-    assert not roots(path) & {"functions", "models", "tests", "dev", "deploy", "benchmarks"}
+    assert not roots(path) & {"functions", "models", "tests", "dev", "deploy", "benchmarks", "batch"}
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -92,7 +92,8 @@ def test_what_deploying_reads_needs_the_standard_library_alone():
 def test_a_function_imports_shared_and_itself_alone(name):
     for path in sources(f"functions/{name}"):
         names = imports(path)
-        assert not {each.split(".")[0] for each in names} & {"models", "tests", "dev", "deploy", "benchmarks"}
+        others = {"models", "tests", "dev", "deploy", "benchmarks", "batch"}
+        assert not {each.split(".")[0] for each in names} & others
         assert all(each.startswith(f"functions.{name}.") for each in names if each.startswith("functions."))
 
 

@@ -88,11 +88,15 @@ class LiteRT:
             )
         self.range = _range(self._input)
         self._build = build
+        self._made_of = content, size
         # Last in, first out: a single caller always meets the interpreter that is warm.
         self._idle = [None] * ((os.cpu_count() or 1) - 1) + [first]
         self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in self._idle:
             self._free.put(None)
+
+    def __reduce__(self) -> tuple[type["LiteRT"], tuple[bytes, tuple[int, int] | None]]:
+        return type(self), self._made_of  # engines send it to their workers; no interpreter can be pickled
 
     @contextlib.contextmanager
     def _interpreter(self) -> Iterator[Any]:

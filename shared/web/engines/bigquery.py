@@ -17,7 +17,7 @@ from ..access import Facts
 from ..call import Call, Route
 from ..readers import Images, ParsedRequest, Rows, json_body
 from ..readers.reader import LARGE, body_of, in_place, yes_or_no
-from ..readers.rows import number_of
+from ..readers.rows import value_of
 from ..responses import respond_json
 from ..service import Service
 
@@ -161,9 +161,9 @@ def _row(arguments: list[Any]) -> Any:
     if isinstance(first, str) and len(arguments) == 1:
         first = _json(first)
     if isinstance(first, dict):
-        return {name: number_of(each) if isinstance(each, str) else each for name, each in first.items()}
+        return {name: value_of(each) if isinstance(each, str) else each for name, each in first.items()}
     values = first if isinstance(first, list) and len(arguments) == 1 else arguments
-    return [number_of(each) if isinstance(each, str) else each for each in values]
+    return [value_of(each) if isinstance(each, str) else each for each in values]
 
 
 def _json(text: str) -> Any:

@@ -114,7 +114,7 @@ def _lines(text: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _is_numeric(cells: list[str]) -> bool:
-    return not any(isinstance(number_of(cell), str) for cell in cells)
+    return not any(isinstance(value_of(cell), str) for cell in cells)
 
 
 def _names(cells: list[str]) -> list[str]:
@@ -128,11 +128,11 @@ def _names(cells: list[str]) -> list[str]:
 def _row(cells: list[str], names: list[str]) -> Row | ServiceError:
     if names and len(cells) != len(names):
         return BadRequest(f"expected {len(names)} cells, as in the header; this row has {len(cells)}")
-    values = [number_of(cell) for cell in cells]
+    values = [value_of(cell) for cell in cells]
     return dict(zip(names, values, strict=True)) if names else values
 
 
-def number_of(cell: str) -> float | str | None:
+def value_of(cell: str) -> float | str | None:
     """A number, None for a missing value, or the cell itself."""
     cell = cell.strip()
     if cell.lower() in _MISSING:

@@ -1,0 +1,157 @@
+"""From scored rows to JSON Lines, Parquet or BigQuery."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import apache_beam as beam
+import pyarrow
+from apache_beam.coders import BytesCoder
+from apache_beam.io import BigQueryDisposition, WriteToBigQuery, WriteToParquet, WriteToText
+from apache_beam.io.filesystems import FileSystems
+
+from .errors import JobError
+from .job import BIGQUERY, Job
+
+OUTPUTS = ("good", "bad")
+ERROR = pyarrow.struct([("code", pyarrow.string()), ("message", pyarrow.string())])
+Columns = Mapping[str, Any]
+"""The columns that are carried through, each with its type in Arrow, or with that in BigQuery."""
+
+
+def refuse_earlier(job: Job) -> None:
+    """Refuse a folder that has shards of an earlier run, which a reader would take for those of this one.
+
+    Raises:
+        JobError: there are some.
+    """
+    patterns = [FileSystems.join(job.output, f"{kind}-*") for kind in OUTPUTS]
+    for pattern, match in zip(patterns, FileSystems.match(patterns, [1, 1]), strict=True):
+        if match.metadata_list:
+            raise JobError(
+                f"--output {job.output}: expected a folder without {pattern.rpartition('/')[2]}; there is "
+                f"{match.metadata_list[0].path}, of an earlier run: name a new folder"
+            )
+
+
+def write(kind: str, rows: Any, job: Job, labels: tuple[str, ...], columns: Columns) -> Any:
+    """Write rows, `kind` of which is `good` or `bad`."""
+    if job.output_format == "bigquery":
+        return _to_bigquery(rows, kind, job, columns)
+    prefix = FileSystems.join(job.output, kind)
+    if job.output_format == "jsonl":
+        lines = rows | f"Encode {kind}" >> beam.Map(encoded).with_output_types(bytes)
+        return lines | f"Write {kind}" >> WriteToText(prefix, file_name_suffix=".jsonl", coder=BytesCoder())
+    schema = pyarrow.schema([*columns.items(), *_added(kind, job.prefix, labels)])
+    fitting = rows | f"Fit {kind}" >> beam.Map(fitted, schema)
+    return fitting | f"Write {kind}" >> WriteToParquet(prefix, schema, file_name_suffix=".parquet")
+
+
+def encoded(row: Any) -> bytes:
+    """A row as a line of JSON, in UTF-8; a NaN, which is not valid JSON, as null, and bytes as base64."""
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_json).encode()
+    except ValueError:
+        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_json).encode()
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray):
+        return base64.b64encode(value).decode()
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def fitted(row: dict[str, Any], schema: pyarrow.Schema) -> dict[str, Any]:
+    """The row as the schema has it: a column that is of text takes other values as JSON."""
+    found = {}
+    for field in schema:
+        value = row.get(field.name)
+        if value is not None and field.type == pyarrow.string() and not isinstance(value, str):
+            value = encoded(value).decode()
+        found[field.name] = value
+    return found
+
+
+def _added(kind: str, prefix: str, labels: tuple[str, ...]) -> list[tuple[str, pyarrow.DataType]]:
+    text = pyarrow.string()
+    if kind == "bad":
+        return [(f"{prefix}error", ERROR), (f"{prefix}model", text)]
+    return [
+        (f"{prefix}label", text),
+        (f"{prefix}probabilities", pyarrow.struct([(label, pyarrow.float64()) for label in labels])),
+        (f"{prefix}warnings", pyarrow.list_(ERROR)),
+        (f"{prefix}model", text),
+    ]
+
+
+def _to_bigquery(rows: Any, kind: str, job: Job, columns: Columns) -> Any:
+    """Append to a new table; the bad rows go to one beside it, whose name ends in `_bad`."""
+    table = job.output.removeprefix(BIGQUERY) + ("_bad" if kind == "bad" else "")
+    project, dataset, name = table.rsplit(".", 2)
+    types = {column: bigquery_type(each) for column, each in columns.items()}
+    fields = [_field(column, each) for column, each in types.items()]
+    return (
+        rows
+        | f"Fit {kind}" >> beam.Map(for_bigquery, types, job.prefix)
+        | f"Write {kind}"
+        >> WriteToBigQuery(
+            f"{project}:{dataset}.{name}",
+            schema={"fields": fields + _fields(kind, job.prefix)},
+            create_disposition=BigQueryDisposition.CREATE_IF_NEEDED,
+            write_disposition=BigQueryDisposition.WRITE_EMPTY,
+        )
+    )
+
+
+def bigquery_type(kind: pyarrow.DataType) -> str:
+    """The type of a column in BigQuery; what has no plain one is written as JSON, in a text."""
+    known = {
+        "BOOLEAN": pyarrow.types.is_boolean,
+        "INTEGER": pyarrow.types.is_integer,
+        "FLOAT": pyarrow.types.is_floating,
+        "BYTES": pyarrow.types.is_binary,
+        "DATE": pyarrow.types.is_date,
+        "TIMESTAMP": pyarrow.types.is_timestamp,
+    }
+    return next((name for name, matches in known.items() if matches(kind)), "STRING")
+
+
+def for_bigquery(row: dict[str, Any], types: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """The row as BigQuery takes it: probabilities as a list, of each label with its own."""
+    found = dict.fromkeys(types) | row
+    for name, kind in types.items():
+        if kind == "STRING" and found[name] is not None and not isinstance(found[name], str):
+            found[name] = encoded(found[name]).decode()
+    if probabilities := row.get(f"{prefix}probabilities"):
+        found[f"{prefix}probabilities"] = [
+            {"label": label, "probability": value} for label, value in probabilities.items()
+        ]
+    return found
+
+
+def _field(name: str, kind: str, mode: str = "NULLABLE", **rest: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, "mode": mode, **rest}
+
+
+def _fields(kind: str, prefix: str) -> list[dict[str, Any]]:
+    error = [_field("code", "STRING"), _field("message", "STRING")]
+    model = _field(f"{prefix}model", "STRING")
+    if kind == "bad":
+        return [_field(f"{prefix}error", "RECORD", fields=error), model]
+    each = [_field("label", "STRING"), _field("probability", "FLOAT")]
+    return [
+        _field(f"{prefix}label", "STRING"),
+        _field(f"{prefix}probabilities", "RECORD", "REPEATED", fields=each),
+        _field(f"{prefix}warnings", "RECORD", "REPEATED", fields=error),
+        model,
+    ]
