@@ -200,9 +200,9 @@ def test_a_page_of_another_origin_reads_each_refusal(origin, opened, start, issu
     url = start(ROOT / "functions" / "review" / "main.py", **settings).url + "/predict"
     opened.goto(origin.url)
     user, anonymous = (issuer.resigned(EMULATED[name]) for name in ("email", "anonymous"))
-    unauthenticated = [401, "unauthenticated", None, 'Bearer error="invalid_token"']
     for token in (None, "junk", EMULATED["email"]):
-        assert opened.evaluate(READ, [url, token]) == unauthenticated
+        challenge = "Bearer" if token is None else 'Bearer error="invalid_token"'
+        assert opened.evaluate(READ, [url, token]) == [401, "unauthenticated", None, challenge]
     assert opened.evaluate(READ, [url, anonymous]) == [403, "forbidden", None, None]
     assert opened.evaluate(READ, [url, user]) == [200, None, None, None]
     status, code, retry, _ = opened.evaluate(READ, [url, user])
