@@ -1,10 +1,8 @@
 """The pages in Firefox: what the tests in Chromium show of each kind of function, once more."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import toys
+from axe import BARRIERS, script
 from conftest import ROOT
 from firefox import firefox as started
 
@@ -50,13 +48,8 @@ class Page:
 
     def check(self):
         """Check that no script has failed, and that axe finds no barrier in sight."""
-        found = importlib.util.find_spec("axe_core_python")
-        if found:
-            axe = (Path(found.origin).parent / "axe.min.js").read_text()
-            self.firefox.run(axe)
-            serious = """return (await axe.run()).violations
-                .filter(({impact}) => ["serious", "critical"].includes(impact)).map(({id}) => id)"""
-            assert self.firefox.run(serious) == []
+        self.firefox.run(script())
+        assert self.firefox.run(BARRIERS) == []
         assert self.firefox.run("return complaints") == []
 
 

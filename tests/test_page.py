@@ -13,6 +13,7 @@ from pathlib import Path
 import cells
 import pytest
 import toys
+from axe import barriers
 from conftest import ROOT
 from processes import running
 from shown import run_call
@@ -912,50 +913,31 @@ def test_below_a_prefix_the_page_asks_below_the_prefix(visit):
         assert f"{visited.url}/malaria/classify" in page.inner_text("#call")
 
 
-@pytest.fixture(scope="module")
-def axe():
-    found = importlib.util.find_spec("axe_core_python")
-    if found is None:
-        pytest.skip("axe-core-python is not installed")
-    return (Path(found.origin).parent / "axe.min.js").read_text()
-
-
-def barriers(page, axe):
-    """The serious and critical violations axe finds, each with the elements it means."""
-    page.evaluate(axe)
-    violations = page.evaluate("axe.run()")["violations"]
-    return [
-        (found["id"], found["impact"], [node["html"] for node in found["nodes"]])
-        for found in violations
-        if found["impact"] in ("serious", "critical")
-    ]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_barrier_on_the_malaria_page(visit, axe, scheme):
+def test_axe_finds_no_barrier_on_the_malaria_page(visit, scheme):
     page = visit("malaria", color_scheme=scheme, reduced_motion="reduce").page
     page.wait_for_selector("#figures dd")
-    assert barriers(page, axe) == []
+    assert barriers(page) == []
     choose(page, INFECTED)
     done(page)
-    assert barriers(page, axe) == []
+    assert barriers(page) == []
     for files in ([upload("b.svg", SVG)], [upload("a.png", NORMAL.read_bytes()), upload("b.svg", SVG)]):
         clear(page)
         choose(page, *files)
         done(page)
-        assert barriers(page, axe) == []
+        assert barriers(page) == []
 
 
 @pytest.mark.parametrize(
     ("name", "scheme"), [("many-images", "dark"), ("spam", "light"), ("flowers", "dark")]
 )
-def test_axe_finds_no_barrier_on_a_page_from_the_pin(toy, axe, name, scheme):
+def test_axe_finds_no_barrier_on_a_page_from_the_pin(toy, name, scheme):
     page = toy(
         name, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 320, "height": 640}
     ).page
     page.click("text=Try the example")
     done(page)
-    assert barriers(page, axe) == []
+    assert barriers(page) == []
     clear(page)
     if name == "many-images":
         choose(page, *(upload(f"{place}.png", toys.image(place)) for place in (0, 24)))
@@ -966,18 +948,18 @@ def test_axe_finds_no_barrier_on_a_page_from_the_pin(toy, axe, name, scheme):
         page.fill("#table", CSV)
         page.click("text=Classify the table")
     done(page)
-    assert barriers(page, axe) == []
+    assert barriers(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_barrier_on_the_review_page(visit, axe, scheme):
+def test_axe_finds_no_barrier_on_the_review_page(visit, scheme):
     page = visit("review", color_scheme=scheme, reduced_motion="reduce").page
     page.wait_for_selector("#figures dd")
-    assert barriers(page, axe) == []
+    assert barriers(page) == []
     page.fill("#text", "A terrible waste of time, but the music is wonderful.")
     page.click("form button")
     done(page)
-    assert barriers(page, axe) == []
+    assert barriers(page) == []
     page.check("#numbers")
-    assert barriers(page, axe) == []
+    assert barriers(page) == []

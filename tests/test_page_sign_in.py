@@ -13,6 +13,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
+from axe import barriers
 from conftest import ROOT
 from emulator import auth_emulator
 from identity import PROJECT, provider
@@ -156,7 +157,9 @@ class Visitor:
 
 @pytest.fixture
 def visitor(browser, emulator, issuer):
-    with contextlib.closing(browser.new_context(color_scheme="dark")) as context:
+    with contextlib.closing(
+        browser.new_context(color_scheme="dark", viewport={"width": 320, "height": 640})
+    ) as context:
         visitor = Visitor(context, emulator, issuer)
         yield visitor
         assert visitor.complaints == []
@@ -173,6 +176,8 @@ def test_a_person_signs_in_calls_and_signs_out(visitor, start, settings, tmp_pat
     assert visitor.classify().startswith("Sign in first, at the top of this page.")
     visitor.sign_in("wrong")
     page.wait_for_selector("#account-news:has-text('No account has this e-mail address and password.')")
+    assert barriers(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
     visitor.expired = True
     visitor.sign_in()
     page.wait_for_selector("#user:has-text('ada@example.org')")
@@ -185,6 +190,8 @@ def test_a_person_signs_in_calls_and_signs_out(visitor, start, settings, tmp_pat
         token = page.input_value("#id-token")
         assert run_call(page, kind, tmp_path, token)["review_sentiment"] == "Positive", kind
 
+    assert barriers(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
     page.reload()
     page.wait_for_selector("#user:has-text('ada@example.org')")
     assert visitor.classify().startswith("Positive")

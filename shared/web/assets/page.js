@@ -34,7 +34,7 @@ const LATER = [401, 408, 429]; // beside 5xx: the same request may succeed once 
 /** POST and return the JSON answer and its `timing`. A 503 or 429 is tried once more when the server says so. */
 export async function ask(options, signal) {
   for (let attempt = 1; ; attempt++) {
-    await renewTokens?.(attempt > 1);
+    await Promise.race([renewTokens?.(attempt > 1), aborted(signal)]);
     const started = performance.now();
     const slow = setTimeout(tellSlow, 3000);
     const asked = send({ ...options, method: "POST", signal });
@@ -50,6 +50,9 @@ export async function ask(options, signal) {
     if (waits) await countdown(seconds, reason, signal);
   }
 }
+
+const aborted = (signal) =>
+  new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason), { once: true }));
 
 let renewTokens;
 
