@@ -35,6 +35,7 @@ class Config:
     sign_in: str
     sign_in_audience: str
     sign_in_allow: str
+    firebase_config: str
     app_check: str
     rate_limit: str
     user_token: str
@@ -78,6 +79,7 @@ class Config:
             "SIGN_IN": self.sign_in,
             "SIGN_IN_AUDIENCE": self.sign_in_audience,
             "SIGN_IN_ALLOW": self.sign_in_allow,
+            "FIREBASE_CONFIG": self.firebase_config,
             "APP_CHECK": self.app_check,
             "RATE_LIMIT": self.rate_limit,
         }

@@ -101,6 +101,14 @@ OPTIONS = (
     ),
     Option("--sign-in-allow", "LIST", "SIGN_IN_ALLOW", "", str, "only these signed-in users may call"),
     Option(
+        "--firebase-config",
+        "JSON",
+        "FIREBASE_CONFIG",
+        "",
+        str,
+        "the console's firebaseConfig, as JSON: the functions' own pages sign users in with it",
+    ),
+    Option(
         "--app-check",
         "NUMBER",
         "APP_CHECK",

@@ -47,11 +47,20 @@ class BadRequest(ServiceError):
 
 
 class Unauthenticated(ServiceError):
-    """The caller has not signed in, or with a token that is not good."""
+    """The caller has sent no token."""
 
     status = 401
     code = "unauthenticated"
     title = "Sign in"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        # RFC 6750, 3.1: to a request without a token, the answer names no error.
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class InvalidToken(Unauthenticated):
+    """The caller's token is not good."""
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ With an invalid value the function does not start; one line names the variable a
 """
 
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -24,6 +25,14 @@ class SignIn(NamedTuple):
 
     kind: str
     name: str
+
+
+class FirebaseConfig(NamedTuple):
+    """What a page needs to sign users in with Firebase. It is no secret: every such page shows it."""
+
+    api_key: str
+    auth_domain: str
+    project: str
 
 
 class Rate(NamedTuple):
@@ -51,6 +60,7 @@ class Settings:
         sign_in_audience: the `aud` of an OpenID Connect provider's tokens.
         sign_in_allow: which users may call.
         sign_in_keys: where keys come from in a test, on this machine; empty otherwise.
+        firebase_config: how the function's own page signs users in; None if it only takes a token.
         app_check: the number of the project whose apps may call; empty if any may.
         rate_limit: how often one caller may call; None if there is no limit.
         project: the Google Cloud project that log lines belong to; empty if there is none.
@@ -73,6 +83,7 @@ class Settings:
     sign_in_audience: str = ""
     sign_in_allow: frozenset[str] = frozenset()
     sign_in_keys: str = ""
+    firebase_config: FirebaseConfig | None = None
     app_check: str = ""
     rate_limit: Rate | None = None
     project: str = ""
@@ -194,6 +205,34 @@ def _sign_in(name: str, value: str) -> SignIn:
     return SignIn(kind, rest)
 
 
+def _firebase_config(name: str, value: str) -> FirebaseConfig:
+    """Read what the Firebase console calls `firebaseConfig`; what signing in does not need is left out.
+
+    Its domain goes into the page's Content-Security-Policy, so it must be a host and nothing else.
+    """
+    try:
+        content = json.loads(value)
+        config = FirebaseConfig(content["apiKey"], content["authDomain"], content["projectId"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SettingError(
+            f'{name}: expected JSON with the names in double quotes: {{"apiKey": "...", "authDomain": '
+            f'"PROJECT.firebaseapp.com", "projectId": "PROJECT"}}; got {value[:100]!r}'
+        ) from None
+    if not isinstance(config.api_key, str) or not re.fullmatch(r"[\w-]{1,100}", config.api_key, re.ASCII):
+        raise SettingError(f"{name}: apiKey: expected letters, digits, '-' and '_', got {config.api_key!r}")
+    domain = config.auth_domain
+    if (
+        not isinstance(domain, str)
+        or "." not in domain
+        or not re.match(r"[a-z0-9]", domain)
+        or not _is_host(domain)
+    ):
+        raise SettingError(
+            f"{name}: authDomain: expected a host such as PROJECT.firebaseapp.com, got {domain!r}"
+        )
+    return config
+
+
 def _allow(name: str, value: str) -> frozenset[str]:
     entries = frozenset(entry.strip() for entry in value.split(",") if entry.strip())
     for entry in entries:
@@ -235,8 +274,20 @@ def _check_sign_in(settings: Settings, environment: Mapping[str, str]) -> None:
         raise SettingError("SIGN_IN_AUDIENCE: expected the `aud` of the tokens, as SIGN_IN is oidc")
     if settings.sign_in_audience and not (sign_in and sign_in.kind == "oidc"):
         raise SettingError("SIGN_IN_AUDIENCE: it belongs to SIGN_IN=oidc:https://issuer/")
+    _check_firebase_config(settings)
     if settings.sign_in_allow and not sign_in:
         raise SettingError("SIGN_IN_ALLOW: set SIGN_IN too, or anybody may call")
+
+
+def _check_firebase_config(settings: Settings) -> None:
+    sign_in, config = settings.sign_in, settings.firebase_config
+    if config and not (sign_in and sign_in.kind == "firebase"):
+        raise SettingError("FIREBASE_CONFIG: it belongs to SIGN_IN=firebase:PROJECT_ID")
+    if config and sign_in and config.project != sign_in.name:
+        raise SettingError(
+            f"FIREBASE_CONFIG: projectId: expected {sign_in.name!r}, the project of SIGN_IN, "
+            f"got {config.project!r}"
+        )
 
 
 class Row(NamedTuple):
@@ -334,6 +385,14 @@ TABLE = (
         _loopback,
         "for tests: where to fetch the provider's keys, a URL on this machine",
         "the provider",
+    ),
+    Row(
+        "FIREBASE_CONFIG",
+        "firebase_config",
+        _firebase_config,
+        "with `firebase`: the web configuration of the Firebase console, as JSON; the function's page then "
+        "offers to sign in by e-mail or with Google",
+        "none: the page has a field for a token",
     ),
     Row(
         "APP_CHECK",

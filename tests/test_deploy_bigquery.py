@@ -192,7 +192,7 @@ def example(value, file=None):
         (example({"age": 3}), "row JSON", 1000),
     ],
 )
-def test_each_kind_of_input_has_its_argument_and_its_value_of_rows(given, argument, rows):
+def test_each_kind_of_input_has_its_argument_and_its_number_of_rows(given, argument, rows):
     made = remote_function(configured(*CREATE, **PROJECT), "my-model", given, "https://x", "EU")
     assert made.statement == (
         f"CREATE OR REPLACE FUNCTION `demo-project.reviews.my_model`({argument}) RETURNS JSON\n"

@@ -1,9 +1,10 @@
 """The page of docs/frontends.md in a real browser, from another origin, on the functions' processes.
 
 Google's servers cannot be reached from a test. A server here serves the page, Firebase's scripts and tokens:
-those of the real Auth emulator, signed. The scripts are the real ones if FIREBASE_SDK names the folder of the
-npm package `firebase`, otherwise a stand-in of the functions that the page uses. Nothing is intercepted in
-the browser, which would then answer its preflights itself.
+those of the real Auth emulator, signed. The scripts are the real ones if NPM_PACKAGES names a folder
+`node_modules` with the package `firebase`, otherwise a stand-in of the functions that the page uses. Nothing
+is intercepted in the browser, which would then answer its preflights itself. The examples for React and axios
+run with the real packages, or are skipped.
 """
 
 import http.server
@@ -17,7 +18,11 @@ from pathlib import Path
 import pytest
 from conftest import FUNCTIONS, ROOT
 from identity import EMULATED, PROJECT, claims_of, provider
+from npm import package
+from processes import free_port
 from shown import run_call
+
+from shared.web.firebase import SCRIPTS
 
 TEXT = (ROOT / "docs" / "frontends.md").read_text()
 CELL = ROOT / "models" / "malaria" / "examples" / "infected.png"
@@ -50,8 +55,8 @@ READ = """async ([url, token]) => {
 
 def scripts(origin):
     """Firebase's two scripts by name, which ask this origin in place of Google's servers."""
-    folder = os.environ.get("FIREBASE_SDK")
-    if not folder:
+    folder = Path(os.environ.get("NPM_PACKAGES", "none"), "firebase")
+    if not folder.is_dir():
         return {"firebase-app.js": STAND_IN, "firebase-auth.js": 'export * from "/firebase-app.js";'}
     changes = {
         r"https://www\.gstatic\.com/firebasejs/[^/]+": origin,
@@ -60,7 +65,7 @@ def scripts(origin):
     }
     found = {}
     for name in ("firebase-app.js", "firebase-auth.js"):
-        found[name] = (Path(folder) / name).read_text()
+        found[name] = (folder / name).read_text()
         for before, after in changes.items():
             found[name] = re.sub(before, after, found[name])
     return found
@@ -134,7 +139,7 @@ def documented(origin, malaria, review):
     """The page as the document has it, with its addresses filled in."""
     [text] = re.findall(r"^```html\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     changes = {
-        "https://www.gstatic.com/firebasejs/12.19.0": origin,
+        SCRIPTS.rstrip("/"): origin,
         "https://malaria.example.run.app": malaria,
         "https://review.example.run.app": review,
     }
@@ -184,15 +189,80 @@ def test_a_signed_in_user_calls_both_functions_from_the_documented_page(origin, 
     assert not complaints
 
 
-def test_the_documented_fetch_reads_many_answers(origin, opened, start, issuer):
-    url = start(ROOT / "functions" / "review" / "main.py", **issuer.settings, ALLOWED_ORIGINS=origin.url).url
+@pytest.fixture
+def reviews(origin, opened, start, issuer):
+    """The address of a function that only users may call; the page that may is open, and has no account."""
+    settings = {**issuer.settings, "ALLOWED_ORIGINS": origin.url}
+    url = start(ROOT / "functions" / "review" / "main.py", **settings).url
+    opened.goto(origin.url)
+    return url
+
+
+def test_the_documented_fetch_reads_many_answers(reviews, opened, issuer):
     [fetching] = [
         each for each in re.findall(r"^```js\n(.*?)^```", TEXT, re.M | re.S) if "await fetch(" in each
     ]
-    opened.goto(origin.url)
     script = f"async ([REVIEW, token]) => {{ {fetching}; return predictions; }}"
-    found = opened.evaluate(script, [url, issuer.resigned(EMULATED["email"])])
+    found = opened.evaluate(script, [reviews, issuer.resigned(EMULATED["email"])])
     assert [each["review_sentiment"] for each in found] == ["Positive", "Negative"]
+
+
+def test_the_documented_axios_calls_and_tells_each_failure(reviews, opened, issuer):
+    opened.add_script_tag(path=package("axios") / "dist" / "axios.min.js")
+    [example] = [each for each in re.findall(r"^```js\n(.*?)^```", TEXT, re.M | re.S) if "axios" in each]
+    script = f"""async ([REVIEW, idToken, text]) => {{
+        let shown;
+        const show = (words) => (shown = words), token = async () => idToken;
+        {example}
+        return shown;
+    }}"""
+    user = issuer.resigned(EMULATED["email"])
+    assert opened.evaluate(script, [reviews, user, "A brilliant film."]) == "Positive"
+    assert "blank" in opened.evaluate(script, [reviews, user, " "])
+    assert "three parts" in opened.evaluate(script, [reviews, "junk", "A brilliant film."])
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert opened.evaluate(script, [nowhere, user, "A film."]) == "The function could not be reached."
+
+
+# The packages are CommonJS, as bundlers take them; this is all of a bundler that they need.
+REQUIRE = """(sources) => {
+    const loaded = {};
+    window.require = (name) => {
+        if (!loaded[name]) {
+            const module = loaded[name] = {exports: {}};
+            new Function("exports", "require", "module", "process", sources[name])(
+                module.exports, require, module, {env: {NODE_ENV: "production"}});
+        }
+        return loaded[name].exports;
+    };
+}"""
+REACT = {
+    "react": "react/cjs/react.production.js",
+    "scheduler": "scheduler/cjs/scheduler.production.js",
+    "react-dom": "react-dom/cjs/react-dom.production.js",
+    "react-dom/client": "react-dom/cjs/react-dom-client.production.js",
+}
+
+
+def test_the_documented_react_component_calls_and_tells_why_not(reviews, opened, issuer):
+    files = {name: package(name.partition("/")[0]).parent / path for name, path in REACT.items()}
+    opened.evaluate(REQUIRE, {name: path.read_text() for name, path in files.items()})
+    opened.add_script_tag(path=package("@babel/standalone") / "babel.min.js")
+    [example] = re.findall(r"^```jsx\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    opened.evaluate(
+        """([example, REVIEW, idToken]) => {
+            const React = require("react");
+            const { code } = Babel.transform(example, {presets: [["react", {runtime: "classic"}]]});
+            const Review = new Function("React", "REVIEW", `${code}; return Review;`)(React, REVIEW);
+            const props = {token: async () => idToken};
+            require("react-dom/client").createRoot(document.body).render(React.createElement(Review, props));
+        }""",
+        [example, reviews, issuer.resigned(EMULATED["email"])],
+    )
+    for text, said in (("A brilliant film.", "Positive"), (" ", "blank")):
+        opened.fill("textarea", text)
+        opened.click("button")
+        opened.wait_for_function("said => document.querySelector('p').textContent.includes(said)", arg=said)
 
 
 def test_a_page_of_another_origin_reads_each_refusal(origin, opened, start, issuer):
@@ -200,9 +270,9 @@ def test_a_page_of_another_origin_reads_each_refusal(origin, opened, start, issu
     url = start(ROOT / "functions" / "review" / "main.py", **settings).url + "/predict"
     opened.goto(origin.url)
     user, anonymous = (issuer.resigned(EMULATED[name]) for name in ("email", "anonymous"))
-    unauthenticated = [401, "unauthenticated", None, 'Bearer error="invalid_token"']
     for token in (None, "junk", EMULATED["email"]):
-        assert opened.evaluate(READ, [url, token]) == unauthenticated
+        challenge = "Bearer" if token is None else 'Bearer error="invalid_token"'
+        assert opened.evaluate(READ, [url, token]) == [401, "unauthenticated", None, challenge]
     assert opened.evaluate(READ, [url, anonymous]) == [403, "forbidden", None, None]
     assert opened.evaluate(READ, [url, user]) == [200, None, None, None]
     status, code, retry, _ = opened.evaluate(READ, [url, user])
@@ -224,12 +294,13 @@ def test_the_functions_own_page_sends_the_tokens_and_shows_them(name, opened, st
     tried.click()
     opened.wait_for_selector("#news[data-kind=error], .failure, tbody tr", state="attached")
     assert "App Check" in opened.inner_text("main")
-    opened.get_by_label("App Check token").fill(issuer.token(app))
-    opened.get_by_label(f"ID token of {PROJECT}").fill(issuer.resigned(EMULATED["email"]) + "\u2026\n")
+    tokens = [issuer.resigned(EMULATED["email"]), issuer.token(app)]
+    opened.get_by_label("App Check token").fill(tokens[1])
+    opened.get_by_label(f"ID token of {PROJECT}").fill(tokens[0] + "\u2026\n")
     tried.click()
     opened.wait_for_selector("#news[data-kind=done]", state="attached")
-    for kind in ("curl", "python", "javascript"):
-        answer = run_call(opened, kind, tmp_path)
+    for kind in ("curl", "python", "javascript", "frontend"):
+        answer = run_call(opened, kind, tmp_path, *tokens)
         assert all(one["error"] == "0" for one in answer.get("predictions", [answer])), kind
     opened.get_by_label("App Check token").fill("")
     assert run_call(opened, "javascript", tmp_path)["code"] == "unauthenticated"

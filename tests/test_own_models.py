@@ -89,7 +89,7 @@ def test_a_sigmoid_unit_and_two_softmax_units_are_read_from_every_file_of_keras(
 @pytest.mark.parametrize(
     ("units", "activation"), [(1, "sigmoid"), (2, "softmax"), (10, "softmax"), (10, None)]
 )
-def test_litert_files_of_every_dtype_and_any_value_of_labels_are_read(
+def test_litert_files_of_every_dtype_and_any_number_of_labels_are_read(
     keras, tmp_path, kind, units, activation
 ):
     path = tmp_path / "own.tflite"

@@ -1,12 +1,16 @@
 """Who is let in: good tokens, hostile ones, key sets that rotate or fail, and callers that call too often."""
 
+import json
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
+from conftest import ROOT
 from hostile import HOSTILE
 from identity import EMULATED, PROJECT, provider
+from processes import free_port
 
 from shared.errors import Forbidden, SignInUnavailable, TooManyRequests, Unauthenticated
 from shared.settings import Rate, SettingError, Settings
@@ -64,6 +68,12 @@ def test_every_hostile_token_is_a_401_and_costs_one_key_fetch_in_all(google, gat
 def test_without_a_bearer_token_the_answer_says_what_was_expected(gate, value):
     with pytest.raises(Unauthenticated, match="Authorization: Bearer TOKEN") as refused:
         gate.admit({"Authorization": value} if value else {})
+    assert refused.value.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_bad_token_is_said_to_be_one(google, gate):
+    with pytest.raises(Unauthenticated, match="expired") as refused:
+        gate.admit(bearer(google.token(google.firebase(exp=1))))
     assert refused.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
@@ -187,22 +197,58 @@ def test_a_new_key_is_found_and_random_kids_cost_no_fetch(rotating, clock):
     assert rotating.fetches == 2
 
 
-def test_old_keys_stay_while_a_refresh_fails_and_are_renewed_when_they_are_stale(rotating, clock):
+@pytest.mark.parametrize("failure", ["status", "not JSON", "no keys", "other keys", "cut off", "no server"])
+def test_old_keys_stay_while_a_refresh_fails_and_are_renewed_when_they_are_stale(rotating, clock, failure):
     rotating.max_age = 300
-    keys = Keys(lambda: f"{rotating.url}/jwks", clock)
-    assert keys.get("one")
+    url = [f"{rotating.url}/jwks"]
+    gate = made(rotating)
+    gate._keys = keys = Keys(lambda: url[0], clock)
+    token = bearer(rotating.token(rotating.firebase()))
+    assert gate.admit(token)
     clock.now += 299
-    assert keys.get("one")
+    assert gate.admit(token)
     assert rotating.fetches == 1
     clock.now += 2
+    if failure == "no server":
+        url[0] = f"http://127.0.0.1:{free_port()}/jwks"
+    elif failure == "status":
+        rotating.down = True
+    else:
+        symmetric = json.dumps({"keys": [{"kid": "one", "kty": "oct", "k": "AAAA"}]})
+        rotating.body = {"not JSON": "<h1>", "no keys": '{"keys": []}', "other keys": symmetric}.get(
+            failure, '{"keys": ['
+        )
+    assert gate.admit(token)
+    assert gate.admit(token)
+    assert rotating.fetches == (1 if failure == "no server" else 2)
+    with pytest.raises(Unauthenticated):
+        gate.admit(bearer(rotating.token(rotating.firebase(), kid="another")))
+    url[0], rotating.down, rotating.body = f"{rotating.url}/jwks", False, None
+    rotating.published = {"two": rotating.rsa}
+    clock.now += PAUSE
+    assert gate.admit(bearer(rotating.token(rotating.firebase(), kid="two")))
+    assert keys.get("one") is None
+
+
+def test_keys_are_fetched_before_a_token_asks_and_a_failure_of_that_costs_no_pause(rotating, clock):
+    keys = Keys(lambda: f"{rotating.url}/jwks", clock)
     rotating.down = True
-    assert keys.get("one")
+    keys.fetch()
+    rotating.down = False
     assert keys.get("one")
     assert rotating.fetches == 2
-    rotating.down = False
-    clock.now += PAUSE
-    assert keys.get("one")
-    assert rotating.fetches == 3
+    keys.fetch()
+    assert rotating.fetches == 2
+
+
+def test_a_worker_that_warms_up_has_the_keys_before_anybody_calls(rotating, start):
+    server = start(ROOT / "functions" / "review" / "main.py", **rotating.settings, WARM_UP="1")
+    assert rotating.asked.wait(60)
+    headers = {"Content-Type": "text/plain", **bearer(rotating.token(rotating.firebase()))}
+    request = urllib.request.Request(f"{server.url}/predict", b"A brilliant film.", headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
+    assert rotating.fetches == 1
 
 
 def test_a_stale_key_is_used_while_another_thread_fetches(rotating, clock):
@@ -269,6 +315,49 @@ def test_callers_are_forgotten_beyond_a_number(clock):
     limit.count("first")
 
 
+def config(**changes):
+    content = {
+        "apiKey": "AIza-1_x",
+        "authDomain": "demo.firebaseapp.com",
+        "projectId": PROJECT,
+        "appId": "1:2",
+    }
+    return json.dumps({**content, **changes})
+
+
+CONFIG = config()
+WRONG_CONFIGS = [
+    ("{apiKey: 'AIza'}", "expected JSON with the names in double quotes"),
+    ("[]", "expected JSON"),
+    ("7", "expected JSON"),
+    ("[" * 5000, "expected JSON"),
+    ('{"apiKey": "a"}', "expected JSON"),
+    (config(apiKey="a:b"), "apiKey: expected letters"),
+    (config(apiKey=["a"]), "apiKey: expected letters"),
+    (config(projectId=7), "projectId: expected"),
+    *(
+        (config(authDomain=domain), "authDomain: expected a host")
+        for domain in (
+            "",
+            "*",
+            "*.firebaseapp.com",
+            "a.com; script-src *",
+            "https://a.com",
+            "a.com/x",
+            "a.com:8",
+            "A.com",
+            None,
+            "a b.com",
+        )
+    ),
+]
+
+
+def test_the_console_s_configuration_is_read():
+    settings = Settings.read({"SIGN_IN": "firebase:demo-project", "FIREBASE_CONFIG": CONFIG})
+    assert settings.firebase_config == ("AIza-1_x", "demo.firebaseapp.com", PROJECT)
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
@@ -283,6 +372,12 @@ def test_callers_are_forgotten_beyond_a_number(clock):
         ({"SIGN_IN_KEYS": "http://127.0.0.1.evil.org/jwks"}, "SIGN_IN_KEYS: expected"),
         ({"SIGN_IN_KEYS": "http://127.0.0.1:1/jwks", "K_SERVICE": "x"}, "SIGN_IN_KEYS: it is for tests"),
         ({"SIGN_IN_KEYS": "http://127.0.0.1:1/jwks", "GAE_SERVICE": "x"}, "SIGN_IN_KEYS: it is for tests"),
+        ({"FIREBASE_CONFIG": CONFIG}, "FIREBASE_CONFIG: it belongs to SIGN_IN=firebase"),
+        ({"SIGN_IN": "firebase:another-one", "FIREBASE_CONFIG": CONFIG}, "projectId: expected 'another-one'"),
+        *(
+            ({"SIGN_IN": "firebase:demo-project", "FIREBASE_CONFIG": value}, f"FIREBASE_CONFIG: {message}")
+            for value, message in WRONG_CONFIGS
+        ),
         ({"APP_CHECK": "my-project"}, "APP_CHECK: expected the number"),
         ({"RATE_LIMIT": "60"}, "RATE_LIMIT: expected a rate such as 60/min"),
         ({"RATE_LIMIT": "0/min"}, "RATE_LIMIT: expected"),

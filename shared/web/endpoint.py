@@ -234,10 +234,7 @@ def _translated(error: HTTPException) -> ServiceError:
 def _page(service: Service) -> Response:
     from .page import page
 
-    text, policy = page(service)
-    headers = {
-        "Content-Security-Policy": policy,
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
-    return respond(text.encode(), "text/html; charset=utf-8", headers=headers)
+    text, headers = page(service)
+    return respond(
+        text.encode(), "text/html; charset=utf-8", headers={**headers, "Cache-Control": "no-cache"}
+    )

@@ -1,4 +1,7 @@
-"""The page that a person's browser gets, in one piece, and the policy that keeps anything else out of it."""
+"""The page that a person's browser gets, in one piece, and the policy that keeps anything else out of it.
+
+All of it is in that piece but Firebase's scripts, of pages that sign users in with it.
+"""
 
 import base64
 import hashlib
@@ -15,6 +18,7 @@ from markupsafe import Markup
 from ..example import Example
 from ..pin import Pin
 from ..settings import Settings
+from . import firebase
 from .cors import APP_CHECK_HEADER
 from .readers import Images, Rows, Texts
 from .service import Service
@@ -23,28 +27,40 @@ ASSETS = Path(__file__).parent / "assets"
 SHARED = ("page", "answers", "calls")
 SCRIPTS = {
     "images": (*SHARED, "csv", "batch", "images"),
-    "texts": (*SHARED, "texts"),
-    "rows": (*SHARED, "csv", "batch", "rows"),
+    "texts": (*SHARED, "links", "texts"),
+    "rows": (*SHARED, "csv", "batch", "links", "rows"),
 }
 """The modules of a page by what its function reads, each after those that it imports."""
 MAX_EXAMPLE = 1_000_000
 """Characters of base64: each visitor would download a larger example, whether or not it is tried."""
 
 
-def page(service: Service) -> tuple[str, str]:
-    """The page of a function, and its Content-Security-Policy.
+def page(service: Service) -> tuple[str, dict[str, str]]:
+    """The page of a function, and the headers by which browsers let nothing else into it.
 
     It is `assets/page.html`, or the function's own `page.html`, which extends it.
     """
-    reader = _reader(service)
-    script, style = _script(reader), Markup((ASSETS / "page.css").read_text())  # noqa: S704 (our own file)
-    text = _template(service.folder).render(_words(service, reader), script=script, style=style)
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
+    reader, config = _reader(service), service.settings.firebase_config
+    script, style = _script(reader, bool(config)), Markup((ASSETS / "page.css").read_text())  # noqa: S704 (our own file)
+    imports = Markup(firebase.IMPORT_MAP) if config else ""  # noqa: S704 (our own words)
+    text = _template(service.folder).render(
+        _words(service, reader), script=script, style=style, imports=imports
     )
-    return text, policy
+    directives = {
+        "default-src": "'none'",
+        "script-src": " ".join(_hash(each) for each in (script, imports) if each),
+        "style-src": _hash(style),
+        "img-src": "'self' data: blob:",
+        "connect-src": "'self'",
+        **dict.fromkeys(("base-uri", "form-action", "frame-ancestors"), "'none'"),
+    }
+    for name, sources in firebase.policy(config).items() if config else ():
+        directives[name] = f"{directives.get(name, '')} {sources}".strip()
+    return text, {
+        "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in directives.items()),
+        # Firebase's API key may be restricted to the origins of pages, which it knows by the referrer.
+        "Referrer-Policy": "strict-origin" if config else "no-referrer",
+    }
 
 
 def _words(service: Service, reader: str) -> dict[str, Any]:
@@ -62,11 +78,13 @@ def _words(service: Service, reader: str) -> dict[str, Any]:
         "remarks": _remarks(service),
         "service": _facts(service),
         "proofs": _proofs(service.settings),
+        "firebase": service.settings.firebase_config is not None,
     }
 
 
 def _facts(service: Service) -> dict[str, Any]:
     """What the script has to know of the function."""
+    config = service.settings.firebase_config
     return {
         "path": service.path.lstrip("/"),
         "key": service.key,
@@ -76,13 +94,16 @@ def _facts(service: Service) -> dict[str, Any]:
         "explains": service.explanation is not None,
         "max_instances": service.settings.max_instances,
         "max_body_bytes": service.settings.max_body,
+        "sign_in": service.settings.sign_in and service.settings.sign_in._asdict(),
+        "app_check": bool(service.settings.app_check),
+        "firebase": config and firebase.facts(config),
     }
 
 
 def _proofs(settings: Settings) -> list[dict[str, str]]:
     """The tokens that a caller sends: the label of each field, the header, and what precedes the token."""
-    user = {"header": "Authorization", "prefix": "Bearer "}
-    app = {"header": APP_CHECK_HEADER, "prefix": "", "label": "App Check token"}
+    user = {"header": "Authorization", "prefix": "Bearer ", "id": "id-token"}
+    app = {"header": APP_CHECK_HEADER, "prefix": "", "id": "app-token", "label": "App Check token"}
     signed_in = [{**user, "label": f"ID token of {settings.sign_in.name}"}] if settings.sign_in else []
     return signed_in + ([app] if settings.app_check else [])
 
@@ -107,12 +128,13 @@ def _template(folder: Path) -> Template:
 
 
 @cache
-def _script(reader: str) -> Markup:
+def _script(reader: str, sign_in: bool) -> Markup:
     """The modules as one classic script, which can be allowed by its hash.
 
     They are written as modules for the linter's sake; one script needs neither their imports nor exports.
     """
-    modules = "\n".join((ASSETS / f"{name}.js").read_text() for name in SCRIPTS[reader])
+    names = (*SCRIPTS[reader], *(["firebase"] if sign_in else []))
+    modules = "\n".join((ASSETS / f"{name}.js").read_text() for name in names)
     joined = re.sub(r"^import [^;]*;\n|^export ", "", modules, flags=re.MULTILINE)
     return Markup(f'"use strict";\n{joined}')  # noqa: S704 (our own files)
 
@@ -123,7 +145,7 @@ def _hash(content: str) -> str:
 
 
 def _example(folder: Path) -> dict[str, Any] | None:
-    """The example that the page offers: `input`, and an image's `name` and media `type`; None without one."""
+    """The example that the page offers: its `input` and `label`, an image's `name` and `type`; or None."""
     try:
         example = Example.read(folder)
     except ValueError:
@@ -132,7 +154,7 @@ def _example(folder: Path) -> dict[str, Any] | None:
         return None
     name = example.file.name if example.file else "example.png"
     kind, _ = mimetypes.guess_type(name, strict=False)
-    return {"input": example.input, "name": name, "type": kind or "image/png"}
+    return {"input": example.input, "label": example.label, "name": name, "type": kind or "image/png"}
 
 
 def _columns(pin: Pin, example: dict[str, Any] | None) -> tuple[str, ...]:
@@ -158,5 +180,6 @@ def _remarks(service: Service) -> list[str]:
         remarks.append(f"{pin.labels[1]} from a probability of {pin.decision_threshold:g} on")
     if "method" in pin.metrics:
         remarks.append(f"figures by {pin.metrics['method']}")
-    remarks.append("in memory" if service.classifier.ready else "asleep when this page was opened")
+    if not service.classifier.ready:
+        remarks.append("not loaded yet when this page was opened: the first answer takes a little longer")
     return remarks

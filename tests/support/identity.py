@@ -34,7 +34,10 @@ def number(value: int) -> str:
 
 
 class Provider(http.server.ThreadingHTTPServer):
-    """Serves `/jwks` and the discovery document; `fetches` counts the former; `down` makes it fail."""
+    """Serves `/jwks` and the discovery document; `fetches` counts the former, `asked` is set by the first.
+
+    `down` makes it fail; `body` takes the place of the key set.
+    """
 
     daemon_threads = True
 
@@ -44,7 +47,9 @@ class Provider(http.server.ThreadingHTTPServer):
         self.ec = ec.generate_private_key(ec.SECP256R1())
         self.published = {"one": self.rsa, "curve": self.ec}
         self.fetches = 0
+        self.asked = threading.Event()
         self.down = False
+        self.body: str | None = None
         self.max_age = 3600
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -114,8 +119,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         document: Any = {"issuer": f"{self.server.url}/", "jwks_uri": f"{self.server.url}/jwks"}
         if self.path == "/jwks":
             self.server.fetches += 1
+            self.server.asked.set()
             document = self.server.jwks()
-        body = json.dumps(document).encode()
+        body = (self.server.body or json.dumps(document)).encode()
         self.send_response(503 if self.server.down else 200)
         self.send_header("Cache-Control", f"public, max-age={self.server.max_age}")
         self.send_header("Content-Length", str(len(body)))

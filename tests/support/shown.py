@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 
-def run_call(page: Any, kind: str, folder: Path) -> Any:
-    """What the call that the page shows answers when it is run in `folder`."""
+def run_call(page: Any, kind: str, folder: Path, token: str = "", app_token: str = "") -> Any:
+    """What the call that the page shows answers when it is run in `folder`, with these tokens."""
     page.check(f"input[value={kind}]", force=True)
     call = page.eval_on_selector("#call", "call => call.textContent")
-    if kind == "javascript":
+    if kind in ("javascript", "frontend"):
         call = call.replace("console.log(", "return (")
+        user = f"{{currentUser: {{getIdToken: async () => {json.dumps(token)}}}}}"
+        app = f"async () => ({{token: {json.dumps(app_token)}}})"
+        call = f"const auth = {user}, getToken = {app}, appCheck = null; {call}"
         files = "typeof items === 'undefined' ? [] : items.map((item) => item.file)"
         return page.evaluate(f"(async () => {{ const input = {{files: {files}}}; {call} }})()")
     python = [sys.executable, "-c", call.replace("print(answer.json())", "print(answer.text)")]

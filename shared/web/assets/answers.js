@@ -16,8 +16,22 @@ export const chance = (answer) => answer.probabilities[shownOf(answer)];
 /** The label that the numbers of an explanation speak for. */
 export const subjectOf = (answer) => (two ? service.labels[1] : labelOf(answer));
 
-export const likely = (answer) =>
-  `${percent(chance(answer))} likely${two && service.shown ? ` ${word(service.shown)}` : ""}`;
+export const likely = (answer) => `${percent(chance(answer))} likely ${word(shownOf(answer))}`;
+
+/** What stands above a column of probabilities. */
+export const chanceHeading = `Probability of ${two && service.shown ? word(service.shown) : "the result"}`;
+
+const LANGUAGES = { pcm: "Nigerian Pidgin" }; // that not every browser can name
+
+/** The language of a text in words, if the answer says it. */
+export function languageOf({ language }) {
+  if (typeof language !== "string") return "";
+  try {
+    return LANGUAGES[language] ?? new Intl.DisplayNames("en", { type: "language" }).of(language);
+  } catch {
+    return language;
+  }
+}
 
 /** How an answer is tinted: none that is in doubt looks like one that is sure. */
 function tone(answer) {
@@ -41,8 +55,9 @@ export function warnings(answer) {
 
 /** An answer as it is read out. */
 export function spoken(answer) {
+  const language = languageOf(answer) && `, in ${languageOf(answer)}`;
   const doubts = warningsOf(answer).map(({ message }) => `. In doubt: ${message}`);
-  return `${labelOf(answer)}, ${likely(answer)}${doubts.join("")}`;
+  return `${labelOf(answer)}, ${likely(answer)}${language}${doubts.join("")}`;
 }
 
 function track(value, className) {
@@ -68,8 +83,9 @@ export function bars(answer) {
     const className = answered ? tone(answer) : "rest";
     return element("li", { className: answered ? "answered" : "", hidden: index >= few }, name, track(value, className), number);
   });
-  const list = element("ol", { className: "bars", ariaLabel: "Probabilities" }, ...rows);
-  return few < rows.length ? [list, showAll(rows.slice(few))] : [list];
+  const heading = element("p", { className: "small above", textContent: "Probability of each label" });
+  const list = element("ol", { className: "bars", ariaLabel: "Probability of each label" }, ...rows);
+  return [heading, list, ...(few < rows.length ? [showAll(rows.slice(few))] : [])];
 }
 
 function showAll(rest) {

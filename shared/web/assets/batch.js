@@ -1,13 +1,13 @@
 // Any number of inputs, in as many requests as their limits ask for: their table, and its download.
 
 import {
-  bar, bars, chance, labelOf, likely, spoken, two, verdict, warnings, warningsOf, word,
+  bar, bars, chance, chanceHeading, labelOf, likely, spoken, two, verdict, warnings, warningsOf, word,
 } from "./answers.js";
 import { showCalls } from "./calls.js";
 import { csvText } from "./csv.js";
 import {
   $, Failure, ask, counted, element, hidden, percent, service, tell, tellBusy, tellDone, tellError,
-  timingText, withId,
+  tellStopped, timingText, withId,
 } from "./page.js";
 
 /**
@@ -45,16 +45,18 @@ export function start(given, kindOfThese) {
   classify();
 }
 
-/** Ask for every input that has no answer yet, one request after the other. */
+/** Ask for every input that has no answer yet and may get one, one request after the other. */
 async function classify() {
   underway.abort();
   underway = new AbortController();
   const { signal } = underway;
   const timing = {};
-  tellBusy(`Looking at ${counted(items.length, kind.noun)}`);
   $("#result").ariaBusy = "true";
-  for (const item of items) if (!item.answer) item.error = item.row = undefined;
-  const portions = portioned(items.filter((item) => !item.answer));
+  const pending = items.filter(({ answer, error, transient }) => !answer && (!error || transient));
+  for (const item of pending) item.error = item.transient = item.row = undefined;
+  if (kind.table) showProgress();
+  else tellBusy(`Looking at ${counted(items.length, kind.noun)}`);
+  const portions = portioned(pending);
   const first = portions[0] ?? items.slice(0, 1);
   showCalls(() => kind.written(first));
   try {
@@ -66,8 +68,18 @@ async function classify() {
     }
     finish(timing);
   } catch (error) {
-    if (error.name !== "AbortError") throw error; // else newer inputs have taken over
+    if (error.name !== "AbortError") throw error;
+    if (underway.signal === signal) stop(timing); // else newer inputs have taken over
   }
+}
+
+$("#cancel").addEventListener("click", () => underway.abort());
+
+/** What the reader has stopped: the answers so far stay. */
+function stop(timing) {
+  const done = items.filter(({ answer, error }) => answer || error).length;
+  showOutcome(timing, "not sent, as you have cancelled");
+  tellStopped(`Cancelled: ${done} of ${counted(items.length, kind.noun)} done.`, classify, done ? "Go on" : "Try again");
 }
 
 const megabytes = (count) => `${(count / 1e6).toFixed(1)} MB`;
@@ -81,6 +93,7 @@ function portioned(pending) {
     const bytes = kind.size(item);
     if (bytes + kind.overhead > limit) {
       item.error = `the ${kind.noun} has ${megabytes(bytes)}; expected less than ${megabytes(limit)}`;
+      item.row = undefined;
       continue;
     }
     if (bytes > room || portions.at(-1).length === service.max_instances) {
@@ -124,21 +137,27 @@ function showProgress() {
 
 function finish(timing) {
   const failed = items.find((item) => item.transient);
-  for (const item of items) {
-    if (item.answer || item.error) continue;
-    Object.assign(item, { error: "not sent, as the request before it failed", row: undefined });
-  }
+  showOutcome(timing, "not sent, as the request before it failed");
   const [first] = items;
-  $("#timing").textContent = timing.total === undefined ? "" : timingText(timing);
-  if (kind.table) showTable();
-  else if (first.answer) showSingle(first);
-  else $("#result").hidden = true;
-  $("#result").ariaBusy = "false";
   const name = kind.name(first);
-  if (failed) tellError(failed.error, classify);
+  const again = items.filter((item) => item.transient).length;
+  if (failed) tellError(failed.error, classify, kind.table ? `Send ${counted(again, kind.noun)} again` : "Try again");
   else if (!kind.table && first.error) tellError(name ? `\u201c${name}\u201d: ${first.error}` : first.error);
   else if (kind.table) tellDone(tally().map(([count, text]) => `${count} ${text}`).join(", "));
   else tellDone(`${name && `${name}: `}${spoken(first.answer)}`);
+}
+
+/** Show what there is; `reason` says why the rest was not sent. */
+function showOutcome(timing, reason) {
+  for (const item of items) {
+    if (item.answer || item.error) continue;
+    Object.assign(item, { error: reason, transient: true, row: undefined });
+  }
+  $("#timing").textContent = timing.total === undefined ? "" : timingText(timing);
+  if (kind.table) showTable();
+  else if (items[0].answer) showSingle(items[0]);
+  else $("#result").hidden = true;
+  $("#result").ariaBusy = "false";
 }
 
 /** How many inputs have each label; of two labels both are there, of more those that were found. */
@@ -184,7 +203,7 @@ function showSingle(item) {
 const sortable = () => ({
   [kind.headings[1]]: (item) => kind.name(item),
   Result: ({ answer, error }) => (answer ? labelOf(answer) : error ? "Failed" : ""),
-  Probability: ({ answer }) => (answer ? chance(answer) : -1),
+  [chanceHeading]: ({ answer }) => (answer ? chance(answer) : -1),
 });
 
 function showTable() {

@@ -1,6 +1,6 @@
 // The calls: what the page has asked, as a program asks it.
 
-import { $, address, proofs } from "./page.js";
+import { $, address, copy, proofs, service } from "./page.js";
 
 export const shellQuoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
@@ -10,19 +10,6 @@ let write = () => ({});
 export function showCalls(written) {
   write = written;
   $("#call").textContent = write()[$("input[name=call]:checked").value];
-}
-
-async function copyCall() {
-  const button = $("#copy");
-  try {
-    await navigator.clipboard.writeText($("#call").textContent);
-    button.textContent = "Copied";
-  } catch {
-    // Without a secure origin there is no clipboard; the selection can still be copied by hand.
-    getSelection().selectAllChildren($("#call"));
-    button.textContent = "Selected: copy it now";
-  }
-  setTimeout(() => (button.textContent = "Copy"), 2000);
 }
 
 /** A call of curl, with what is sent as further arguments. */
@@ -42,8 +29,13 @@ ${session}answer = ${proven ? "session" : "requests"}.post(${JSON.stringify(addr
 print(answer.json())`;
 }
 
-/** A call with fetch, which is given these options after `lines` have made them. */
-export function javascriptCall(lines, options) {
+/** Both calls with fetch, which is given these options after `lines` have made them. */
+export const fetchCalls = (lines, options) => ({
+  javascript: javascriptCall(lines, options),
+  frontend: frontendCall(lines, options),
+});
+
+function javascriptCall(lines, options) {
   const headers = Object.entries(proofs()).map((one) => `request.headers.set(${one.map((part) => JSON.stringify(part)).join(", ")});\n`);
   const url = JSON.stringify(address);
   const called = headers.length
@@ -55,7 +47,35 @@ ${called}
 console.log(await response.json());`;
 }
 
-$("#copy").addEventListener("click", copyCall);
+/** Where a page of its own has its user's token from, and what has to be there first. */
+function tokenOf({ kind, name } = {}) {
+  if (kind === "oidc") return ["await idToken()", `// idToken: gives the user's ID token of ${name}`];
+  const auth = "// auth: getAuth() of firebase/auth, after the user has signed in";
+  const open = "// This function lets anybody call; it asks for a token once SIGN_IN is set.\n";
+  return ["await auth.currentUser.getIdToken()", kind ? auth : open + auth];
+}
+
+/** The call of a page that has its own users. */
+function frontendCall(lines, options) {
+  const [token, needed] = tokenOf(service.sign_in ?? undefined);
+  const app = service.app_check ? '\nrequest.headers.set("X-Firebase-AppCheck", (await getToken(appCheck)).token);' : "";
+  return `${needed}
+// ALLOWED_ORIGINS must name the origin of your page; see docs/frontends.md
+${lines}
+const request = new Request(${JSON.stringify(address)}, ${options});
+request.headers.set("Authorization", \`Bearer \${${token}}\`);${app}
+const response = await fetch(request);
+const answer = await response.json();
+if (!response.ok) throw new Error(answer.detail);
+console.log(answer);`;
+}
+
+$("#copy").addEventListener("click", () =>
+  copy($("#call").textContent, $("#copy"), () => {
+    getSelection().selectAllChildren($("#call"));
+    return "Selected: copy it now";
+  }),
+);
 for (const choice of document.querySelectorAll("input[name=call]")) {
   choice.addEventListener("change", () => showCalls(write));
 }

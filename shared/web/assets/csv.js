@@ -15,7 +15,7 @@ export function csvText(items, kind) {
   const one = two && service.shown;
   const probabilities = one ? [service.shown] : service.labels;
   const header = [
-    ...kind.fields, "result", ...(one ? [] : ["probability"]),
+    ...kind.fields, "result", ...(one ? [] : ["result_probability"]),
     ...probabilities.map((label) => `probability_${word(label)}`), "warnings", "error",
   ];
   const rows = items.map((item) => {

@@ -2,7 +2,7 @@
 
 import { subjectOf, two } from "./answers.js";
 import { items, start } from "./batch.js";
-import { curlCall, javascriptCall, pythonCall, shellQuoted, showCalls } from "./calls.js";
+import { curlCall, fetchCalls, pythonCall, shellQuoted, showCalls } from "./calls.js";
 import { $, element, service } from "./page.js";
 
 const images = {
@@ -58,7 +58,7 @@ function hints({ answer }) {
   return [`Point at the image, tap it or move the focus there to see ${shownBy(answer)}.`];
 }
 
-/** What the page asks for these images, in three languages. */
+/** What the page asks for these images, as programs ask it. */
 function written(portion) {
   const names = portion.map(({ file }) => file.name);
   const curlName = (name) => (/[,;"\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name);
@@ -70,7 +70,7 @@ function written(portion) {
 files = [(${field}, open(name, "rb")) for name in names]`,
       "files=files",
     ),
-    javascript: javascriptCall(
+    ...fetchCalls(
       `// input: an <input type="file" multiple>
 const body = new FormData();
 for (const file of input.files) body.append(${field}, file);`,

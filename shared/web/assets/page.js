@@ -28,9 +28,13 @@ export class Failure extends Error {
   }
 }
 
-/** POST and return the JSON answer and its `timing`. A 503 is tried once more when the server says so. */
+const PATIENCE = 60; // seconds that the page waits by itself
+const LATER = [401, 408, 429]; // beside 5xx: the same request may succeed once somebody has signed in, or waited
+
+/** POST and return the JSON answer and its `timing`. A 503 or 429 is tried once more when the server says so. */
 export async function ask(options, signal) {
   for (let attempt = 1; ; attempt++) {
+    await Promise.race([renewTokens?.(attempt > 1), aborted(signal)]);
     const started = performance.now();
     const slow = setTimeout(tellSlow, 3000);
     const asked = send({ ...options, method: "POST", signal });
@@ -39,9 +43,22 @@ export async function ask(options, signal) {
     if (response.ok && content) return { content, timing: timingOf(response, performance.now() - started) };
     const { status } = response;
     const reason = content?.detail ?? content?.message ?? `the server answered ${status}, and not why`;
-    if (status !== 503 || attempt > 1) throw new Failure(withId(reason, content), status >= 500 || status === 429);
-    await countdown(Number(response.headers.get("Retry-After")) || 2, reason, signal);
+    const seconds = Number(response.headers.get("Retry-After")) || 2;
+    const waits = [429, 503].includes(status) && seconds <= PATIENCE;
+    const renews = status === 401 && renewTokens;
+    if (attempt > 1 || !(waits || renews)) throw new Failure(withId(reason, content), status >= 500 || LATER.includes(status));
+    if (waits) await countdown(seconds, reason, signal);
   }
+}
+
+const aborted = (signal) =>
+  new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason), { once: true }));
+
+let renewTokens;
+
+/** Have `renew` called before each request; its argument says whether the last token was refused. */
+export function renewTokensBy(renew) {
+  renewTokens = renew;
 }
 
 /** A reason, and if there is an id by which the server's log tells more, that. */
@@ -98,7 +115,7 @@ export function timingText(timing) {
   const cold = listed("fetch", "load");
   return (
     `Answered in ${milliseconds(timing.total)}${parts && ` (${parts})`}.` +
-    ("cold" in timing ? ` It was a cold start${cold && `: ${cold}`}.` : "")
+    ("cold" in timing ? ` The model had to be loaded first${cold && `: ${cold}`}.` : "")
   );
 }
 
@@ -107,6 +124,7 @@ export function tell(kind, ...children) {
   const news = $("#news");
   news.dataset.kind = kind;
   news.replaceChildren(...children);
+  $("#cancel").hidden = kind !== "busy";
 }
 
 export function tellBusy(text) {
@@ -114,7 +132,7 @@ export function tellBusy(text) {
 }
 
 function tellSlow() {
-  $("#news").append(element("p", { textContent: "This takes longer than usual; the model may have to wake up first." }));
+  $("#news").append(element("p", { textContent: "This takes longer than usual; the model may have to be loaded first." }));
 }
 
 /** Read out what came of it; it is seen elsewhere. */
@@ -124,9 +142,29 @@ export function tellDone(text) {
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.?$/, ".");
 
-export function tellError(message, again) {
-  const retry = element("button", { type: "button", textContent: "Try again", onclick: again });
+export function tellError(message, again, invitation = "Try again") {
+  const retry = element("button", { type: "button", textContent: invitation, onclick: again });
   tell("error", element("p", { textContent: sentence(message) }), ...(again ? [retry] : []));
+}
+
+/** Say that the reader has stopped it, and how to go on. */
+export function tellStopped(message, again, invitation) {
+  const retry = element("button", { type: "button", textContent: invitation, onclick: again });
+  tell("stopped", element("p", { textContent: message }), retry);
+  retry.focus();
+}
+
+/** Copy a text, and say so on the button; `byHand` makes it easy to do by hand, and says how. */
+export async function copy(text, button, byHand) {
+  const { textContent: before } = button;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    // Without a secure origin there is no clipboard.
+    button.textContent = byHand();
+  }
+  setTimeout(() => (button.textContent = before), 2000);
 }
 
 /** Wait `seconds`, in sight; only the first number is read out. */

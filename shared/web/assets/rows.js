@@ -1,7 +1,8 @@
 // Rows: one from a form, or a table as CSV.
 
 import { start } from "./batch.js";
-import { curlCall, javascriptCall, pythonCall, shellQuoted, showCalls } from "./calls.js";
+import { curlCall, fetchCalls, pythonCall, shellQuoted, showCalls } from "./calls.js";
+import { dropLink, linkButton, openLinks } from "./links.js";
 import { $, element, service, tellError } from "./page.js";
 
 const fields = Array.from(document.querySelectorAll("[data-column]"));
@@ -29,6 +30,7 @@ const json = (content) => ({ body: JSON.stringify(content), headers: { "Content-
 
 function classifyForm() {
   const row = Object.fromEntries(fields.map((field) => [field.dataset.column, valueOf(field.value)]));
+  offerLink("row", JSON.stringify(fields.map((field) => field.value)));
   start([{ given: row }], one);
 }
 
@@ -84,10 +86,26 @@ function classifyTable() {
     const rows = records($("#table").value.replace(/^\ufeff/, ""));
     const header = rows[0]?.some((text) => typeof valueOf(text) === "string") ? rows.shift() : null;
     if (!rows.length) throw new SyntaxError("expected a line with the columns' names, and a line for each row");
+    offerLink("table", $("#table").value);
     start(rows.map((record, index) => ({ record, number: index + 1 })), table(header, rows[0].length));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     tellError(error.message);
+  }
+}
+
+function offerLink(name, value) {
+  for (const other of ["row", "table"]) dropLink(other, other === name ? value : null);
+  $("#link").replaceChildren(linkButton(name, value));
+}
+
+/** The fields' values that a link carries; none if it is not one of ours. */
+function linkedRow(text) {
+  try {
+    const values = JSON.parse(text);
+    return Array.isArray(values) ? values.map(String) : [];
+  } catch {
+    return [];
   }
 }
 
@@ -102,7 +120,7 @@ function writtenRow(row) {
       `--data-raw ${shellQuoted(JSON.stringify({ [service.json_field]: row }))}`,
     ),
     python: pythonCall(`row = {${members.join(", ")}}`, `json={${name}: row}`),
-    javascript: javascriptCall(
+    ...fetchCalls(
       `const row = ${JSON.stringify(row)};`,
       `{
   method: "POST",
@@ -119,7 +137,7 @@ function writtenTable(csv, type) {
   return {
     curl: curlCall(`-H 'Content-Type: ${type}'`, `--data-binary ${shellQuoted(csv)}`),
     python: pythonCall(`rows = ${quoted}`, `data=rows.encode(), headers=${headers}`),
-    javascript: javascriptCall(`const body = ${quoted};`, `{ method: "POST", headers: ${headers}, body }`),
+    ...fetchCalls(`const body = ${quoted};`, `{ method: "POST", headers: ${headers}, body }`),
   };
 }
 
@@ -148,3 +166,12 @@ for (const example of document.querySelectorAll("[data-row]")) {
 }
 const names = fields.map((field) => field.dataset.column);
 showCalls(() => (names.length ? writtenRow(Object.fromEntries(names.map((name) => [name, 0]))) : writtenTable("first,second\n0,0\n", "text/csv")));
+openLinks("table", (text) => {
+  $("#table").value = text;
+  return classifyTable;
+});
+openLinks("row", (text) => {
+  const values = linkedRow(text);
+  fields.forEach((field, index) => (field.value = values[index] ?? ""));
+  return classifyForm;
+});

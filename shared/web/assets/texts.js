@@ -1,8 +1,11 @@
 // Texts: one at a time, tinted by what each word did if the function can tell.
 
-import { bar, bars, likely, spoken, subjectOf, two, verdict, warnings } from "./answers.js";
-import { curlCall, javascriptCall, pythonCall, shellQuoted, showCalls } from "./calls.js";
-import { $, Failure, ask, element, percent, service, tellBusy, tellDone, tellError, timingText } from "./page.js";
+import { bar, bars, languageOf, likely, spoken, subjectOf, two, verdict, warnings } from "./answers.js";
+import { curlCall, fetchCalls, pythonCall, shellQuoted, showCalls } from "./calls.js";
+import { dropLink, linkButton, openLinks } from "./links.js";
+import {
+  $, Failure, ask, element, percent, service, tellBusy, tellDone, tellError, tellStopped, timingText,
+} from "./page.js";
 
 const FULL_TINT = 1; // log-odds: one word of this weight has the full tint, even if it is the strongest
 
@@ -15,6 +18,7 @@ async function read() {
   const text = $("#text").value;
   const { lang } = $("#text");
   showCalls(() => written(text));
+  dropLink("text", text);
   tellBusy("Reading");
   $("#result").ariaBusy = "true";
   const body = JSON.stringify({ [service.json_field]: text });
@@ -23,11 +27,13 @@ async function read() {
     show(text, lang, content);
     $("#timing").textContent = timingText(timing);
   } catch (error) {
-    if (error.name === "AbortError") return; // a newer text has taken over
-    if (!(error instanceof Failure)) throw error;
+    const stopped = error.name === "AbortError";
+    if (stopped && underway.signal !== signal) return; // a newer text has taken over
+    if (!stopped && !(error instanceof Failure)) throw error;
     $("#result").hidden = true;
     $("#timing").textContent = "";
-    tellError(error.message, error.transient ? read : undefined);
+    if (stopped) tellStopped("Cancelled.", read, "Try again");
+    else tellError(error.message, error.transient ? read : undefined);
   }
   $("#result").ariaBusy = "false";
 }
@@ -36,7 +42,15 @@ function show(text, lang, answer) {
   const label = element("p", { className: "verdict", id: "verdict" }, verdict(answer));
   const probability = element("p", { className: "number", id: "probability", textContent: likely(answer) });
   const outcome = element("div", { className: "outcome" }, label, ...(two ? [probability] : []));
-  $("#answer").replaceChildren(outcome, ...(two ? [bar(answer)] : []), ...warnings(answer), ...(two ? [] : bars(answer)));
+  const language = languageOf(answer);
+  $("#answer").replaceChildren(
+    outcome,
+    ...(two ? [bar(answer)] : []),
+    ...warnings(answer),
+    ...(two ? [] : bars(answer)),
+    ...(language ? [element("p", { className: "small", id: "language", textContent: `Language: ${language}` })] : []),
+  );
+  $("#link").replaceChildren(linkButton("text", text));
   if (service.explains) explain(text, lang, answer);
   $("#result").hidden = false;
   tellDone(spoken(answer));
@@ -46,7 +60,7 @@ function explain(text, lang, answer) {
   const { explanation, probabilities } = answer;
   const tokens = explanation?.tokens;
   const subject = subjectOf(answer);
-  $("#words").lang = lang;
+  $("#words").lang = lang || (typeof answer.language === "string" ? answer.language : "");
   $("#words").replaceChildren(...(tokens ? tinted(text, tokens, subject) : [text]));
   $("#explained").hidden = !tokens;
   $("#unexplained").hidden = Boolean(explanation);
@@ -101,13 +115,13 @@ function sum({ tokens, intercept, log_odds: total }, probability, subject) {
   );
 }
 
-/** What the page asks for this text, in three languages. */
+/** What the page asks for this text, as programs ask it. */
 function written(text) {
   const quoted = JSON.stringify(text);
   return {
     curl: curlCall(`--data-urlencode ${shellQuoted(`${service.field}=${text}`)}`),
     python: pythonCall(`text = ${quoted}`, `json={${JSON.stringify(service.json_field)}: text}`),
-    javascript: javascriptCall(
+    ...fetchCalls(
       `const text = ${quoted};`,
       `{
   method: "POST",
@@ -127,6 +141,7 @@ $("#text").addEventListener("keydown", (event) => {
   event.preventDefault();
   read();
 });
+$("#cancel").addEventListener("click", () => underway.abort());
 $("#text").addEventListener("input", () => $("#text").removeAttribute("lang")); // no longer the example's
 for (const example of document.querySelectorAll("[data-text]")) {
   example.addEventListener("click", () => {
@@ -141,3 +156,8 @@ if (service.explains) {
   $("#against").style.setProperty("--weight", "26%");
 }
 showCalls(() => written(document.querySelector("[data-text]")?.dataset.text ?? "A short text."));
+openLinks("text", (text) => {
+  $("#text").value = text;
+  $("#text").removeAttribute("lang");
+  return read;
+});

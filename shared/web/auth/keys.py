@@ -1,7 +1,8 @@
 """The public keys of an identity provider, by their `kid`, as a JSON Web Key Set (RFC 7517).
 
-They are fetched when a token first asks for one, at most once in `PAUSE` seconds whatever the tokens say. Old
-keys stay in use while a refresh fails; without any, nobody is let in.
+They are fetched when a token first asks for one (with `WARM_UP`, when the worker starts), and at most once in
+`PAUSE` seconds whatever the tokens say. Old keys stay in use while a refresh fails; without any, nobody may
+call.
 """
 
 import base64
@@ -59,6 +60,13 @@ class Keys:
             wait = max(self._next - self._clock(), 1.0)
             raise SignInUnavailable("the identity provider's keys cannot be had", wait)
         return key
+
+    def fetch(self) -> None:
+        """Fetch the keys before a token asks for one. If that fails, the first token tries again at once."""
+        with self._lock:
+            if not self._keys:
+                self._refresh()
+                self._next = self._next if self._keys else float("-inf")
 
     def _refresh(self) -> None:
         now = self._clock()

@@ -1,6 +1,8 @@
 """Who may call: users signed in with Firebase or OpenID Connect, from an app that proves itself."""
 
 import hashlib
+import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,12 +35,21 @@ class Gate:
         self._allow = settings.sign_in_allow
         self._expected, self._keys = _provider(settings)
         self._app, self._app_keys = _app_check(settings)
+        if settings.warm_up:
+            # In each worker: a thread does not live through gunicorn's fork.
+            os.register_at_fork(after_in_child=self.fetch_keys)
+
+    def fetch_keys(self) -> None:
+        """Begin to fetch the keys, so that the first user need not wait for them."""
+        for keys in (self._keys, self._app_keys):
+            if keys:
+                threading.Thread(target=keys.fetch, daemon=True).start()
 
     def admit(self, headers: "Mapping[str, str] | Headers") -> User | None:
         """Return the user that a request's headers prove; None if nobody has to sign in.
 
         Raises:
-            Unauthenticated: a token is missing, or is not good.
+            Unauthenticated: a token is missing; or is not good, which is an `InvalidToken`.
             Forbidden: the user is not one of those allowed.
             SignInUnavailable: the provider's keys cannot be had.
         """

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ...errors import Unauthenticated
+from ...errors import InvalidToken
 from .keys import Key, Keys
 
 LONGEST = 16_000
@@ -50,20 +50,20 @@ def verify(token: str, expected: Expected, keys: Keys, now: Callable[[], float] 
     """Return the claims of a token that its issuer has signed, for this audience, and that still holds.
 
     Raises:
-        Unauthenticated: it is no such token; the message says why.
+        InvalidToken: it is no such token; the message says why.
         SignInUnavailable: the issuer's keys cannot be had.
     """
     if len(token) > LONGEST or not re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", token, re.ASCII):
-        raise Unauthenticated("expected a signed token of three parts")
+        raise InvalidToken("expected a signed token of three parts")
     signed, _, signature = token.rpartition(".")
     header, claims = (_object(part) for part in signed.split("."))
     algorithm, kid = header.get("alg"), header.get("kid")
     if algorithm not in expected.algorithms or not isinstance(kid, str) or "crit" in header:
-        raise Unauthenticated(f"expected a token signed with {' or '.join(expected.algorithms)}, with a kid")
+        raise InvalidToken(f"expected a token signed with {' or '.join(expected.algorithms)}, with a kid")
     _check_claims(claims, expected, now())  # before the keys: a token of another issuer costs no fetch
     key = keys.get(kid)
     if key is None or not _signed(key, str(algorithm), signed.encode(), _bytes(signature)):
-        raise Unauthenticated("the token's signature is not its issuer's")
+        raise InvalidToken("the token's signature is not its issuer's")
     return claims
 
 
@@ -71,16 +71,16 @@ def _bytes(part: str) -> bytes:
     try:
         return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise Unauthenticated("expected a token in base64url") from None
+        raise InvalidToken("expected a token in base64url") from None
 
 
 def _object(part: str) -> dict[str, Any]:
     try:
         content = json.loads(_bytes(part).decode())
     except (ValueError, RecursionError):
-        raise Unauthenticated("expected a token whose parts are JSON") from None
+        raise InvalidToken("expected a token whose parts are JSON") from None
     if not isinstance(content, dict):
-        raise Unauthenticated("expected a token whose parts are JSON objects")
+        raise InvalidToken("expected a token whose parts are JSON objects")
     return content
 
 
@@ -92,23 +92,23 @@ def _check_claims(claims: Claims, expected: Expected, now: float) -> None:
         else (audience == expected.audience)
     )
     if claims.get("iss") != expected.issuer or not meant:
-        raise Unauthenticated(f"expected a token of {expected.issuer} for {expected.audience}")
+        raise InvalidToken(f"expected a token of {expected.issuer} for {expected.audience}")
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= expected.longest_subject:
-        raise Unauthenticated("expected a token with a subject")
+        raise InvalidToken("expected a token with a subject")
     if _time(claims, "exp") <= now - SKEW:
-        raise Unauthenticated("the token has expired; sign in again")
+        raise InvalidToken("the token has expired; sign in again")
     past = ["iat", *(["auth_time"] if expected.signed_in else [])]
     if any(_time(claims, name) > now + SKEW for name in past):
-        raise Unauthenticated("the token is of the future; is a clock wrong?")
+        raise InvalidToken("the token is of the future; is a clock wrong?")
     if "nbf" in claims and _time(claims, "nbf") > now + SKEW:
-        raise Unauthenticated("the token does not hold yet")
+        raise InvalidToken("the token does not hold yet")
 
 
 def _time(claims: Claims, name: str) -> float:
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        raise Unauthenticated(f"expected a token with a time {name!r}")
+        raise InvalidToken(f"expected a token with a time {name!r}")
     return float(value)
 
 
