@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from identity import provider
 
 from shared import budget
-from shared.errors import TooMuchTogether
+from shared.errors import TimedOut, TooMuchTogether
 from shared.example import Example
 from shared.web import endpoint
 
@@ -171,6 +171,17 @@ def test_a_defect_is_a_500_with_an_id_and_one_row_of_it_harms_no_other(review, m
     assert identifier in capsys.readouterr().out
 
 
+def test_what_takes_too_long_is_tried_again_by_bigquery_and_says_what_helps(review, monkeypatch):
+    def late(*_):
+        raise TimedOut("still at work")
+
+    monkeypatch.setattr(endpoint, "classify", late)
+    bigquery = BigQuery(review)
+    answer = bigquery.call([["good"]])
+    assert (answer.status_code, bigquery.requests) == (503, 20)
+    assert "max_batching_rows" in answer.get_json()["errorMessage"]
+
+
 def test_rows_of_a_table_come_as_json_or_column_by_column(table):
     bigquery = table()
     rows = [
@@ -187,11 +198,11 @@ def test_rows_of_a_table_come_as_json_or_column_by_column(table):
     for wrong in ("{", "[1, 2", '{"length": 1, "length": 2}', "[" * 9000):
         [reply] = bigquery.select([wrong])
         assert (reply["error"], reply["code"]) == ("1", "bad_request")
-    for arguments in ([[1, 2, 3]], [[7]], [[]], [[True]], [[1, 2], [1]], ["12"], [{}], [None]):
+    for arguments in ([[1, 2, 3]], [[]], [[1, 2], [1, 2, 3]], ["12"], [{}], [None]):
         refused = bigquery.call(arguments)
         assert refused.status_code == 400, refused.text
         assert "expected" in refused.get_json()["errorMessage"]
-    assert "columns in the model's order (length, width)" in bigquery.call([[1]]).text
+    assert "columns in the model's order (length, width)" in bigquery.call([[1, 2, 3]]).text
 
 
 def test_rows_whose_columns_only_the_model_knows_are_passed_on(table):

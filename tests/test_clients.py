@@ -4,6 +4,7 @@ They need an environment of their own, 520 MB: `make clients-test` makes it, and
 """
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -55,3 +56,15 @@ def test_tritonclient_kserve_and_mlserver_get_the_answers_that_a_person_gets(pyt
     assert kserve["v1_live"] is kserve["v1_ready"] is True
     assert (mlserver["id"], mlserver["labels"]) == ("m7", labels)
     assert mlserver["batch"] == [[[label], [1, 2]] for label in labels]
+
+
+def test_the_lines_of_the_page_for_tritonclient_classify_the_example(python, start):
+    [lines] = re.findall(
+        r"^```python\n(.*?tritonclient.*?)^```", (ROOT / "docs" / "scale.md").read_text(), re.M | re.S
+    )
+    url = start(ROOT / "functions" / "malaria" / "main.py").url
+    script = lines.replace("localhost:8081", url.removeprefix("http://"))
+    assert script != lines
+    run = subprocess.run([python, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Infected" in run.stdout

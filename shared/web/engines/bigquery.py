@@ -121,7 +121,7 @@ def _arguments(arguments: Any, service: Service) -> list[Any]:
     wanted = f"one argument, {service.reader.what}"
     if isinstance(service.reader, Rows):
         columns = service.pin.input.columns
-        if _is_row(arguments, len(columns)):
+        if len(arguments) in (1, len(columns) or len(arguments)) and arguments:
             return arguments
         names = f" ({', '.join(columns)})"[:300] if columns else ""
         wanted = (
@@ -130,14 +130,6 @@ def _arguments(arguments: Any, service: Service) -> list[Any]:
     elif len(arguments) == 1:
         return arguments
     raise BadRequest(f"expected {wanted}; the SQL function passes {len(arguments)}: create it anew")
-
-
-def _is_row(arguments: list[Any], columns: int) -> bool:
-    """Whether these are the values of so many columns (0: unknown), or one row as JSON."""
-    if not arguments or len(arguments) == columns:
-        return bool(arguments)
-    is_json = arguments[0] is None or isinstance(arguments[0], str | dict | list)
-    return not columns or (len(arguments) == 1 and is_json)
 
 
 def _input(service: Service, arguments: list[Any]) -> Any:
