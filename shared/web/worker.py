@@ -223,7 +223,7 @@ def needs_no_flask(app: Flask, function: Function) -> bool:
 
     It would if main.py has wrapped the function, or has hooked anything into the application.
     """
-    target = inspect.unwrap(app.view_functions["run"])
+    target = inspect.unwrap(app.view_functions.get("run", app))
     hooks = app.before_request_funcs or app.teardown_request_funcs or flask.request_started.receivers
     after = [each for some in app.after_request_funcs.values() for each in some]
     wrapped = type(app.wsgi_app) is not execution_id.WsgiMiddleware or "LOG_EXECUTION_ID" in os.environ
