@@ -6,9 +6,10 @@ PORT ?= 8081
 
 DEV := .venv/dev
 AUDIT := .venv/audit
+CLIENTS := .venv/clients
 TRAINED := $(patsubst models/%/train.py,%,$(wildcard models/*/train.py))
 
-.PHONY: help serve test lint lock audit bench soak clean $(TRAINED:%=train-%)
+.PHONY: help serve test clients-test lint lock audit bench soak clean $(TRAINED:%=train-%)
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -19,6 +20,9 @@ serve: ## Serve the functions on this machine (ONLY=name,name PORT=8081)
 
 test: $(DEV)/installed ## Run the tests
 	@$(DEV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder # many tests wait, few compute
+
+clients-test: $(DEV)/installed $(CLIENTS)/installed ## Call the functions with tritonclient, kserve and mlserver
+	@$(DEV)/bin/python -m pytest tests/test_clients.py
 
 lint: $(DEV)/installed ## Check style, types, scripts and locks
 	@$(DEV)/bin/ruff check .
@@ -53,6 +57,9 @@ $(DEV)/installed: dev/requirements.txt
 
 $(AUDIT)/installed: Makefile
 	$(call install,$(AUDIT),pip-audit==2.10.1)
+
+$(CLIENTS)/installed: tests/clients/requirements.txt
+	$(call install,$(CLIENTS),--no-deps -r tests/clients/requirements.txt)
 
 # $(call install,FOLDER,PACKAGES): a fresh virtual environment, marked as whole once it is.
 define install

@@ -18,6 +18,11 @@ def test_unset_and_empty_are_the_defaults():
     assert Settings.read({}) == Settings.read({row.variable: "" for row in TABLE}) == Settings()
 
 
+def test_a_kind_of_input_has_defaults_of_its_own():
+    assert Settings.read({}, max_instances=128).max_instances == 128
+    assert Settings.read({"MAX_INSTANCES": "7"}, max_instances=128).max_instances == 7
+
+
 def test_what_is_set_is_read():
     found = Settings.read(
         {

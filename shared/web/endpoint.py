@@ -114,7 +114,7 @@ class Endpoint:
                         parsed = read(request, service.settings)
                     if fetch is None:
                         return parsed, self._results(call, parsed)
-                with timing.span("fetch"):
+                with timing.span("objects"):
                     parsed = fetch(parsed, call, take)
                 with self._turns.request(call.deadline, call.check):
                     return parsed, self._results(call, parsed)

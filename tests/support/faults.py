@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 PATH = re.compile(r"/download/storage/v1/b/([^/?]+)/o/([^?]+)")
+SIGNED = re.compile(r"/([^/?]+)/([^?]+)\?X-Goog-")
 
 
 class Bucket(http.server.ThreadingHTTPServer):
@@ -46,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Bucket
 
     def do_GET(self) -> None:
-        asked = PATH.match(self.path)
+        asked = PATH.match(self.path) or SIGNED.match(self.path)
         content = self.server.objects.get(urllib.parse.unquote(asked[2])) if asked else None
         if asked:
             self.server.seen.append(self.headers.get("Range", ""))
