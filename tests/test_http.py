@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import inspect
 import json
+import math
 import os
 import select
 import signal
@@ -475,6 +476,17 @@ def test_requests_on_one_connection_are_answered_in_their_order(start):
                 while (header := answers.readline()) != b"\r\n":
                     length = int(header.split()[1]) if header.startswith(b"Content-Length") else length
                 answers.read(length)
+
+
+def test_workers_know_of_each_others_connections_while_they_are_told(monkeypatch):
+    loads = worker.Loads()
+    assert loads.fewest(besides=1) == math.inf
+    loads.set(1, 5)
+    assert (loads.fewest(besides=1), loads.fewest(besides=2)) == (math.inf, 5)
+    loads.set(2, 3)
+    assert (loads.fewest(besides=1), loads.fewest(besides=3)) == (3, 3)
+    monkeypatch.setattr(worker.Loads, "FRESH_SECONDS", -60)
+    assert loads.fewest(besides=1) == math.inf
 
 
 STRANGE = [

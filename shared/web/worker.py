@@ -7,6 +7,8 @@ gunicorn's default, and sets what functions-framework's own options leave open.
 import contextlib
 import inspect
 import logging
+import math
+import mmap
 import os
 import select
 import socket
@@ -45,6 +47,8 @@ STAY_SECONDS = 0.01
 """How long a thread stays with a connection for its next request, which then needs no handover."""
 STAYING = SPARE // 2
 """Threads of which one may stay; the others are for new connections."""
+YIELD_SECONDS = 0.001
+"""How long a worker leaves a new connection to one that has fewer."""
 
 Function = Callable[[Request], Response]
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -57,6 +61,7 @@ def install(function: Function) -> None:
         function: what it is to serve.
     """
     Worker.function = staticmethod(function)
+    Worker.loads = Loads()
 
     class WorkerClass(config.WorkerClass):  # type: ignore[misc] # gunicorn keeps the last of each name
         validator = config.validate_class
@@ -64,10 +69,34 @@ def install(function: Function) -> None:
         desc = "The worker class of shared.web."
 
 
+class Loads:
+    """How many connections each worker has, in memory that they share. A hint: nothing depends on it."""
+
+    SLOTS = 32
+    FRESH_SECONDS = 4 * TICK_SECONDS
+
+    def __init__(self) -> None:
+        """Make the memory; to be called before the workers are forked."""
+        self._cells = memoryview(mmap.mmap(-1, 16 * self.SLOTS)).cast("d")
+
+    def set(self, worker: int, count: int) -> None:
+        """Say how many connections the worker of this number has; it is forgotten unless it is said again."""
+        place = 2 * (worker % self.SLOTS)
+        self._cells[place], self._cells[place + 1] = time.monotonic(), count
+
+    def fewest(self, besides: int) -> float:
+        """The fewest connections that any other worker has; infinity if there is no other."""
+        since, cells = time.monotonic() - self.FRESH_SECONDS, self._cells.tolist()
+        pairs = zip(cells[::2], cells[1::2], strict=True)
+        others = [pair for slot, pair in enumerate(pairs) if slot != besides % self.SLOTS]
+        return min((count for said, count in others if said > since), default=math.inf)
+
+
 class Worker(ThreadWorker):  # type: ignore[misc] # untyped
     """gunicorn's threaded worker, with a limit on each step of a request."""
 
     function: Function
+    loads: Loads
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,11 +128,23 @@ class Worker(ThreadWorker):  # type: ignore[misc] # untyped
         """Enforce the limits of all clients, for ever."""
         while True:
             time.sleep(TICK_SECONDS)
+            self.loads.set(self.age, self.nr_conns)
             for client in list(self.clients.values()):
                 try:
                     client.tick(self.stopped)
                 except Exception:  # of one client; the others are still to be watched
                     logs.write("ERROR", traceback.format_exc())
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection, once a worker that has fewer had time to: a kept one stays where it is."""
+        if self.loads.fewest(besides=self.age) < self.nr_conns:
+            time.sleep(YIELD_SECONDS)
+        super().accept(listener)
+        self.loads.set(self.age, self.nr_conns)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        super().finish_request(conn, fs)
+        self.loads.set(self.age, self.nr_conns)
 
     def enqueue_req(self, conn: Any) -> None:
         conn.arrived = time.monotonic()
@@ -182,7 +223,7 @@ def needs_no_flask(app: Flask, function: Function) -> bool:
 
     It would if main.py has wrapped the function, or has hooked anything into the application.
     """
-    target = inspect.unwrap(app.view_functions["run"])
+    target = inspect.unwrap(app.view_functions.get("run", app))
     hooks = app.before_request_funcs or app.teardown_request_funcs or flask.request_started.receivers
     after = [each for some in app.after_request_funcs.values() for each in some]
     wrapped = type(app.wsgi_app) is not execution_id.WsgiMiddleware or "LOG_EXECUTION_ID" in os.environ
