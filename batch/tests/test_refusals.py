@@ -12,8 +12,6 @@ import pytest
 from conftest import ROOT
 from pyarrow import parquet
 
-from batch import scoring
-
 
 @pytest.fixture
 def reviews(tmp_path):
@@ -194,14 +192,3 @@ def test_an_interrupted_job_leaves_nothing_and_can_be_repeated(batch, rows, revi
     (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "A film."}')
     batch(*arguments)
     assert len(rows(tmp_path / "out")) == 1
-
-
-def test_the_function_does_not_take_over_the_engines_logging(monkeypatch):
-    import logging
-
-    scoring.load.cache_clear()
-    for name in [each for each in sys.modules if each.startswith("functions.review")]:
-        monkeypatch.delitem(sys.modules, name)
-    before = logging.root.handlers[:], logging.root.level
-    scoring.load("review")
-    assert (logging.root.handlers[:], logging.root.level) == before
