@@ -32,6 +32,8 @@ def words(options, **changes):
         ({"input": "nowhere/*.parquet"}, "there is no such file"),
         ({"input": "nowhere/a.data"}, "expected a name that ends in"),
         ({"input": "bq://only.two"}, "expected bq://project.dataset.table"),
+        ({"output": "nope://bucket/out"}, "--output nope://bucket/out: cannot be listed: "),
+        ({"input": "nope://bucket/*.parquet"}, "--input nope://bucket/*.parquet: cannot be listed: "),
         ({"output": "bq://x"}, "expected bq://project.dataset.table"),
         ({"column": "txt"}, "expected the column 'txt' in the input; it has id, text"),
         ({"column": None}, "--column: expected the column with a text; the input has id, text"),
