@@ -28,7 +28,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from . import inspection, progress
-from .errors import JobError
+from .errors import JobError, cause
 from .handler import NAMESPACE, ready
 from .job import BIGQUERY, TABLE, Job
 from .pipeline import build
@@ -101,7 +101,7 @@ def run(job: Job, options: PipelineOptions) -> Any:
     try:
         pipeline = beam.Pipeline(FnApiRunner() if local else None, options=options)
     except ValueError as error:  # no such runner, or an option that it needs is missing
-        raise JobError(inspection.cause(error)) from error
+        raise JobError(cause(error)) from error
     build(pipeline, job, service, columns, spread=not alone)
     began = time.monotonic()
     try:
@@ -115,7 +115,7 @@ def run(job: Job, options: PipelineOptions) -> Any:
     except Exception as error:
         if "KeyboardInterrupt" in str(error):  # as Beam passes it on
             raise KeyboardInterrupt from None
-        raise JobError(f"the job failed: {inspection.cause(error)}") from error
+        raise JobError(f"the job failed: {cause(error)}") from error
     return result
 
 

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from shared.errors import ServiceError
 from shared.web.readers import Reader, Rows, json_body
 
-from .errors import JobError
+from .errors import JobError, cause
 from .files import decompressed, lines, table
 from .job import BIGQUERY, Job
 from .read import DAMAGED, TABULAR, opened
@@ -161,11 +161,3 @@ def _of_table(name: str) -> Columns:
 
 def _is_bytes(kind: pyarrow.DataType) -> bool:
     return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
-
-
-def cause(error: BaseException) -> str:
-    """One line of what Beam or a client says."""
-    details = getattr(error, "exception_details", None)  # of Beam: a cause for each pattern
-    if isinstance(details, dict) and details:
-        error = next(iter(details.values())) or error
-    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -12,7 +12,7 @@ from apache_beam.coders import BytesCoder
 from apache_beam.io import BigQueryDisposition, WriteToBigQuery, WriteToParquet, WriteToText
 from apache_beam.io.filesystems import FileSystems
 
-from .errors import JobError
+from .errors import JobError, cause
 from .job import BIGQUERY, Job
 
 OUTPUTS = ("good", "bad")
@@ -25,10 +25,14 @@ def refuse_earlier(job: Job) -> None:
     """Refuse a folder that has shards of an earlier run, which a reader would take for those of this one.
 
     Raises:
-        JobError: there are some.
+        JobError: there are some, or that cannot be known.
     """
-    patterns = [FileSystems.join(job.output, f"{kind}-*") for kind in OUTPUTS]
-    for pattern, match in zip(patterns, FileSystems.match(patterns, [1, 1]), strict=True):
+    try:
+        patterns = [FileSystems.join(job.output, f"{kind}-*") for kind in OUTPUTS]
+        matches = FileSystems.match(patterns, [1, 1])
+    except Exception as error:  # of any kind: there is no such bucket or scheme, or no right
+        raise JobError(f"--output {job.output}: cannot be listed: {cause(error)}") from error
+    for pattern, match in zip(patterns, matches, strict=True):
         if match.metadata_list:
             raise JobError(
                 f"--output {job.output}: expected a folder without {pattern.rpartition('/')[2]}; there is "

@@ -3,7 +3,6 @@
 import base64
 import decimal
 import json
-import logging
 import subprocess
 import sys
 from importlib import metadata
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import FUNCTIONS, ROOT
 
-from batch import requirements, scoring
+from batch import requirements
 from batch.errors import JobError
 from batch.scoring import columns, plain, score
 from shared.example import Example
@@ -74,20 +73,22 @@ def test_an_unknown_function_is_refused():
         score("nobody", [])
 
 
-def test_importing_a_function_leaves_logging_as_it_is(monkeypatch):
-    for name in [each for each in sys.modules if each.startswith("functions.review")]:
-        monkeypatch.delitem(sys.modules, name)
-    scoring.load.cache_clear()
-    before = logging.root.handlers[:], logging.root.level
-    scoring.load("review")
-    assert (logging.root.handlers[:], logging.root.level) == before
+def alone(script):
+    """Run a script in a process of its own; its last line."""
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return run.stdout.splitlines()[-1]
+
+
+def test_importing_a_function_leaves_logging_as_it_is():
+    now = "(logging.root.handlers[:], logging.root.level)"
+    script = f"import logging; from batch.scoring import load; before = {now}; load('review'); "
+    script += f"print(before == {now})"
+    assert alone(script) == "True"
 
 
 def test_it_needs_no_beam():
-    script = "import sys; from batch.scoring import score; score('review', ['A film.'])"
-    script += "; print('apache_beam' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "False"
+    script = "import sys; from batch.scoring import score; score('review', ['A film.']); "
+    assert alone(script + "print('apache_beam' in sys.modules)") == "False"
 
 
 def lock(folder, name, *lines):

@@ -114,10 +114,12 @@ def bucket():
 
 @pytest.fixture
 def gcs(bucket, monkeypatch):
-    """The emulated bucket, for Beam and for this test."""
+    """The emulated bucket, empty, for Beam and for this test."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket)
     monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     client = storage.Client.create_anonymous_client()
+    for blob in client.list_blobs("my-bucket"):
+        blob.delete()
     return client.bucket("my-bucket")
 
 

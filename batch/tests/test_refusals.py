@@ -12,8 +12,6 @@ import pytest
 from conftest import ROOT
 from pyarrow import parquet
 
-from batch import scoring
-
 
 @pytest.fixture
 def reviews(tmp_path):
@@ -34,6 +32,8 @@ def words(options, **changes):
         ({"input": "nowhere/*.parquet"}, "there is no such file"),
         ({"input": "nowhere/a.data"}, "expected a name that ends in"),
         ({"input": "bq://only.two"}, "expected bq://project.dataset.table"),
+        ({"output": "nope://bucket/out"}, "--output nope://bucket/out: cannot be listed: "),
+        ({"input": "nope://bucket/*.parquet"}, "--input nope://bucket/*.parquet: cannot be listed: "),
         ({"output": "bq://x"}, "expected bq://project.dataset.table"),
         ({"column": "txt"}, "expected the column 'txt' in the input; it has id, text"),
         ({"column": None}, "--column: expected the column with a text; the input has id, text"),
@@ -194,14 +194,3 @@ def test_an_interrupted_job_leaves_nothing_and_can_be_repeated(batch, rows, revi
     (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "A film."}')
     batch(*arguments)
     assert len(rows(tmp_path / "out")) == 1
-
-
-def test_the_function_does_not_take_over_the_engines_logging(monkeypatch):
-    import logging
-
-    scoring.load.cache_clear()
-    for name in [each for each in sys.modules if each.startswith("functions.review")]:
-        monkeypatch.delitem(sys.modules, name)
-    before = logging.root.handlers[:], logging.root.level
-    scoring.load("review")
-    assert (logging.root.handlers[:], logging.root.level) == before
