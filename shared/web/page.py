@@ -24,7 +24,7 @@ from .readers import Images, Rows, Texts
 from .service import Service
 
 ASSETS = Path(__file__).parent / "assets"
-SHARED = ("page", "answers", "calls")
+SHARED = ("page", "requests", "answers", "calls")
 SCRIPTS = {
     "images": (*SHARED, "csv", "batch", "images"),
     "texts": (*SHARED, "links", "texts"),

@@ -6,9 +6,9 @@ import {
 import { showCalls } from "./calls.js";
 import { csvText } from "./csv.js";
 import {
-  $, Failure, ask, counted, element, hidden, percent, service, tell, tellBusy, tellDone, tellError,
-  tellStopped, timingText, withId,
+  $, counted, element, hidden, percent, service, tell, tellBusy, tellDone, tellError, tellStopped,
 } from "./page.js";
+import { Failure, ask, timingText, withId } from "./requests.js";
 
 /**
  * How one kind of input is sent and shown.

@@ -1,6 +1,7 @@
 // The calls: what the page has asked, as a program asks it.
 
-import { $, address, copy, proofs, service } from "./page.js";
+import { $, copy, service } from "./page.js";
+import { address, proofs } from "./requests.js";
 
 export const shellQuoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 

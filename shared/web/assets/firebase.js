@@ -1,6 +1,7 @@
 // Signing in with Firebase, on pages of functions that have FIREBASE_CONFIG.
 
-import { $, Failure, renewTokensBy, sentence, service } from "./page.js";
+import { $, sentence, service } from "./page.js";
+import { Failure, renewTokensBy } from "./requests.js";
 
 const { scripts, options } = service.firebase;
 

@@ -3,9 +3,8 @@
 import { bar, bars, languageOf, likely, spoken, subjectOf, two, verdict, warnings } from "./answers.js";
 import { curlCall, fetchCalls, pythonCall, shellQuoted, showCalls } from "./calls.js";
 import { dropLink, linkButton, openLinks } from "./links.js";
-import {
-  $, Failure, ask, element, percent, service, tellBusy, tellDone, tellError, tellStopped, timingText,
-} from "./page.js";
+import { $, element, percent, service, tellBusy, tellDone, tellError, tellStopped } from "./page.js";
+import { Failure, ask, timingText } from "./requests.js";
 
 const FULL_TINT = 1; // log-odds: one word of this weight has the full tint, even if it is the strongest
 
