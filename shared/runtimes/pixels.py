@@ -1,8 +1,8 @@
 """From the bytes of an image file to pixels, within limits."""
 
 import struct
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,18 +52,44 @@ SIGNATURES: tuple[tuple[bytes, Format], ...] = (
 )
 
 
+class Box(NamedTuple):
+    """A part of an image; each side from 0 to 1, from its left and its top."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def of(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Its sides in pixels of an image of `size` (width, height)."""
+        width, height = size
+        return self.left * width, self.top * height, self.right * width, self.bottom * height
+
+
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+
+Crop = Callable[[Image.Image], tuple[Box, Sequence[Warned]]]
+"""Finds the part of an upright RGB image that matters, and what the caller should know of it."""
+
+
 class Picture(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
-    """Pixels, shape (height, width, 3), uint8, RGB; with what the caller should know of them."""
+    """Pixels, shape (height, width, 3), uint8, RGB.
+
+    Attributes:
+        warnings: what the caller should know of them.
+        box: the part of the image that they show.
+    """
 
     warnings: Sequence[Warned] = ()
+    box: Box = WHOLE
 
 
-def decode(data: bytes, size: tuple[int, int]) -> Picture:
+def decode(data: bytes, size: tuple[int, int], crop: Crop | None = None) -> Picture:
     """Turn an encoded image into RGB pixels, shape (height, width, 3), uint8, for `size` (height, width).
 
     The image is turned upright by its EXIF tag, made 8-bit RGB (transparency becomes black, as the
-    background of a segmented cell is) and stretched to `size`. What that costs is read from the structure
-    of the file first, and is counted by `budget.spend`.
+    background of a segmented cell is), cut to what `crop` finds and stretched to `size`. What that costs is
+    read from the structure of the file first, and is counted by `budget.spend`.
 
     Raises:
         UnsupportedType: the bytes are none of `FORMATS`, or several frames.
@@ -74,22 +100,28 @@ def decode(data: bytes, size: tuple[int, int]) -> Picture:
             cannot be told for certain.
     """
     plan = _scan(data)
-    pixels, warned = _decoded(plan, size, _check(plan, size))
+    least = _least(size, crop)
+    pixels, warned, box = _decoded(plan, size, crop, _check(plan, least))
     if _uniform(pixels):
         colour = ", ".join(str(value) for value in pixels.mean((0, 1)).round().astype(int))
         raise UniformImage(f"expected an image with something in it; this one is ({colour}) all over")
     picture = pixels.view(Picture)
     picture.warnings = warned
+    picture.box = box
     return picture
 
 
-def _decoded(plan: Plan, size: tuple[int, int], memory: int) -> tuple[Pixels, list[Warned]]:
+def _decoded(
+    plan: Plan, size: tuple[int, int], crop: Crop | None, memory: int
+) -> tuple[Pixels, list[Warned], Box]:
     failure: ServiceError
     try:
         with turn(large=max(plan.work, memory) > LARGE):
-            image, warned = rgb(plan, _least(size))
-            image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-        return np.asarray(image), warned
+            image, warned = rgb(plan, _least(size, crop))
+            box, found = crop(image) if crop else (WHOLE, ())
+            part = box.of(image.size)
+            image = image.resize(size[::-1], Image.Resampling.BILINEAR, box=part)
+        return np.asarray(image), [*warned, *found], box
     except ServiceError as error:
         failure = error.with_traceback(None)
     except UnidentifiedImageError:
@@ -105,9 +137,10 @@ def _decoded(plan: Plan, size: tuple[int, int], memory: int) -> tuple[Pixels, li
     raise failure
 
 
-def _least(size: tuple[int, int]) -> tuple[int, int]:
+def _least(size: tuple[int, int], crop: Crop | None) -> tuple[int, int]:
     """The (width, height) to which a decoder may shrink an image that is for `size` (height, width)."""
-    return 2 * size[1], 2 * size[0]
+    detail = 4 if crop else 2  # what is cut out of the middle must not be blurred
+    return detail * size[1], detail * size[0]
 
 
 def _uniform(pixels: Pixels) -> bool:
@@ -145,9 +178,12 @@ def _kind(data: bytes) -> Format | None:
     return heic if brands & heic.BRANDS else None
 
 
-def _check(plan: Plan, size: tuple[int, int]) -> int:
-    """Hold an image to the limits; return how many bytes decoding it will take."""
-    scale = shrink(plan, _least(size))
+def _check(plan: Plan, least: tuple[int, int]) -> int:
+    """Hold an image to the limits; return how many bytes decoding it will take.
+
+    `least` is the (width, height) to which the decoder may shrink it.
+    """
+    scale = shrink(plan, least)
     pixels = -(-plan.width // scale) * -(-plan.height // scale)
     if pixels > MAX_PIXELS:
         raise TooLarge(
