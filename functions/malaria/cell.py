@@ -60,8 +60,9 @@ def find(image: Image.Image) -> tuple[Box, Sequence[Warned]]:
     across, down = width / cell.shape[1] * image.width, height / len(cell) * image.height
     if min(across, down) < MIN_SIDE:
         return WHOLE, [NOT_A_CELL]
-    warned = [] if _is_one(cell[box]) else [_what_instead(small, background)]
-    warned += _what_is_lost(small, min(across, down))
+    if not _is_one(cell[box]):
+        return WHOLE, [_what_instead(small, background)]
+    warned = _what_is_lost(small, min(across, down))
     if height >= TIGHT * len(cell) and width >= TIGHT * cell.shape[1]:
         return WHOLE, warned
     sides = [columns.start, rows.start, columns.stop, rows.stop]

@@ -48,7 +48,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     plan = Plan(arguments.epochs, arguments.rate, arguments.start)
-    run(data.read(arguments.data), arguments.fold, plan, arguments.out)
+    served = run(data.read(arguments.data), arguments.fold, plan, arguments.out)
+    (arguments.out / "malaria-float.tflite").write_bytes(convert(served, quantise=False))
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,18 @@ class Plan:
     start: Path | None = None
 
 
-def run(cells: data.Cells, fold: int, plan: Plan, out: Path) -> None:
-    """Train on the patients outside of `fold`, or go on with it, and write the results to `out`."""
+def run(cells: data.Cells, fold: int, plan: Plan, out: Path) -> keras.Model:
+    """Train on the patients outside of `fold`, or go on with it, and write the results to `out`.
+
+    Returns the network to serve.
+    """
     out.mkdir(parents=True, exist_ok=True)
     split = data.split(cells, fold)
     report.write_json(out / "split.json", split)
     train, validation = cells.of(split["train"]), cells.of(split["validation"])
     trained = fit(train, validation, plan, out)
     report.curves(json.loads((out / "history.json").read_text()), out / "training.png")
-    export(trained, train, validation, out)
+    return export(trained, train, validation, out)
 
 
 def fit(train: data.Cells, validation: data.Cells, plan: Plan, out: Path) -> keras.Model:
@@ -176,11 +180,8 @@ def temperature(logits: NDArray[np.float64], infected: NDArray[np.int64]) -> flo
     return float(min(candidates, key=lambda value: np.logaddexp(0.0, -signed / value).mean()))
 
 
-def export(trained: keras.Model, train: data.Cells, validation: data.Cells, out: Path) -> None:
-    """Calibrate on the validation patients, find the limits, and write the files to serve.
-
-    They are `malaria.keras`, `malaria.tflite`, and `malaria-float.tflite`, the same in float32.
-    """
+def export(trained: keras.Model, train: data.Cells, validation: data.Cells, out: Path) -> keras.Model:
+    """Calibrate on the validation patients, find the limits, and write the network to serve."""
     full = keras.Model(trained.inputs[0], [trained.outputs[0], trained.get_layer("attention").output])
     viewed = network.two_views(full)
     held = measured(viewed, validation)
@@ -189,12 +190,12 @@ def export(trained: keras.Model, train: data.Cells, validation: data.Cells, out:
     served = network.served(viewed, found, known)
     served.save(out / "malaria.keras")
     (out / "malaria.tflite").write_bytes(convert(served))
-    (out / "malaria-float.tflite").write_bytes(convert(served, quantise=False))
     print(
         f"temperature {found:.3f}, undecided within {known.undecided:.2f} log-odds, unfamiliar beyond "
         f"{known.unfamiliar:.1f} or {known.stained:.1f} by colour, no cell beyond {known.alien:.1f}; "
         f"wrote {out / 'malaria.tflite'}"
     )
+    return served
 
 
 def measured(viewed: keras.Model, cells: data.Cells) -> limits.Measured:
