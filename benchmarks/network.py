@@ -52,7 +52,7 @@ def plain() -> keras.Model:
 
 def interpreter(network: keras.Model) -> Any:
     """A single-threaded interpreter of `network`, its input filled."""
-    ready = Interpreter(model_content=convert(network), num_threads=1)
+    ready = Interpreter(model_content=convert(network, quantise=False), num_threads=1)
     ready.allocate_tensors()
     noise = np.random.default_rng(0).random((1, 100, 100, 3), np.float32)
     ready.set_tensor(ready.get_input_details()[0]["index"], noise)

@@ -30,22 +30,79 @@ def keras():
     return Classifier.load(content, replace(PIN, format="keras"))
 
 
-def agree(one, other, images):
+def agree(one, other, images, probability=1e-4, attention=1e-2):
     for left, right in zip(one.predict(images), other.predict(images), strict=True):
-        np.testing.assert_allclose(left.probabilities, right.probabilities, atol=1e-4)
-        np.testing.assert_allclose(left.map, right.map, atol=1e-2)
+        np.testing.assert_allclose(left.probabilities, right.probabilities, atol=probability)
+        np.testing.assert_allclose(left.map, right.map, atol=attention)
+
+
+EIGHT_BITS = {"probability": 0.02, "attention": 1.0}
+"""How far weights of 8 bits may move a probability, and a point of the map in log-odds."""
 
 
 def test_both_files_agree_on_random_and_on_drawn_images(litert, keras):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (32, 100, 100, 3), np.uint8)
     drawn = [litert.decode(cells.encode(cells.draw(seed % 2 == 0, seed))) for seed in range(16)]
-    agree(litert, keras, [*noise, *drawn])
+    agree(litert, keras, [*noise, *drawn], **EIGHT_BITS)
+    twin = load(Classifier, ROOT / "models" / "malaria" / "malaria-float.tflite", PIN.labels)
+    agree(twin, keras, [*noise, *drawn])
 
 
 def test_both_files_agree_on_real_images(litert, keras, data):
     entries = dataset.files(data / "cell_images.zip")
-    agree(litert, keras, [litert.decode(image) for _, _, image in entries[::200]])
+    images = [litert.decode(image) for _, _, image in entries[::200]]
+    agree(litert, keras, images, **EIGHT_BITS)
+    labels = [[each.probabilities[1] >= 0.5 for each in one.predict(images)] for one in (litert, keras)]
+    assert labels[0] == labels[1]
+    codes = [
+        [[each.code for each in said.warnings] for said in one.predict(images)] for one in (litert, keras)
+    ]
+    assert codes[0] == codes[1]
+
+
+def test_upside_down_is_the_same_cell(litert):
+    for seed in range(4):
+        image = litert.decode(cells.encode(cells.draw(seed % 2 == 0, seed)))
+        upright, turned = litert.predict([image, image[::-1, ::-1]])
+        assert upright.probabilities[1] == pytest.approx(turned.probabilities[1], abs=1e-3)
+        np.testing.assert_allclose(upright.map, turned.map[::-1, ::-1], atol=1e-2)
+
+
+def test_part_of_what_differs_between_stains_is_taken_out():
+    keras = pytest.importorskip("keras")
+    from models.malaria import network
+
+    image = keras.Input((100, 100, 3))
+    even = keras.Model(image, network.normalised(image))
+    cell = np.zeros((1, 100, 100, 3), np.float32)
+    cell[:, 5:95, 5:95] = (0.6, 0.4, 0.5)
+    plain, dimmed = (np.asarray(even(cell * share)) for share in (1.0, 0.64))
+    np.testing.assert_allclose(dimmed, plain * 0.64 ** (1 - network.EXPONENT), rtol=1e-4)
+    assert plain[0, 0, 0].max() == 0
+    assert np.asarray(even(cell * 0)).max() == 0
+    assert np.asarray(even(np.ones_like(cell))).max() <= 1
+
+
+def test_the_limits_leave_out_as_many_cells_as_they_say():
+    pytest.importorskip("keras")
+    from models.malaria import limits
+
+    rng = np.random.default_rng(0)
+    infected = rng.integers(0, 2, 4000)
+    logits = rng.normal(np.where(infected == 1, 1.5, -1.5), 1)
+    points = rng.normal(infected[:, None] * 3.0, (1.0, 2.0, 0.5), (4000, 3))
+    some = limits.Measured(logits, points, points, infected)
+    found = limits.limits(some, some, 1.0)
+    far = limits.distances(points, found.features)
+    assert np.mean(far > found.unfamiliar) == pytest.approx(1 - limits.UNFAMILIAR, abs=1e-3)
+    assert np.mean(far > found.alien) == pytest.approx(1 - limits.ALIEN, abs=1e-3)
+    assert np.median(far) == pytest.approx(1.54, abs=0.1)  # of a chi distribution of three dimensions
+    right = (logits > 0) == (infected == 1)
+    kept = np.where(infected == 1, -logits, logits) <= found.undecided
+    assert np.mean(kept) == pytest.approx(limits.COVERAGE, abs=1e-3)
+    assert np.mean(right[np.abs(logits) > found.undecided]) > 0.97
+    assert limits.undecided(np.array([5.0, -5.0] * 50), np.array([1, 0] * 50)) == 0
 
 
 def test_the_mean_of_the_attention_is_the_logit(litert):
@@ -144,8 +201,10 @@ def test_the_committed_figures_are_what_the_test_patients_give(data, capsys, mon
     )
 
 
-def drawn_patients(folder):
-    """Twenty patients of six drawn cells each, in the layout of the archive."""
+@pytest.fixture(scope="module")
+def drawn_patients(tmp_path_factory):
+    """A folder of twenty patients of six drawn cells each, in the layout of the archive."""
+    folder = tmp_path_factory.mktemp("cells")
     for patient in range(20):
         for name, infected in (("Parasitized", True), ("Uninfected", False)):
             place = folder / name
@@ -156,14 +215,17 @@ def drawn_patients(folder):
     return folder
 
 
-def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(tmp_path, monkeypatch):
-    pytest.importorskip("keras")
+def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(
+    tmp_path, monkeypatch, drawn_patients
+):
+    keras = pytest.importorskip("keras")
     from models import report
     from models.malaria import train
 
-    drawn = drawn_patients(tmp_path / "cells")
     out = tmp_path / "out"
-    monkeypatch.setattr("sys.argv", ["train", "--data", str(drawn), "--out", str(out), "--epochs", "2"])
+    monkeypatch.setattr(
+        "sys.argv", ["train", "--data", str(drawn_patients), "--out", str(out), "--epochs", "2"]
+    )
     write = report.write_json
 
     def stop_in_the_second_epoch(path, content):
@@ -180,21 +242,26 @@ def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(t
     history = json.loads((out / "history.json").read_text())
     assert history[0] == first
     assert len(history) == 2
-    exported = load(Classifier, out / "malaria.tflite", PIN.labels)
     again = load(Classifier, out / "malaria.keras", PIN.labels)
-    agree(exported, again, [exported.decode(cells.encode(cells.draw(True, 1)))])
+    drawn = [again.decode(cells.encode(cells.draw(True, 1)))]
+    agree(load(Classifier, out / "malaria-float.tflite", PIN.labels), again, drawn)
+    agree(load(Classifier, out / "malaria.tflite", PIN.labels), again, drawn, **EIGHT_BITS)
+    begun, trained = train.begun(out / "malaria.keras"), keras.models.load_model(out / "checkpoint.keras")
+    for one, other in zip(begun.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
     assert (out / "training.png").stat().st_size > 1000
 
 
-def test_cross_validation_judges_cells_by_a_network_that_never_saw_their_patient(tmp_path, monkeypatch):
+def test_cross_validation_judges_cells_by_a_network_that_never_saw_their_patient(
+    tmp_path, monkeypatch, drawn_patients
+):
     pytest.importorskip("keras")
     from models.malaria import crossvalidate
 
-    drawn = drawn_patients(tmp_path / "cells")
     out = tmp_path / "out"
     monkeypatch.setattr(crossvalidate, "FOLDS", 2)  # of five: what two show, five would
     monkeypatch.setattr(
-        "sys.argv", ["crossvalidate", "--data", str(drawn), "--out", str(out), "--epochs", "1"]
+        "sys.argv", ["crossvalidate", "--data", str(drawn_patients), "--out", str(out), "--epochs", "1"]
     )
     crossvalidate.main()
     splits = [json.loads((out / str(fold) / "split.json").read_text()) for fold in range(2)]

@@ -1,9 +1,11 @@
-"""The malaria classifier: an image network whose class-activation map is drawn as the explanation."""
+"""The malaria classifier: an image network that finds the cell, and says why, and when it is unsure."""
 
 from shared.pin import Pin
 from shared.runtimes import images
 
-from . import heatmap
+from . import cell, doubts, heatmap
+
+EXTRAS = images.Extras(explain=heatmap.explain, crop=cell.find, warn=doubts.warn)
 
 
 class Classifier:
@@ -14,4 +16,4 @@ class Classifier:
     @staticmethod
     def load(content: bytes, pin: Pin) -> images.Classifier:
         """Load the verified bytes of the network; raises `ModelUnavailable`."""
-        return images.Classifier.load(content, pin, explain=heatmap.explain)
+        return images.Classifier.load(content, pin, EXTRAS)

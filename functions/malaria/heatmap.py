@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.runtimes import images
+from shared.runtimes.pixels import WHOLE, Box
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -28,6 +29,12 @@ SCHEMA: dict[str, Any] = {
             "description": "rows of log-odds of the second label; their mean is the logit",
             "items": {"type": "array", "items": {"type": "number"}},
         },
+        "box": {
+            "type": "array",
+            "description": "the part of the image that the grid covers, if it has margins that were cut off: "
+            "left, top, right and bottom, from 0 to 1",
+            "items": {"type": "number"},
+        },
     },
 }
 
@@ -41,8 +48,11 @@ def explain(prediction: images.Prediction, size: tuple[int, int]) -> dict[str, A
     """Say where the network looked: a picture of `size` (height, width), and the numbers it is made of."""
     if prediction.map is None:
         return None
-    picture = base64.b64encode(heatmap(prediction.map, size)).decode()
-    return {"heatmap": f"data:image/png;base64,{picture}", "grid": prediction.map.tolist()}
+    picture = base64.b64encode(heatmap(prediction.map, size, prediction.box)).decode()
+    found = {"heatmap": f"data:image/png;base64,{picture}", "grid": prediction.map.tolist()}
+    if prediction.box != WHOLE:
+        found["box"] = [round(float(side), 4) for side in prediction.box]
+    return found
 
 
 def _warmth(levels: int) -> Pixels:
@@ -56,17 +66,20 @@ def _warmth(levels: int) -> Pixels:
 _WARMTH = _warmth(64)
 
 
-def heatmap(attention: Floats, size: tuple[int, int]) -> bytes:
-    """Draw a class-activation map as an RGBA PNG of `size` (height, width).
+def heatmap(attention: Floats, size: tuple[int, int], box: Box = WHOLE) -> bytes:
+    """Draw a class-activation map into `box` of an RGBA PNG of `size` (height, width).
 
     `attention` has shape (rows, columns), in log-odds. Where it does not speak for `Infected`, at 0 and
     below, the picture is clear; where it does, yellow to red, the more opaque the more it does. The scale is
     the same for every cell: at `HOTTEST` and above it is red, `BOLDEST` in 255 opaque.
     """
     height, width = size
-    smooth = Image.fromarray(attention).resize((width, height), Image.Resampling.BICUBIC)
+    left, right = round(box.left * width), max(round(box.right * width), round(box.left * width) + 1)
+    above, below = round(box.top * height), max(round(box.bottom * height), round(box.top * height) + 1)
+    smooth = Image.fromarray(attention).resize((right - left, below - above), Image.Resampling.BICUBIC)
     top = len(_WARMTH) - 1
-    levels = np.clip(np.asarray(smooth) * (top / HOTTEST), 0, top).astype(np.uint8)
+    levels = np.zeros((height, width), np.uint8)
+    levels[above:below, left:right] = np.clip(np.asarray(smooth) * (top / HOTTEST), 0, top)
     stream = io.BytesIO()
     Image.fromarray(_WARMTH[levels]).save(stream, "PNG", compress_level=4)
     return stream.getvalue()

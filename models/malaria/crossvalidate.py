@@ -36,7 +36,7 @@ def main() -> None:
     answers = []
     for fold in range(FOLDS):
         out = arguments.out / str(fold)
-        train.run(cells, fold, arguments.epochs, out)
+        train.run(cells, fold, train.Plan(arguments.epochs), out)
         held = set(data.split(cells, fold)["test"])
         classifier = Classifier.load((out / "malaria.tflite").read_bytes(), pin)
         own = [entry for entry in entries if data.patient(entry[0]) in held]
@@ -46,7 +46,7 @@ def main() -> None:
     pooled = Answers(
         *(
             np.concatenate([getattr(fold, name) for fold in answers])
-            for name in ("probability", "infected", "patients")
+            for name in ("probability", "infected", "patients", "warned")
         )
     )
     found = {

@@ -93,11 +93,11 @@ def decoded(entries: list[tuple[str, int, bytes]]) -> Cells:
     )
 
 
-def deal(cells: Cells, parts: int, seed: int) -> list[list[str]]:
-    """Deal the patients into `parts` lists, alike in infected cells and in cells.
+def assign(cells: Cells, parts: int, seed: int) -> list[list[str]]:
+    """Assign each patient to one of `parts` lists, which are alike in infected cells and in cells.
 
     Patients are sorted by how many infected cells they have (they differ by a factor of hundreds) and
-    each run of `parts` neighbours is dealt out at random, one to each list.
+    each run of `parts` neighbours is assigned at random, one to each list.
     """
 
     def burden(name: str) -> tuple[int, int, str]:
@@ -106,11 +106,11 @@ def deal(cells: Cells, parts: int, seed: int) -> list[list[str]]:
 
     ordered = sorted((str(name) for name in np.unique(cells.patients)), key=burden, reverse=True)
     rng = np.random.default_rng(seed)
-    dealt: list[list[str]] = [[] for _ in range(parts)]
+    assigned: list[list[str]] = [[] for _ in range(parts)]
     for start in range(0, len(ordered), parts):
         for part, name in zip(rng.permutation(parts), ordered[start : start + parts], strict=False):
-            dealt[part].append(name)
-    return [sorted(part) for part in dealt]
+            assigned[part].append(name)
+    return [sorted(part) for part in assigned]
 
 
 def split(cells: Cells, fold: int, seed: int = 0) -> dict[str, list[str]]:
@@ -118,7 +118,7 @@ def split(cells: Cells, fold: int, seed: int = 0) -> dict[str, list[str]]:
 
     A tenth of the patients that are left is for validation.
     """
-    folds = deal(cells, 5, seed)
+    folds = assign(cells, 5, seed)
     rest = cells.of([name for index, names in enumerate(folds) if index != fold for name in names])
-    validation, *train = deal(rest, 10, seed + 1)
+    validation, *train = assign(rest, 10, seed + 1)
     return {"train": sorted(itertools.chain(*train)), "validation": validation, "test": folds[fold]}

@@ -64,22 +64,32 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier says of labelled cells: each field has shape (n,)."""
+    """What a classifier says of labelled cells: each field has shape (n,).
+
+    Attributes:
+        probability: of the second label.
+        infected: the truth, 0 or 1.
+        patients: whose cells they are.
+        warned: the codes of the warnings, each between spaces.
+    """
 
     probability: NDArray[np.float64]
     infected: NDArray[np.int64]
     patients: NDArray[np.str_]
+    warned: NDArray[np.str_]
 
     @classmethod
     def of(cls, classifier: images.Classifier, entries: Sequence[tuple[str, int, bytes]]) -> "Answers":
         """Ask `classifier` how probable its second label is for each of `data.files`."""
-        probability = [
-            classifier.predict([classifier.decode(image)])[0].probabilities[1]
+        said = [
+            classifier.predict([classifier.decode(image)])[0]
             for _, _, image in tqdm(entries, desc="predicting", unit="cell")
         ]
+        probability = [each.probabilities[1] for each in said]
+        warned = [" ".join(["", *(each.code for each in one.warnings), ""]) for one in said]
         infected = [infected for _, infected, _ in entries]
         patients = [data.patient(name) for name, _, _ in entries]
-        return cls(np.array(probability), np.array(infected), np.array(patients))
+        return cls(np.array(probability), np.array(infected), np.array(patients), np.array(warned))
 
     def figures(self, threshold: float = 0.5) -> dict[str, Any]:
         """Counts, figures, and their 95 % intervals by a bootstrap over patients."""
@@ -88,7 +98,20 @@ class Answers:
             "infected": int(self.infected.sum()),
             "patients": len(np.unique(self.patients)),
             **report.metrics(self.probability, self.infected, threshold),
+            **self._warnings(threshold),
             "intervals_95": report.intervals(self.probability, self.infected, self.patients, threshold),
+        }
+
+    def _warnings(self, threshold: float) -> dict[str, Any]:
+        """The part of the cells that is warned of, by code, and the accuracy of what is not `undecided`."""
+        codes = sorted({code for codes in self.warned for code in codes.split()})
+        if not codes:
+            return {}
+        right = (self.probability >= threshold) == self.infected
+        decided = np.char.find(self.warned, " undecided ") < 0
+        return {
+            "warned": {code: float(np.mean(np.char.find(self.warned, f" {code} ") >= 0)) for code in codes},
+            "accuracy_if_decided": float(np.mean(right[decided])),
         }
 
 

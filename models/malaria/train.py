@@ -2,14 +2,15 @@
 
     python -m models.malaria.train [--data cell_images.zip] [--out build/malaria]
 
-Patients are dealt into training, validation and test; the test patients are never looked at here. A
-run that was stopped goes on from its last whole epoch. The result, in `--out`: `malaria.keras`,
-`malaria.tflite`, `split.json` (who is in which part), `history.json` and `training.png`.
+Patients are assigned to training, validation or test; the test patients are never looked at here. A run that
+was stopped goes on from its last whole epoch. The result, in `--out`: `malaria.keras`, `malaria.tflite` and
+`malaria-float.tflite`, `split.json` (who is in which part), `history.json` and `training.png`.
 """
 
 import argparse
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from models import report
-from models.malaria import data, network
+from models.malaria import data, limits, network
 from models.malaria.augment import augment
 
 BATCH = 64
@@ -40,26 +41,49 @@ def main() -> None:
     parser.add_argument(
         "--epochs", type=int, default=26, help="in all; the learning rate is planned for them"
     )
+    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="the peak of the learning rate")
+    parser.add_argument("--start", type=Path, help="a malaria.keras to begin with, instead of random weights")
     parser.add_argument(
         "--fold", type=int, default=0, choices=range(5), help="which fifth of the patients is held out"
     )
     arguments = parser.parse_args()
-    run(data.read(arguments.data), arguments.fold, arguments.epochs, arguments.out)
+    plan = Plan(arguments.epochs, arguments.rate, arguments.start)
+    served = run(data.read(arguments.data), arguments.fold, plan, arguments.out)
+    (arguments.out / "malaria-float.tflite").write_bytes(convert(served, quantise=False))
 
 
-def run(cells: data.Cells, fold: int, epochs: int, out: Path) -> None:
-    """Train on the patients outside of `fold`, or go on with it, and write the results to `out`."""
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    Attributes:
+        epochs: in all; the learning rate is planned for them.
+        rate: its peak.
+        start: a `malaria.keras` whose weights to begin with; None to begin with random ones.
+    """
+
+    epochs: int
+    rate: float = PEAK_RATE
+    start: Path | None = None
+
+
+def run(cells: data.Cells, fold: int, plan: Plan, out: Path) -> keras.Model:
+    """Train on the patients outside of `fold`, or go on with it, and write the results to `out`.
+
+    Returns the network to serve.
+    """
     out.mkdir(parents=True, exist_ok=True)
     split = data.split(cells, fold)
     report.write_json(out / "split.json", split)
     train, validation = cells.of(split["train"]), cells.of(split["validation"])
-    trained = fit(train, validation, epochs, out)
+    trained = fit(train, validation, plan, out)
     report.curves(json.loads((out / "history.json").read_text()), out / "training.png")
-    export(trained, validation, out)
+    return export(trained, train, validation, out)
 
 
-def fit(train: data.Cells, validation: data.Cells, epochs: int, out: Path) -> keras.Model:
-    """Train for `epochs` epochs in all; the last epoch is the result, none is picked by its figures."""
+def fit(train: data.Cells, validation: data.Cells, plan: Plan, out: Path) -> keras.Model:
+    """Train as planned; the last epoch is the result, none is picked by its figures."""
+    epochs = plan.epochs
     steps = len(train.pixels) // BATCH
     checkpoint, history = out / "checkpoint.keras", out / "history.json"
     done: list[dict[str, float]] = []
@@ -69,7 +93,7 @@ def fit(train: data.Cells, validation: data.Cells, epochs: int, out: Path) -> ke
         print(f"going on after epoch {len(done)} of {epochs}: {checkpoint}")
     else:
         keras.utils.set_random_seed(SEED)
-        trainer = compiled(network.build(), steps, epochs)
+        trainer = compiled(begun(plan.start), steps, plan)
 
     def save(_: int, logs: dict[str, Any]) -> None:
         done.append({name: round(float(value), 5) for name, value in logs.items()})
@@ -93,11 +117,23 @@ def fit(train: data.Cells, validation: data.Cells, epochs: int, out: Path) -> ke
     return trainer
 
 
-def compiled(built: keras.Model, steps: int, epochs: int) -> keras.Model:
-    """The network up to its logit, with a learning rate that rises for an epoch and then falls to 0."""
+def begun(start: Path | None) -> keras.Model:
+    """A new network, with the weights of a `malaria.keras` if `start` names one."""
+    built = network.build()
+    if start:
+        built.set_weights(keras.models.load_model(start, compile=False).get_weights())
+    return built
+
+
+def compiled(built: keras.Model, steps: int, plan: Plan) -> keras.Model:
+    """The network up to its logit, with a learning rate that rises for an epoch and then falls to 0.
+
+    From weights that are trained already it rises for a quarter of an epoch.
+    """
     trainer = keras.Model(built.inputs[0], built.outputs[0])
+    warm_up = steps // 4 if plan.start else steps
     rate = keras.optimizers.schedules.CosineDecay(
-        PEAK_RATE / 20, steps * max(epochs - 1, 1), warmup_target=PEAK_RATE, warmup_steps=steps
+        plan.rate / 20, max(steps * plan.epochs - warm_up, 1), warmup_target=plan.rate, warmup_steps=warm_up
     )
     trainer.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.02),
@@ -144,23 +180,46 @@ def temperature(logits: NDArray[np.float64], infected: NDArray[np.int64]) -> flo
     return float(min(candidates, key=lambda value: np.logaddexp(0.0, -signed / value).mean()))
 
 
-def export(trained: keras.Model, validation: data.Cells, out: Path) -> None:
-    """Calibrate on the validation patients and write `malaria.keras` and `malaria.tflite`."""
+def export(trained: keras.Model, train: data.Cells, validation: data.Cells, out: Path) -> keras.Model:
+    """Calibrate on the validation patients, find the limits, and write the network to serve."""
     full = keras.Model(trained.inputs[0], [trained.outputs[0], trained.get_layer("attention").output])
-    logits = trained.predict(validation.pixels.astype(np.float32) / 255, verbose=0)[:, 0].astype(np.float64)
-    found = temperature(logits, validation.infected)
-    served = network.calibrated(full, found)
+    viewed = network.two_views(full)
+    held = measured(viewed, validation)
+    found = temperature(held.logits, held.infected)
+    known = limits.limits(measured(viewed, train), held, found)
+    served = network.served(viewed, found, known)
     served.save(out / "malaria.keras")
     (out / "malaria.tflite").write_bytes(convert(served))
-    print(f"temperature {found:.3f}; wrote {out / 'malaria.keras'} and {out / 'malaria.tflite'}")
+    print(
+        f"temperature {found:.3f}, undecided within {known.undecided:.2f} log-odds, unfamiliar beyond "
+        f"{known.unfamiliar:.1f} or {known.stained:.1f} by colour, no cell beyond {known.alien:.1f}; "
+        f"wrote {out / 'malaria.tflite'}"
+    )
+    return served
 
 
-def convert(network: keras.Model) -> bytes:
-    """The network as a LiteRT file that takes one image."""
+def measured(viewed: keras.Model, cells: data.Cells) -> limits.Measured:
+    """What a network of two views says of cells as they are."""
+    parts = [
+        viewed.predict_on_batch(cells.pixels[start : start + BATCH].astype(np.float32) / 255)
+        for start in range(0, len(cells.pixels), BATCH)
+    ]
+    logits, _, features, colours = (
+        np.concatenate(each).astype(np.float64) for each in zip(*parts, strict=True)
+    )
+    return limits.Measured(logits[:, 0], features, colours, cells.infected)
+
+
+def convert(network: keras.Model, quantise: bool = True) -> bytes:
+    """The network as a LiteRT file that takes one image; with weights of 8 bits, unless told otherwise.
+
+    Activations stay in float32 between the layers (dynamic-range quantisation).
+    """
     call = tf.function(lambda image: network(image, training=False))
     graph = call.get_concrete_function(tf.TensorSpec((1, *data.SIZE, 3), tf.float32, name="image"))
-    frozen = convert_variables_to_constants_v2(graph)
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(graph)])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT] if quantise else []
+    return bytes(converter.convert())
 
 
 if __name__ == "__main__":

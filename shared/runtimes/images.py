@@ -15,7 +15,7 @@ from ..pin import Pin
 from . import keras, litert
 from .networks import Floats, Network
 from .outputs import probabilities
-from .pixels import Picture, Pixels, decode
+from .pixels import WHOLE, Box, Crop, Picture, Pixels, decode
 from .samples import Warned
 
 PACKAGES = {"tflite": litert.PACKAGE, "keras": keras.PACKAGE, "h5": keras.PACKAGE}
@@ -29,11 +29,13 @@ class Prediction:
         probabilities: one for each label, shape (labels,), float64.
         map: its class-activation map, shape (rows, columns), float32; None without such an output.
         warnings: what the caller should know about the image.
+        box: the part of the image that the network saw.
     """
 
     probabilities: Floats
     map: Floats | None = None
     warnings: Sequence[Warned] = ()
+    box: Box = WHOLE
 
 
 SLACK = 0.15
@@ -41,6 +43,27 @@ SLACK = 0.15
 
 Explain = Callable[[Prediction, tuple[int, int]], dict[str, Any] | None]
 """A prediction, and the (height, width) of the network's images, to an explanation."""
+
+Warn = Callable[[Floats], Sequence[Warned]]
+"""A network's doubts of one image, shape (kinds,), to what the caller is told."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a function adds to an image network; each is optional.
+
+    Attributes:
+        explain: says why the network answers as it does.
+        crop: finds the part of an image that the network is to see.
+        warn: says what the network's doubts mean.
+    """
+
+    explain: Explain | None = None
+    crop: Crop | None = None
+    warn: Warn | None = None
+
+
+NO_EXTRAS = Extras()
 
 
 class Classifier:
@@ -54,7 +77,7 @@ class Classifier:
         network: the network itself.
     """
 
-    def __init__(self, network: Network, pin: Pin, explain: Explain | None = None) -> None:
+    def __init__(self, network: Network, pin: Pin, extras: Extras = NO_EXTRAS) -> None:
         """Serve `network` as `pin` says.
 
         Raises:
@@ -71,7 +94,7 @@ class Classifier:
         self.channels = channels
         self.network = network
         self._pin = pin
-        self._explain = explain
+        self._extras = extras
         self.range = pin.input.range or network.range or (0.0, 1.0)
         _check_range(self.range, network.range)
         self.predict([self.sample()])
@@ -83,7 +106,7 @@ class Classifier:
             importlib.import_module(PACKAGES[pin.format])
 
     @classmethod
-    def load(cls, content: bytes, pin: Pin, explain: Explain | None = None) -> "Classifier":
+    def load(cls, content: bytes, pin: Pin, extras: Extras = NO_EXTRAS) -> "Classifier":
         """Load a network from the verified bytes of its file.
 
         Its input is an image as `pin.input` describes it. It ends in one sigmoid unit (the probability of the
@@ -93,7 +116,7 @@ class Classifier:
             ModelUnavailable: the bytes cannot be loaded or are not such a network, or a package is missing.
         """
         try:
-            return cls(_network(content, pin), pin, explain)
+            return cls(_network(content, pin), pin, extras)
         except ModelUnavailable as error:
             raise ModelUnavailable(f"{pin.file}: {error}") from error
         except Exception as error:
@@ -104,7 +127,7 @@ class Classifier:
 
     def decode(self, raw: bytes) -> Picture:
         """Decode an image to the size of this network's input; see `pixels.decode`."""
-        return decode(raw, self.size)
+        return decode(raw, self.size, self._extras.crop)
 
     def sample(self) -> Pixels:
         """Return a grey image of this network's size."""
@@ -124,14 +147,30 @@ class Classifier:
         found = self.network.run(scaled)
         rows = probabilities(found.scores, len(self.labels), self._pin.output)
         maps = found.maps if found.maps is not None else [None] * len(batch)
-        warnings = [getattr(image, "warnings", ()) for image in batch]
-        return [Prediction(*each) for each in zip(rows, maps, warnings, strict=True)]
+        doubts = found.doubts if found.doubts is not None else [None] * len(batch)
+        return [
+            Prediction(row, seen, self._warnings(image, doubt), getattr(image, "box", WHOLE))
+            for image, row, seen, doubt in zip(batch, rows, maps, doubts, strict=True)
+        ]
+
+    def _warnings(self, image: Pixels, doubts: Floats | None) -> Sequence[Warned]:
+        """What is known of the image, and what the network's doubts add to it: each code once."""
+        own: Sequence[Warned] = getattr(image, "warnings", ())
+        if doubts is None:
+            return own
+        if self._extras.warn is None:
+            raise ModelUnavailable(
+                "the model has an output of shape (n, 1, kinds), its doubts, which this function does not "
+                "read: export it without"
+            )
+        codes = {warned.code for warned in own}
+        return [*own, *(each for each in self._extras.warn(doubts) if each.code not in codes)]
 
     def encode(self, output: Prediction, explain: bool) -> Answer:
         """Return the label and the probabilities, and the explanation if the function has one."""
         answer = verdict(self.labels, output.probabilities.tolist(), self._pin.threshold)
         if explain:
-            answer["explanation"] = self._explain(output, self.size) if self._explain else None
+            answer["explanation"] = self._extras.explain(output, self.size) if self._extras.explain else None
         if output.warnings:
             answer["warnings"] = [warned._asdict() for warned in output.warnings]
         return answer

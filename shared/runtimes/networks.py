@@ -23,10 +23,13 @@ class Outputs:
     Attributes:
         scores: one for each output unit, shape (n, units), float32.
         maps: the class-activation maps, shape (n, rows, columns), float32; None without such an output.
+        doubts: how far each image is beyond what the network can be trusted with, shape (n, kinds), float32:
+            above 1, it should be warned of. None without such an output.
     """
 
     scores: Floats
     maps: Floats | None = None
+    doubts: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -107,16 +110,22 @@ def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> 
 
 
 def outputs(tensors: Sequence[NDArray[Any]]) -> Outputs:
-    """Tell a network's scores from its class-activation map by their shapes.
+    """Tell a network's scores, its class-activation map and its doubts by their shapes.
 
     Raises:
-        ModelUnavailable: there is no output of shape (n, units), or more than a map beside it.
+        ModelUnavailable: there is no output of shape (n, units), or more than a map and doubts beside it.
     """
     scores = [tensor for tensor in tensors if tensor.ndim == 2]
     maps = [tensor for tensor in tensors if tensor.ndim == 4 and tensor.shape[3] == 1]
-    if len(scores) != 1 or len(maps) != len(tensors) - 1 or len(maps) > 1:
+    doubts = [tensor for tensor in tensors if tensor.ndim == 3 and tensor.shape[1] == 1]
+    known = len(scores) + len(maps) + len(doubts)
+    if len(scores) != 1 or known != len(tensors) or len(maps) > 1 or len(doubts) > 1:
         raise ModelUnavailable(
-            "expected an output of shape (n, units), and at most a map of shape (n, rows, columns, 1); "
-            f"the model's are {[tensor.shape for tensor in tensors]}"
+            "expected an output of shape (n, units), and at most a map of shape (n, rows, columns, 1) and "
+            f"doubts of shape (n, 1, kinds); the model's are {[tensor.shape for tensor in tensors]}"
         )
-    return Outputs(scores[0], maps[0][..., 0] if maps else None)
+    return Outputs(
+        scores[0],
+        maps[0][..., 0] if maps else None,
+        doubts[0][:, 0] if doubts else None,
+    )

@@ -1,8 +1,8 @@
 """Decode an image file to pixels, within limits of memory and time."""
 
 import struct
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,18 +51,44 @@ SIGNATURES: tuple[tuple[bytes, Format], ...] = (
 )
 
 
+class Box(NamedTuple):
+    """A part of an image; each side from 0 to 1, from its left and its top."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def of(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Its sides in pixels of an image of `size` (width, height)."""
+        width, height = size
+        return self.left * width, self.top * height, self.right * width, self.bottom * height
+
+
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+
+Crop = Callable[[Image.Image], tuple[Box, Sequence[Warned]]]
+"""Finds the part of an upright RGB image that matters, and what the caller should know of it."""
+
+
 class Picture(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
-    """Pixels, shape (height, width, 3), uint8, RGB; with warnings for the caller."""
+    """Pixels, shape (height, width, 3), uint8, RGB.
+
+    Attributes:
+        warnings: what the caller should know about the image.
+        box: the part of the image that they show.
+    """
 
     warnings: Sequence[Warned] = ()
+    box: Box = WHOLE
 
 
-def decode(data: bytes, size: tuple[int, int]) -> Picture:
+def decode(data: bytes, size: tuple[int, int], crop: Crop | None = None) -> Picture:
     """Turn an encoded image into RGB pixels, shape (height, width, 3), uint8, for `size` (height, width).
 
     The image is rotated by its EXIF tag, converted to 8-bit RGB (transparency becomes black, like the
-    background of a segmented cell) and stretched to `size`. Its cost is first read from the structure of the
-    file, and charged to the request by `budget.spend`.
+    background of a segmented cell), cut to the box that `crop` finds and stretched to `size`. Its cost is
+    first read from the structure of the file, and charged to the request by `budget.spend`.
 
     Raises:
         UnsupportedType: the format is not one of `FORMATS`, or there are several frames.
@@ -73,22 +99,28 @@ def decode(data: bytes, size: tuple[int, int]) -> Picture:
             decoded reliably.
     """
     plan = _scan(data)
-    pixels, warned = _decoded(plan, size, _check(plan, size))
+    least = _least(size, crop)
+    pixels, warned, box = _decoded(plan, size, crop, _check(plan, least))
     if _uniform(pixels):
         colour = ", ".join(str(value) for value in pixels.mean((0, 1)).round().astype(int))
         raise UniformImage(f"expected an image with something in it; this one is ({colour}) all over")
     picture = pixels.view(Picture)
     picture.warnings = warned
+    picture.box = box
     return picture
 
 
-def _decoded(plan: Plan, size: tuple[int, int], memory: int) -> tuple[Pixels, list[Warned]]:
+def _decoded(
+    plan: Plan, size: tuple[int, int], crop: Crop | None, memory: int
+) -> tuple[Pixels, list[Warned], Box]:
     failure: ServiceError
     try:
         with turn(large=max(plan.work, memory) > LARGE):
-            image, warned = rgb(plan, _least(size))
-            image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-        return np.asarray(image), warned
+            image, warned = rgb(plan, _least(size, crop))
+            box, found = crop(image) if crop else (WHOLE, ())
+            part = box.of(image.size)
+            image = image.resize(size[::-1], Image.Resampling.BILINEAR, box=part)
+        return np.asarray(image), [*warned, *found], box
     except ServiceError as error:
         failure = error.with_traceback(None)
     except UnidentifiedImageError:
@@ -104,9 +136,10 @@ def _decoded(plan: Plan, size: tuple[int, int], memory: int) -> tuple[Pixels, li
     raise failure
 
 
-def _least(size: tuple[int, int]) -> tuple[int, int]:
+def _least(size: tuple[int, int], crop: Crop | None) -> tuple[int, int]:
     """Return the smallest (width, height) a decoder may shrink to, for an image of `size` (height, width)."""
-    return 2 * size[1], 2 * size[0]
+    detail = 4 if crop else 2  # what is cut out of the middle must not be blurred
+    return detail * size[1], detail * size[0]
 
 
 def _uniform(pixels: Pixels) -> bool:
@@ -144,9 +177,12 @@ def _kind(data: bytes) -> Format | None:
     return heic if brands & heic.BRANDS else None
 
 
-def _check(plan: Plan, size: tuple[int, int]) -> int:
-    """Check the limits; return the memory that decoding will take, in bytes."""
-    scale = shrink(plan, _least(size))
+def _check(plan: Plan, least: tuple[int, int]) -> int:
+    """Check the limits; return the memory that decoding will take, in bytes.
+
+    `least` is the (width, height) to which the decoder may shrink the image.
+    """
+    scale = shrink(plan, least)
     pixels = -(-plan.width // scale) * -(-plan.height // scale)
     if pixels > MAX_PIXELS:
         raise TooLarge(

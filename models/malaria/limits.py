@@ -1,0 +1,80 @@
+"""What the network cannot be trusted with, from its features and logits of labelled cells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.malaria.network import Cloud, Limits
+
+SHRINKAGE = 1e-2
+"""The part of the mean variance that each dimension is given; one that hardly varies must not decide."""
+ALIEN, UNFAMILIAR, STAINED = 0.998, 0.994, 0.996
+"""The part of the cells that is within each limit, so that about 1 in 100 is warned of without a reason."""
+COVERAGE = 0.98
+"""The part of the cells whose label is not excluded."""
+
+Floats = NDArray[np.float64]
+Truth = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the network says of labelled cells.
+
+    Attributes:
+        logits: shape (n,).
+        features: shape (n, 96).
+        colours: shape (n, 3).
+        infected: the truth, shape (n,).
+    """
+
+    logits: Floats
+    features: Floats
+    colours: Floats
+    infected: Truth
+
+
+def limits(train: Measured, calibration: Measured, temperature: float) -> Limits:
+    """The limits, by the training cells and by cells of other patients.
+
+    A distance's limit is the wider of the two groups': patients differ, and there are few in either.
+    """
+    features, colours = cloud(train.features, train.infected), cloud(train.colours)
+    far = [distances(each.features, features) for each in (train, calibration)]
+    stained = [distances(each.colours, colours) for each in (train, calibration)]
+    return Limits(
+        features,
+        colours,
+        max(float(np.quantile(each, ALIEN)) for each in far),
+        max(float(np.quantile(each, UNFAMILIAR)) for each in far),
+        max(float(np.quantile(each, STAINED)) for each in stained),
+        undecided(calibration.logits / temperature, calibration.infected),
+    )
+
+
+def cloud(points: Floats, classes: Truth | None = None) -> Cloud:
+    """The means of the classes, or of all points, shape (n, dimensions), and their shared covariance."""
+    own = np.zeros(len(points), np.int64) if classes is None else classes
+    means = np.stack([points[own == label].mean(0) for label in np.unique(own)])
+    covariance = np.cov((points - means[np.unique(own, return_inverse=True)[1]]).T)
+    covariance += SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    values, vectors = np.linalg.eigh(covariance)
+    return Cloud(means.astype(np.float32), (vectors / np.sqrt(values)).T.astype(np.float32))
+
+
+def distances(points: Floats, cloud: Cloud) -> Floats:
+    """The Mahalanobis distance of each point from the nearest class, shape (n,)."""
+    away = [np.square((points - mean) @ cloud.whitening.T).sum(1) for mean in cloud.means]
+    return np.asarray(np.sqrt(np.min(away, axis=0)))
+
+
+def undecided(logits: Floats, infected: Truth) -> float:
+    """The log-odds below which neither label can be excluded, by split conformal prediction.
+
+    A label is excluded if its log-odds are below minus this; the true one is so for 2 % of such cells
+    (Angelopoulos and Bates 2021, arXiv 2107.07511). 0 if no more than that are wrong at all.
+    """
+    wrong = np.where(infected == 1, -logits, logits)
+    part = min(1.0, float(np.ceil((len(wrong) + 1) * COVERAGE) / len(wrong)))
+    return max(0.0, float(np.quantile(wrong, part, method="higher")))

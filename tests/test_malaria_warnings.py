@@ -1,0 +1,247 @@
+"""The malaria function finds the cell in a picture, and says when its answer should not be trusted."""
+
+import base64
+import io
+import json
+
+import cells
+import numpy as np
+import pytest
+from asking import SETTINGS, answer
+from conftest import ROOT
+from PIL import Image, ImageDraw, ImageOps
+
+from functions.malaria import cell, doubts, heatmap
+from functions.malaria.classifier import Classifier
+from shared.pin import Pin
+from shared.runtimes import images
+from shared.runtimes.networks import Outputs
+from shared.runtimes.pixels import WHOLE, Box
+from shared.store import fetch
+
+PIN = Pin.read(ROOT / "functions" / "malaria" / "model.json")
+SLIDE = (230, 215, 220)
+
+
+@pytest.fixture(scope="module")
+def served():
+    return Classifier.load(fetch.fetch(PIN, SETTINGS), PIN)
+
+
+def codes(answer):
+    return [warned["code"] for warned in answer.get("warnings", ())]
+
+
+def on(colour, picture):
+    """A drawn cell on a background of a colour instead of black."""
+    shape = picture.convert("L").point(lambda level: 255 * (level > 12))
+    return Image.composite(picture, Image.new("RGB", picture.size, colour), shape)
+
+
+def beside(*pictures):
+    whole = Image.new("RGB", (sum(each.width for each in pictures), max(each.height for each in pictures)))
+    for index, each in enumerate(pictures):
+        whole.paste(each, (index * each.width, 0))
+    return whole
+
+
+def field():
+    rng = np.random.default_rng(0)
+    whole = Image.new("RGB", (800, 600), SLIDE)
+    for seed in range(30):
+        one = cells.draw(seed % 9 == 0, seed).resize((90, 90))
+        shape = one.convert("L").point(lambda level: 255 * (level > 12))
+        whole.paste(one, (int(rng.integers(-30, 760)), int(rng.integers(-30, 560))), shape)
+    return whole
+
+
+def face():
+    whole = Image.new("RGB", (200, 200), (255, 224, 189))
+    pen = ImageDraw.Draw(whole)
+    pen.ellipse((50, 60, 75, 85), fill=0)
+    pen.ellipse((125, 60, 150, 85), fill=0)
+    pen.arc((50, 80, 150, 160), 20, 160, fill=0, width=6)
+    return whole
+
+
+def page():
+    whole = Image.new("RGB", (300, 200), (255, 255, 255))
+    pen = ImageDraw.Draw(whole)
+    for line in range(12):
+        pen.text((4, 16 * line), "The quick brown fox jumps over the lazy dog, twice.", fill=0)
+    return whole
+
+
+def noise(high, shape=(130, 130, 3)):
+    return Image.fromarray(np.random.default_rng(0).integers(0, high, shape, np.uint8), "RGB")
+
+
+def speck(side):
+    whole = Image.new("RGB", (130, 130))
+    whole.paste((214, 150, 150), (60, 60, 60 + side, 60 + side))
+    return whole
+
+
+@pytest.mark.parametrize("infected", [True, False])
+def test_a_drawn_cell_is_not_warned_of(served, infected):
+    for seed in range(6):
+        found = answer(served, cells.encode(cells.draw(infected, seed)))
+        assert "warnings" not in found
+        assert found["probabilities"]["Infected" if infected else "Normal"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("picture", "code"),
+    [
+        (noise(256), "not_a_cell"),
+        (noise(14), "not_a_cell"),
+        (speck(1), "not_a_cell"),
+        (speck(5), "not_a_cell"),
+        (speck(70), "not_a_cell"),
+        (page(), "several_cells"),
+        (field(), "several_cells"),
+        (beside(cells.draw(True, 1), cells.draw(False, 2)), "several_cells"),
+        (face(), "several_cells"),
+        (cells.draw(True, 3).convert("L"), "unfamiliar"),
+        (cells.draw(True, 3).resize((20, 20)), "unfamiliar"),
+        (cells.draw(True, 3).resize((8, 8)), "unfamiliar"),
+    ],
+    ids=[
+        "noise",
+        "dark-noise",
+        "pixel",
+        "speck",
+        "square",
+        "page",
+        "field",
+        "two",
+        "face",
+        "grey",
+        "small",
+        "tiny",
+    ],
+)
+def test_what_is_not_one_cell_in_colour_is_warned_of(served, picture, code):
+    found = answer(served, cells.encode(picture))
+    assert code in codes(found)
+    assert len(set(codes(found))) == len(codes(found))
+
+
+def test_a_black_picture_is_refused(served):
+    from shared.errors import UniformImage
+
+    with pytest.raises(UniformImage):
+        served.decode(cells.encode(Image.new("RGB", (130, 130))))
+
+
+@pytest.mark.parametrize("infected", [True, False])
+def test_margins_of_any_kind_change_nothing(served, infected):
+    picture = cells.draw(infected, 3)
+    alone = answer(served, cells.encode(picture))
+    one_sided = Image.new("RGB", (310, 200))
+    one_sided.paste(picture, (180, 70))
+    clear = picture.convert("RGBA")
+    clear.putalpha(picture.convert("L").point(lambda level: 255 * (level > 12)))
+    framed = [ImageOps.expand(picture, round(130 * share)) for share in (0.1, 0.5, 2.0, 4.0)]
+    framed += [ImageOps.expand(on(colour, picture), 60, colour) for colour in (SLIDE, (255,) * 3, (128,) * 3)]
+    framed += [one_sided, ImageOps.expand(clear, 60, (255, 255, 255, 0))]
+    for each in framed:
+        found = answer(served, cells.encode(each))
+        assert found["label"] == alone["label"]
+        assert found["probabilities"]["Infected"] == pytest.approx(
+            alone["probabilities"]["Infected"], abs=0.02
+        )
+        assert "warnings" not in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 92}), ("BMP", {}), ("WEBP", {"lossless": 1})]
+)
+def test_a_small_cell_in_a_large_picture_is_found_in_every_format(served, kind, options):
+    large = Image.new("RGB", (1600, 1600), SLIDE)
+    large.paste(on(SLIDE, cells.draw(True, 3)).resize((500, 500)), (200, 900))
+    picture = served.decode(cells.encode(large, kind, **options))
+    assert np.allclose(picture.box, (0.14, 0.58, 0.43, 0.86), atol=0.03)
+    [found] = served.predict([picture])
+    assert found.probabilities[1] > 0.9
+
+
+def test_a_cell_without_margins_is_left_whole():
+    for seed in range(4):
+        box = cells.draw(True, seed).getbbox()
+        assert cell.find(cells.draw(True, seed).crop(box)) == (WHOLE, [])
+
+
+def test_the_cost_of_looking_for_the_cell_is_bounded():
+    assert cell._small(Image.new("RGB", (3500, 9))).shape == (9, 63, 3)
+    assert max(cell._small(Image.new("RGB", (3499, 3501))).shape) <= 64
+
+
+def test_the_explanation_of_a_picture_with_margins_lies_on_the_cell(served):
+    picture = Image.new("RGB", (400, 300))
+    picture.paste(cells.draw(True, 3), (250, 20))
+    found = answer(served, cells.encode(picture), explain=True)["explanation"]
+    left, top, right, bottom = found["box"]
+    assert (left, top, right, bottom) == pytest.approx((250 / 400, 20 / 300, 380 / 400, 150 / 300), abs=0.04)
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["heatmap"].partition(",")[2]))))
+    rows, columns = np.nonzero(drawn[..., 3])
+    assert left * 100 - 1 <= columns.min() <= columns.max() <= right * 100
+    assert top * 100 - 1 <= rows.min() <= rows.max() <= bottom * 100
+    whole = answer(served, cells.encode(cells.draw(True, 3)), explain=True)["explanation"]
+    assert "box" not in whole
+
+
+def test_a_heatmap_in_a_box_of_less_than_a_pixel_is_drawn():
+    box = Box(0.995, 0.0, 0.999, 0.004)
+    assert heatmap.heatmap(np.full((13, 13), 40.0, np.float32), (100, 100), box).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.5, 0.9, 0.9), []),
+        ((0.5, 0.9, 1.1), ["undecided"]),
+        ((0.9, 1.1, 0.2), ["unfamiliar"]),
+        ((0.9, 1.1, 1.2), ["unfamiliar", "undecided"]),
+        ((1.1, 1.3, 1.2), ["not_a_cell"]),
+    ],
+)
+def test_the_doubts_of_the_network_are_put_into_words(values, expected):
+    warned = doubts.warn(np.array(values, np.float32))
+    assert [each.code for each in warned] == expected
+    assert all(each.message and not each.message.endswith(".") for each in warned)
+
+
+def test_an_answer_close_to_the_middle_is_undecided_and_one_far_from_it_is_not(served):
+    ring, plain = (np.asarray(cells.draw(infected, 3), np.float32) for infected in (True, False))
+    found = [
+        answer(served, cells.encode(Image.fromarray((part * ring + (1 - part) * plain).astype(np.uint8))))
+        for part in np.linspace(0, 1, 11)
+    ]
+    middle = min(found, key=lambda each: abs(each["probabilities"]["Infected"] - 0.5))
+    assert codes(middle) == ["undecided"]
+    assert codes(found[0]) == codes(found[-1]) == []
+
+
+def test_few_cells_of_unseen_patients_are_warned_of_without_a_reason():
+    figures = json.loads((ROOT / "models" / "malaria" / "metrics.json").read_text())
+    warned = figures["warned"]
+    assert sum(part for code, part in warned.items() if code != "undecided") <= 0.01
+    assert figures["accuracy_if_decided"] >= 0.98
+
+
+class Doubtful:
+    """A network that doubts."""
+
+    size, channels, range = (8, 8), 3, None
+
+    def run(self, batch):
+        count = len(batch)
+        return Outputs(np.full((count, 1), 0.5, np.float32), None, np.ones((count, 1), np.float32))
+
+
+def test_a_function_that_does_not_read_the_doubts_refuses_them():
+    from shared.errors import ModelUnavailable
+
+    with pytest.raises(ModelUnavailable, match="export it without"):
+        images.Classifier(Doubtful(), PIN)
