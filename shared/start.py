@@ -55,6 +55,7 @@ def start(
     key: str,
     path: str = "/predict",
     explanation: dict[str, Any] | None = None,
+    fields: dict[str, Any] | None = None,
 ) -> Callable[[Request], Response]:
     """Make the function that the platform calls.
 
@@ -67,6 +68,7 @@ def start(
         key: the response field that holds the label.
         path: the path that classifies, beside `/`.
         explanation: the JSON schema of an answer's `explanation`, if the classifier gives one.
+        fields: the JSON schemas of what else the classifier says in an answer, by name.
 
     Exits with one line if the path, the pin or a setting is not valid.
     """
@@ -89,6 +91,7 @@ def start(
         key=key,
         folder=folder,
         explanation=explanation,
+        fields=fields or {},
     )
     predict = serve(service)
     vars(predict)["service"] = service  # `models.publish` examines a model through it

@@ -189,8 +189,8 @@ def test_the_review_card_states_the_measured_figures():
         low, high = row["intervals_95"]["accuracy"]
         accuracy, auroc, ece = (f"{row[name]:.3f}" for name in ("accuracy", "auroc", "ece"))
         assert f"| {name} | {accuracy} | {low:.3f}-{high:.3f} | {auroc} | {ece} |" in card
-    deals = [f"{deal['nollysenti_mean_accuracy']:.3f} and {deal['imdb']:.3f}" for deal in metrics["deals"]]
-    assert f"by deal: {', '.join(deals)}." in " ".join(card.split())
+    means = [f"{one['nollysenti_mean_accuracy']:.3f} and {one['imdb']:.3f}" for one in metrics["assignments"]]
+    assert f"by fold assignment: {', '.join(means)}." in " ".join(card.split())
     pin = json.loads((ROOT / "functions" / "review" / "model.json").read_text())
     assert pin["metrics"]["nollysenti_mean_accuracy"] == metrics["nollysenti_mean_accuracy"]
     assert pin["metrics"]["imdb_accuracy"] == metrics["imdb"]["accuracy"]

@@ -17,7 +17,8 @@ from test_review_model import HOSTILE, LABELS, SAID, invented
 
 from functions.malaria.classifier import Classifier as Malaria
 from functions.malaria.heatmap import BOLDEST, HOTTEST, explain, heatmap
-from functions.review.classifier import Classifier, Contribution, Explanation, Linear
+from functions.review.classifier import Classifier
+from functions.review.linear import Contribution, Explanation, Linear
 from functions.review.ngrams import Ngrams, clean, code_points, token_spans, with_unmarked
 from models.review import data as reviews
 from shared.pin import Pin

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from importlib.metadata import version
 
 import joblib
@@ -20,7 +21,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from functions.review.classifier import Linear
+from functions.review.linear import Linear
 from models.publish import Refused, files, inside, labels, probes, staging, stored
 from models.publish.candidate import Options, parse
 from models.publish.publishing import examined, publish
@@ -116,7 +117,7 @@ def other(tmp_path):
     """A review model of other bytes than the pinned one."""
     linear = Linear.read(committed("review").read_bytes())
     file = tmp_path / "mine.npz"
-    Linear(linear.ngrams, linear.weights, linear.scales, linear.intercept + 0.5).save(file)
+    replace(linear, intercept=linear.intercept + 0.5).save(file)
     return file
 
 
@@ -213,7 +214,7 @@ def test_a_file_that_does_not_load_is_not_published(root, tmp_path):
 def test_a_model_that_loads_but_cannot_answer_is_not_published(root, tmp_path):
     linear = Linear.read(committed("review").read_bytes())
     file = tmp_path / "nonsense.npz"
-    Linear(linear.ngrams, linear.weights, linear.scales * np.nan, linear.intercept).save(file)
+    replace(linear, scales=linear.scales * np.nan).save(file)
     assert "NaN" in refused(root, "review", file)
 
 

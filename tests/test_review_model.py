@@ -23,10 +23,12 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from functions.review.classifier import Classifier, Linear
+from functions.review.classifier import Classifier
+from functions.review.language import Languages
+from functions.review.linear import Linear, Short
 from functions.review.ngrams import Ngrams, clean, code_points, with_unmarked
 from models.review import data as reviews
-from models.review import train, translation
+from models.review import lexicon, train, translation
 from models.review.vectoriser import NgramVectoriser, pipeline, quantised
 from shared.errors import ModelUnavailable, Unusable
 from shared.pin import Pin
@@ -150,7 +152,15 @@ def test_features_are_distinct_and_sorted_and_each_family_keeps_to_its_table():
     [
         ("Great<br /><br />FILM", "great film"),
         ("it&#39;s <b>bad</b> &amp; long", "it's bad & long"),
-        ("8/10!", "8 / 10 !"),
+        ("8/10!", "8\u204410 !"),
+        ("3 out of 10 or 4.5/5 stars", "3\u204410 or 9\u204410"),
+        ("8 a cikin 10, 7 n'ime 10, 6 nínú 10", "8\u204410 , 7\u204410 , 6\u204410"),
+        (
+            "\u2605\u2605\u2605\u2605\u2606 \u2b50\ufe0f\u2b50\ufe0f five-star film",
+            "8\u204410 4\u204410 10\u204410 film",
+        ),
+        ("24/10 10/10/2020 the two stars \u2b50", "24 / 10 10 / 10 / 2020 the two stars \u2b50"),
+        ("\U0001f44d\U0001f3fe \u2764\ufe0f </3", "\U0001f44d \u2764 </3"),
         ("nice :-) <3", "nice :-) <3"),
         ("2 < 3 and 4 > 3", "2 < 3 and 4 > 3"),
         ("_so_ well-made", "so well-made"),
@@ -239,12 +249,22 @@ def test_any_text_gets_probabilities_and_the_pipeline_gives_the_same(served, shi
     assert agree(served, shipped, [text])
 
 
+def served_of(weights: np.ndarray[Any, Any], intercept: float, ngrams: Ngrams) -> Linear:
+    """A model of these weights that knows all words, in one language."""
+    rounded, scales = quantised(weights)
+    names, known = ("en", "ha"), np.full(ngrams.size // 16, 255, np.uint8)
+    nothing = Short(np.zeros(0, np.uint32), np.zeros(0, np.int8), 1.0)
+    languages = Languages(names, np.zeros((1 << 10, 2), np.int8), 1.0, np.array([9.0, 0.0]), known)
+    calibration = {"": (1.0, 0.0), "en": (1.2, 0.1), "ha": (1.0, 0.0)}
+    return Linear(ngrams, rounded, scales, intercept, nothing, languages, calibration)
+
+
 def test_the_exported_weights_give_the_probability_of_the_pipeline_they_came_from(tmp_path):
     texts, positive = invented(400)
     ngrams = Ngrams(bits=14)
     features = NgramVectoriser(ngrams).transform(texts)
     made = train.fit(features, positive, np.ones(len(texts)), train.Recipe(ngrams))
-    linear = quantised(ngrams, made.weights, made.intercept)
+    linear = served_of(made.weights, made.intercept, ngrams)
     linear.save(tmp_path / "linear.npz")
     joblib.dump(pipeline(linear), tmp_path / "pipeline.joblib")
 
@@ -401,9 +421,16 @@ def test_a_file_of_the_wrong_kind_is_refused_by_name(tmp_path, kind, content):
 
 
 def test_a_linear_file_with_a_pickle_or_weights_of_another_shape_is_refused(tmp_path):
-    about = json.dumps({"words": [1], "chars": [2], "bits": 10, "intercept": 0.0})
-    for weights in (np.array([object()]), np.zeros((2, 7), np.int8), np.zeros((2, 1024))):
-        np.savez(tmp_path / "bad.npz", about=about, weights=weights, scales=np.ones(2))
+    with np.load(WEIGHTS) as file:
+        arrays = dict(file)
+    for name, wrong in (
+        ("weights", np.array([object()])),
+        ("weights", np.zeros((2, 7), np.int8)),
+        ("weights", np.zeros((2, 1 << 21))),
+        ("short_weights", np.zeros(7, np.int8)),
+        ("language_weights", np.zeros((1 << 14, 4), np.int8)),
+    ):
+        np.savez(tmp_path / "bad.npz", **(arrays | {name: wrong}))
         with pytest.raises(ModelUnavailable, match=r"bad\.npz is not of the format 'linear'"):
             load(Classifier, tmp_path / "bad.npz", LABELS)
 
@@ -433,7 +460,7 @@ def write_nollysenti(folder: Path) -> None:
 def test_a_review_and_its_translations_are_in_one_fold(tmp_path):
     write_nollysenti(tmp_path)
     found = reviews.read(tmp_path, "NollySenti", ("train", "dev"))
-    folds = reviews.deal(reviews.samples(found), 5, seed=0)
+    folds = reviews.assigned(reviews.samples(found), 5, seed=0)
     fold_of = {review.text: fold for review, fold in zip(found, folds, strict=True)}
     for language in ("pcm", "ha", "ig", "mt_en_ha"):
         for row, source in ((0, 0), (149, 149), (150, 400), (359, 609), (360, 850), (409, 899)):
@@ -492,7 +519,13 @@ def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(t
     out = tmp_path / "out"
     places = {"--imdb": tmp_path / "aclImdb", "--nollysenti": tmp_path / "data", "--out": out}
     monkeypatch.setattr("sys.argv", ["train", *(str(word) for pair in places.items() for word in pair)])
-    monkeypatch.setattr(train, "DEALS", 2)
+    recipe = train.Recipe(Ngrams(bits=16))
+    monkeypatch.setattr(train, "Recipe", lambda: recipe)
+    monkeypatch.setattr(train, "ASSIGNMENTS", 2)
+    monkeypatch.setattr(train, "FOLDS", 3)
+    monkeypatch.setattr("models.review.short.ITERATIONS", 5)
+    said = [lexicon.Example("en", text, chance) for text, chance in (("good", 0.9), ("bad", 0.1))]
+    monkeypatch.setattr(lexicon, "read", lambda: said)
     monkeypatch.setattr(train, "SHARES", (0.5, 1.0))
     monkeypatch.setattr("models.report.RESAMPLES", 20)
     fit, fits = train.fit, []
@@ -507,10 +540,10 @@ def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(t
     with pytest.raises(KeyboardInterrupt):
         train.main()
     train.main()
-    # In a deal ten teachers and five models; half the reviews; five teachers of all reviews, their model.
-    assert len(fits) - 1 == 2 * (10 + 5) + 1 + 5 + 1
+    # Three teachers and three models an assignment; half the reviews; three teachers of all, their model.
+    assert len(fits) - 1 == 2 * (3 + 3) + 1 + 3 + 1
     metrics = json.loads((out / "metrics.json").read_text())
-    assert [deal["seed"] for deal in metrics["deals"]] == [train.SEED, train.SEED + 1]
+    assert [each["seed"] for each in metrics["assignments"]] == [train.SEED, train.SEED + 1]
     assert metrics["nollysenti_mean_accuracy"] > 0.8
     assert metrics["imdb"]["accuracy"] > 0.8
     served = load(Classifier, out / "review.npz", LABELS)

@@ -6,7 +6,7 @@ fetch(__file__)  # the model is fetched while the modules below are imported
 
 from shared.web.readers import Texts
 
-from .classifier import EXPLANATION, Classifier
+from .classifier import EXPLANATION, FIELDS, Classifier
 
 predict = start(
     __file__,
@@ -16,4 +16,5 @@ predict = start(
     key="review_sentiment",
     path="/predict",
     explanation=EXPLANATION,
+    fields=FIELDS,
 )

@@ -24,6 +24,8 @@ from itertools import groupby, takewhile
 import numpy as np
 from numpy.typing import NDArray
 
+from . import ratings
+
 Codes = NDArray[np.uint32]
 Hashes = NDArray[np.uint64]
 Buckets = NDArray[np.uint32]
@@ -39,8 +41,8 @@ _SPACE = 32
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 _LETTERS = r"[\w\u0300-\u036f]+"  # Yoruba and Igbo letters may need a combining mark even in NFC
 _WORD = rf"{_LETTERS}(?:['-]{_LETTERS})*"
-_EMOTICON = r"[:;=]'?-?[()\[\]dpo/\\|*3]+(?!\w)|<3"
-_TOKEN = re.compile(rf"{_WORD}|{_EMOTICON}|[^\s\w]")
+_EMOTICON = r"[:;=]'?-?[()\[\]dpo/\\|*3]+(?!\w)|</?3"
+_TOKEN = re.compile(rf"{ratings.TENTHS}|{_WORD}|{_EMOTICON}|[^\s\w]")
 _PLAIN = str.maketrans({"_": " ", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 
 # A link or an e-mail address, bounded so that no text takes long to search.
@@ -50,12 +52,13 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _EMOJI = "\u2190-\u2bff\U0001f000-\U0001faff"
-# Category Cf (format characters), but for joiners inside emoji; and two blanks that count as letters.
+# Category Cf (format characters), but for joiners inside emoji; two blanks that count as letters; and what
+# chooses the look of an emoji: variation selectors, colours of skin.
 _UNSEEN = re.compile(
-    "[\u2800\u3164\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064"
+    "[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\u2800\u3164\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064"
     "\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
-    f"|(?<![{_EMOJI}\ufe0f])\u200d|\u200d(?![{_EMOJI}])"
+    f"|(?<![{_EMOJI}\ufe0f\U0001f3fb-\U0001f3ff])\u200d|\u200d(?![{_EMOJI}])"
 )
 # Letters and digits in another dress: full-width, mathematical, enclosed, ligatures. None has a tone mark.
 _DRESSED = re.compile(
@@ -92,7 +95,7 @@ def clean(text: str) -> str:
     """Tokens of `text`, lower-case and in NFC, joined by single spaces.
 
     HTML tags, links, e-mail addresses and invisible characters go; entities become characters, letters in
-    another dress plain ones; words, emoticons, emoji and punctuation are tokens.
+    another dress plain ones; words, emoticons, emoji, ratings and punctuation are tokens.
     """
     if "&" in text:
         text = _unescaped(text)
@@ -103,6 +106,8 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _DRESSED.sub(lambda match: _undressed(match[0]), _UNSEEN.sub("", text))
     text = _composed(text).lower().translate(_PLAIN)
+    for pattern in ratings.patterns(text):
+        text = pattern.sub(ratings.in_tenths, text)
     return " ".join(_TOKEN.findall(text))
 
 
@@ -144,17 +149,20 @@ def token_spans(text: str) -> list[Span]:
     """
     traced = _Traced(text, [(place, place + 1) for place in range(len(text))])
     if "&" in text:
-        traced = traced.sub(_REFERENCE, _unescaped)
+        traced = traced.sub(_REFERENCE, lambda match: _unescaped(match[0]))
     if "<" in traced.text:
         traced = traced.sub(_TAG, lambda _: " ")
     if _may_link(traced.text):
         traced = traced.sub(_LINK, lambda _: " ")
     if not traced.text.isascii():
-        traced = traced.sub(_UNSEEN, lambda _: "").sub(_DRESSED, _undressed)
+        traced = traced.sub(_UNSEEN, lambda _: "").sub(_DRESSED, lambda match: _undressed(match[0]))
     if not unicodedata.is_normalized("NFC", traced.text):
-        traced = traced.sub(_CLUSTER, _composed)
-    traced = traced.sub(_LONGER, str.lower)
-    tokens = _TOKEN.finditer(traced.text.lower().translate(_PLAIN))
+        traced = traced.sub(_CLUSTER, lambda match: _composed(match[0]))
+    traced = traced.sub(_LONGER, lambda match: match[0].lower())
+    traced = _Traced(traced.text.lower().translate(_PLAIN), traced.spans)
+    for pattern in ratings.patterns(traced.text):
+        traced = traced.sub(pattern, ratings.in_tenths)
+    tokens = _TOKEN.finditer(traced.text)
     return [traced.span(token.start(), token.end()) for token in tokens]
 
 
@@ -169,11 +177,11 @@ class _Traced:
         """The span of several characters."""
         return self.spans[start][0], self.spans[end - 1][1]
 
-    def sub(self, pattern: re.Pattern[str], rewrite: Callable[[str], str]) -> "_Traced":
-        """`pattern.sub` with a `rewrite` from string to string."""
+    def sub(self, pattern: re.Pattern[str], rewrite: Callable[[re.Match[str]], str]) -> "_Traced":
+        """`pattern.sub`, traced."""
         texts, spans, done = [], [], 0
         for match in pattern.finditer(self.text):
-            old, new = match[0], rewrite(match[0])
+            old, new = match[0], rewrite(match)
             if new != old:
                 head, tail = _unchanged(old, new)
                 start, end = match.start() + head, match.end() - tail
@@ -251,7 +259,7 @@ class Ngrams:
     def features_of(self, codes: Codes) -> tuple[Buckets, Buckets]:
         """The same of a line that `code_points` and `with_unmarked` have made."""
         words, chars = self.buckets(codes)
-        return _distinct(words), _distinct(chars)
+        return distinct(words), distinct(chars)
 
     def buckets(self, codes: Codes) -> tuple[Buckets, Buckets]:
         """A bucket for each occurrence: order by order, and in an order from left to right.
@@ -318,7 +326,7 @@ def _parts(values: Floats, takes: NDArray[np.bool_], orders: tuple[int, ...]) ->
     return found
 
 
-def _distinct(buckets: Buckets) -> Buckets:
+def distinct(buckets: Buckets) -> Buckets:
     """`numpy.unique`, for half its time on a few thousand."""
     buckets.sort()
     keep = np.ones(buckets.size, dtype=bool)

@@ -20,6 +20,7 @@ IMDB_IS = "aclImdb_v1.tar.gz of the Large Movie Review Dataset: download it and 
 NOLLYSENTI_IS = "the folder `data` of the NollySenti repository: download it and give --nollysenti PATH"
 LANGUAGES = ("en", "pcm", "ha", "ig", "yo")
 TRANSLATION = "mt_"
+TRANSLATED_INTO = "mt_en_"
 LABELS = {"negative": 0, "neg": 0, "positive": 1, "pos": 1}
 
 TRANSLATED = ((0, 150), (400, 610), (850, 900))
@@ -133,6 +134,6 @@ def samples(reviews: list[Review]) -> NDArray[np.int64]:
     return np.array([numbers[name] for name in roots])
 
 
-def deal(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+def assigned(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
     """A fold for each review, shape (reviews,): a group's are all in one."""
     return (np.random.default_rng(seed).permutation(groups.max() + 1) % folds)[groups]

@@ -10,7 +10,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,28 @@ from scipy.sparse import csr_matrix, diags, vstack
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-from functions.review.ngrams import Ngrams
+from functions.review.linear import Limits, Linear, Scale
+from functions.review.ngrams import Ngrams, code_points
 from models import report
-from models.review import data, evaluate, translation
+from models.review import data, evaluate, lexicon, short, translation
+from models.review import language as languages
 from models.review.vectoriser import NgramVectoriser, pipeline, quantised
 from shared.runtimes.outputs import logistic
 
 SEED = 20261122
-DEALS = 5
-"""How often the folds are dealt anew: a language of 510 reviews moves by a point or two with the deal."""
+ASSIGNMENTS = 5
+"""How often reviews are assigned to folds: a language of 510 reviews moves by a point or two with that."""
 FOLDS = 5
 TOLERANCE = 1e-5
 """Where a regression stops. At scikit-learn's 1e-4 it is far from done: it cost 0.4 points of accuracy."""
 ITERATIONS = 300
 SMOOTHING = 20.0
 """A log-count ratio counts half where its n-gram is in so many reviews."""
+SHARPNESS = 1.55
+"""The regression's log-odds times this are about calibrated; what is left to do depends on the language."""
+LIMITS = Limits()
+ENOUGH = 50
+"""So many reviews of a language, at least, calibrate it."""
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 LABELS = ("Negative", "Positive")
 
@@ -88,14 +95,9 @@ class Fit:
         """Shape (rows,)."""
         return np.asarray(features @ self.weights + self.intercept, dtype=np.float64)
 
-    def calibrated(self, slope: float, offset: float) -> "Fit":
-        """The fit whose log-odds are `slope` times this one's, plus `offset`."""
-        return Fit(self.weights * slope, self.intercept * slope + offset)
-
-    def rounded(self, ngrams: Ngrams) -> "Fit":
-        """The weights as they will be served."""
-        linear = quantised(ngrams, self.weights, self.intercept)
-        return Fit((linear.weights * linear.scales[:, None]).ravel(), self.intercept)
+    def times(self, factor: float) -> "Fit":
+        """The fit whose log-odds are so many times this one's."""
+        return Fit(self.weights * factor, self.intercept * factor)
 
 
 def main() -> None:
@@ -113,11 +115,13 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     study = Study(reviews, Recipe(), arguments.out)
-    seeds = range(SEED, SEED + DEALS)
-    log_odds = {seed: study.out_of_fold(seed) for seed in tqdm(seeds, desc="cross-validation", unit="deal")}
-    report.write_json(arguments.out / "metrics.json", report.rounded(study.figures(log_odds, arguments.out)))
+    seeds = range(SEED, SEED + ASSIGNMENTS)
+    found = {
+        seed: study.out_of_fold(seed) for seed in tqdm(seeds, desc="cross-validation", unit="assignment")
+    }
+    report.write_json(arguments.out / "metrics.json", report.rounded(study.figures(found, arguments.out)))
     study.learning_curve(SEED, arguments.out / "learning.png")
-    study.export(SEED, platt(log_odds[SEED], study.positive, study.balance), arguments.out)
+    study.export(SEED, found[SEED], arguments.out)
 
 
 class Study:
@@ -130,6 +134,8 @@ class Study:
         self.samples = data.samples(reviews)
         self.weights = recipe.weights(reviews)
         self.imdb = self.corpus == "imdb"
+        named = [review.corpus.removeprefix(data.TRANSLATED_INTO) for review in reviews]
+        self.language = np.where(self.imdb, "en", named)
         self.nollysenti = np.isin(self.corpus, data.LANGUAGES)
         self.balance = self.imdb / self.imdb.sum() + self.nollysenti / self.nollysenti.sum()
         self.taught = ~self.imdb
@@ -141,8 +147,10 @@ class Study:
         self.words = translation.unmarked_words(texts, recipe.ngrams)
         english = {self.samples[row]: row for row in np.flatnonzero(self.corpus == "en")}
         self.original = np.array([english.get(sample, -1) for sample in self.samples])
-        told = json.dumps([asdict(recipe), [(review.text, review.positive) for review in reviews]])
-        self.digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+        learnt = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+        for array in (self.positive, self.samples, self.features.indptr, self.features.indices):
+            learnt.update(np.ascontiguousarray(array).data)
+        self.digest = learnt.hexdigest()[:12]
 
     def fit(self, name: str, rows: NDArray[np.int64], target: Floats | None = None) -> Fit:
         """The model of `rows`, read from the checkpoint `name` where an earlier run left one.
@@ -187,20 +195,49 @@ class Study:
         return whole
 
     def folds(self, seed: int) -> NDArray[np.int64]:
-        """The fold of each review, shape (reviews,), in the deal `seed`."""
-        return data.deal(self.samples, FOLDS, seed)
+        """The fold of each review, shape (reviews,), in the assignment `seed`."""
+        return data.assigned(self.samples, FOLDS, seed)
 
-    def out_of_fold(self, seed: int) -> Floats:
-        """Log-odds of each review, shape (reviews,), by a rounded model of the deal's other folds."""
-        folds, log_odds = self.folds(seed), np.zeros(len(self.reviews))
-        for fold in tqdm(range(FOLDS), desc=f"deal {seed}", unit="fold", leave=False):
-            target = self.targets(seed, fold)
-            made = self.model(f"{seed}-fold{fold}", np.flatnonzero(folds != fold), target)
-            log_odds[folds == fold] = made.rounded(self.recipe.ngrams).log_odds(self.features[folds == fold])
-        return log_odds
+    def out_of_fold(self, seed: int) -> "OutOfFold":
+        """What the assignment's other folds' models, as they would be served, say of each review."""
+        folds, said = self.folds(seed), OutOfFold.empty(len(self.reviews))
+        for fold in tqdm(range(FOLDS), desc=f"assignment {seed}", unit="fold", leave=False):
+            linear = self.linear(
+                f"{seed}-fold{fold}", np.flatnonzero(folds != fold), self.targets(seed, fold)
+            )
+            for row in np.flatnonzero(folds == fold).tolist():
+                said.note(row, *linear.weigh(code_points(self.reviews[row].text)), linear.intercept)
+        return said
+
+    def linear(self, name: str, rows: NDArray[np.int64], target: Floats) -> Linear:
+        """The model `name` of `rows` as it would be served, but not calibrated."""
+        recipe = self.recipe
+        made = self.model(name, rows, target).times(SHARPNESS)
+        weights, scales = quantised(made.weights)
+        rounded = (weights * scales[:, None]).ravel()
+        examples = lexicon.read()
+        for language in data.LANGUAGES:
+            chosen = rows[self.language[rows] == language]
+            chosen = np.concatenate(
+                [chosen[~self.imdb[chosen]], chosen[self.imdb[chosen]][: languages.ENGLISH]]
+            )
+            texts = [self.reviews[row].text for row in chosen]
+            examples += short.common(texts, self.positive[chosen], language)
+        own = [self.reviews[row].text for row in rows[self.nollysenti[rows]]]
+        texts = [self.reviews[row].text for row in rows]
+        return Linear(
+            recipe.ngrams,
+            weights,
+            scales,
+            made.intercept,
+            short.fit(examples, own, rounded, made.intercept, recipe.ngrams, LIMITS),
+            languages.fit(texts, self.language[rows], self.imdb[rows], lexicon.read(), recipe.ngrams),
+            dict.fromkeys(("", *data.LANGUAGES), (1.0, 0.0)),
+            LIMITS,
+        )
 
     def targets(self, seed: int, held: int | None) -> Floats:
-        """Softened labels, shape (reviews,), that know nothing of the fold `held` of the deal `seed`.
+        """Softened labels, shape (reviews,), that know nothing of the fold `held` of the assignment `seed`.
 
         Each review and its translations get one opinion: the mean log-odds of them all by teachers that saw
         neither them nor the held fold. So what English tells of a review reaches the languages with few
@@ -220,39 +257,72 @@ class Study:
         target[soft] = (1 - share) * target[soft] + share * logistic(opinion)[self.samples[soft]]
         return target
 
-    def figures(self, log_odds: dict[int, Floats], plots: Path) -> dict[str, Any]:
-        """Figures per corpus, means over the deals, and the plots of NollySenti in the first.
+    def figures(self, found: dict[int, "OutOfFold"], plots: Path) -> dict[str, Any]:
+        """Figures per corpus, means over the assignments, and the plots of NollySenti in the first.
 
-        Of `log_odds`, each deal's, those of a fold are calibrated on the other folds.
+        Of `found`, each assignment's, what is said of a fold is calibrated on the other folds.
         """
         shown = np.flatnonzero(self.balance)
         reviews = [self.reviews[row] for row in shown]
-        deals = []
-        for seed, found in log_odds.items():
-            probability, folds = np.zeros(len(found)), self.folds(seed)
+        assignments = []
+        for seed, said in found.items():
+            probability, folds = np.zeros(len(self.reviews)), self.folds(seed)
             for fold in range(FOLDS):
                 others = folds != fold
-                slope, offset = platt(found[others], self.positive[others], self.balance[others])
-                probability[~others] = logistic(slope * found[~others] + offset)
-            deals.append(evaluate.figures(probability[shown], reviews))
-            if len(deals) == 1:
+                calibration = said.calibration(self.positive, self.balance * others)
+                probability[~others] = said.probabilities(calibration)[~others]
+            assignments.append(
+                evaluate.figures(probability[shown], reviews)
+                | {"languages_told": self.told(said), **self.warned(said, probability)}
+            )
+            if len(assignments) == 1:
                 report.plots(probability[self.nollysenti], self.positive[self.nollysenti], LABELS, plots)
         return {
-            "method": f"{FOLDS}-fold cross-validation, translations in one fold, mean of {len(deals)} deals",
-            **report.mean(deals),
-            "deals": [
+            "method": f"{FOLDS}-fold cross-validation, translations in one fold, "
+            f"mean of {len(assignments)} fold assignments",
+            **report.mean(assignments),
+            "assignments": [
                 {
                     "seed": seed,
-                    "nollysenti_mean_accuracy": deal["nollysenti_mean_accuracy"],
-                    **{name: each["accuracy"] for name, each in deal["languages"].items()},
-                    "imdb": deal["imdb"]["accuracy"],
+                    "nollysenti_mean_accuracy": each["nollysenti_mean_accuracy"],
+                    **{name: one["accuracy"] for name, one in each["languages"].items()},
+                    "imdb": each["imdb"]["accuracy"],
                 }
-                for seed, deal in zip(log_odds, deals, strict=True)
+                for seed, each in zip(found, assignments, strict=True)
             ],
         }
 
+    def told(self, said: "OutOfFold") -> dict[str, Any]:
+        """Of each corpus: the share of reviews whose language is named, and how many of these rightly."""
+        found: dict[str, tuple[float, float]] = {}
+        for corpus in (*data.LANGUAGES, "imdb"):
+            rows = self.corpus == corpus
+            named = rows & (said.language != "")
+            right = named & (said.language == self.language)
+            found[corpus] = {
+                "named": float(np.mean(named[rows])),
+                "right": float(right.sum() / max(named.sum(), 1)),
+            }
+        return found
+
+    def warned(self, said: "OutOfFold", probability: Floats) -> dict[str, Any]:
+        """Shares of reviews of six words and more that are warned of, and how right the others are."""
+        within = (probability > LIMITS.undecided[0]) & (probability < LIMITS.undecided[1])
+        found: dict[str, Any] = {}
+        for corpus in (*data.LANGUAGES, "imdb"):
+            rows = (self.corpus == corpus) & (said.words >= 6)
+            sure = rows & said.known & ~within
+            right = (probability[sure] > 0.5) == self.positive[sure]
+            count = max(int(rows.sum()), 1)
+            found[corpus] = {
+                "unknown_language": float((rows & ~said.known).sum() / count),
+                "undecided": float((rows & said.known & within).sum() / count),
+                "accuracy_of_the_rest": float(right.sum() / max(right.size, 1)),
+            }
+        return {"warnings": found}
+
     def learning_curve(self, seed: int, path: Path) -> None:
-        """Plot the accuracy on the deal's first fold of models of a share of the others' samples."""
+        """Plot the accuracy on the assignment's first fold of models of a share of the others' samples."""
         folds = self.folds(seed)
         place = np.random.default_rng(SEED).permutation(self.samples.max() + 1) / (self.samples.max() + 1)
         targets = self.targets(seed, 0)
@@ -275,14 +345,61 @@ class Study:
         axes.legend()
         report.save(figure, path)
 
-    def export(self, seed: int, calibration: tuple[float, float], out: Path) -> None:
-        """Fit all reviews, fold the calibration in, and write `review.npz` and `review.joblib`."""
-        target = self.targets(seed, None)
-        made = self.model("all", np.arange(len(self.reviews)), target).calibrated(*calibration)
-        linear = quantised(self.recipe.ngrams, made.weights, made.intercept)
+    def export(self, seed: int, said: "OutOfFold", out: Path) -> None:
+        """Fit all reviews, calibrate, and write `review.npz` and `review.joblib`."""
+        linear = self.linear("all", np.arange(len(self.reviews)), self.targets(seed, None))
+        linear = replace(linear, calibration=said.calibration(self.positive, self.balance))
         linear.save(out / "review.npz")
         joblib.dump(pipeline(linear), out / "review.joblib", compress=3)
-        print(f"slope {calibration[0]:.3f}, offset {calibration[1]:+.3f}; wrote {out / 'review.npz'}")
+        print(f"calibration {linear.calibration}; wrote {out / 'review.npz'}")
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What models that never saw a review say of it; each of shape (reviews,).
+
+    Attributes:
+        log_odds: before the calibration.
+        share: how much of the intercept is in them.
+        language: the one that is told, or "".
+        words: how many it has.
+        known: whether enough of them are known.
+    """
+
+    log_odds: Floats
+    share: Floats
+    language: NDArray[np.str_]
+    words: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, count: int) -> "OutOfFold":
+        """Nothing said yet."""
+        log_odds, share = np.zeros(count), np.zeros(count)
+        language = np.zeros(count, dtype="<U8")
+        return cls(log_odds, share, language, np.zeros(count, np.int64), np.zeros(count, np.bool_))
+
+    def note(self, row: int, log_odds: float, scale: Scale, intercept: float) -> None:
+        """Note what an uncalibrated model of this intercept says of a review."""
+        self.log_odds[row], self.share[row] = log_odds, scale.intercept / intercept
+        self.language[row] = scale.language or ""
+        self.words[row], self.known[row] = scale.words, scale.known
+
+    def calibration(self, positive: NDArray[np.int64], weights: Floats) -> dict[str, tuple[float, float]]:
+        """Slope and offset for each language, and of all reviews for what is in none."""
+        found: dict[str, tuple[float, float]] = {}
+        for language in ("", *data.LANGUAGES):
+            rows = self.known & (weights > 0) & ((self.language == language) if language else True)
+            if language and rows.sum() < ENOUGH:
+                found[language] = found[""]
+            else:
+                found[language] = platt(self.log_odds[rows], positive[rows], weights[rows])
+        return found
+
+    def probabilities(self, calibration: dict[str, tuple[float, float]]) -> Floats:
+        """The probability of a positive review."""
+        slopes, offsets = np.array([calibration[language] for language in self.language]).T
+        return logistic(slopes * self.log_odds + offsets * self.share)
 
 
 def fit(features: csr_matrix, target: Floats | NDArray[np.int64], weights: Floats, recipe: Recipe) -> Fit:

@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from functions.review.classifier import Linear
-from functions.review.ngrams import Ngrams
+from functions.review.linear import Linear
+from functions.review.ngrams import Ngrams, code_points, distinct
 
 
 class NgramVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -48,8 +48,47 @@ class NgramVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return csr_matrix((np.concatenate(values), indices, ends), shape=(len(ends) - 1, ngrams.size))
 
 
-def quantised(ngrams: Ngrams, weights: NDArray[np.float64], intercept: float) -> Linear:
-    """The served model of these weights, shape (ngrams.size,): each rounded to one of 255 steps of its table.
+class WeighedVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Texts as the served model weighs them: its n-grams, those of short texts, and the intercept.
+
+    The columns are twice `ngrams.size` and one. There is nothing to fit.
+    """
+
+    def __init__(self, linear: Linear) -> None:
+        self.linear = linear
+
+    def fit(self, texts: Any, labels: Any = None) -> "WeighedVectoriser":  # noqa: ARG002
+        """Return self."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def transform(self, texts: Iterable[str]) -> csr_matrix:
+        """A matrix of shape (texts, 2 * ngrams.size + 1)."""
+        size = self.linear.ngrams.size
+        columns: list[NDArray[Any]] = []
+        values: list[NDArray[Any]] = []
+        ends = [0]
+        for text in texts:
+            line = self.linear.line(code_points(text))
+            scale = self.linear.scale_of(line)
+            families = distinct(line.words), distinct(line.chars)
+            found = np.concatenate(families).astype(np.int64)
+            weight = np.concatenate([np.full(one.size, max(one.size, 1) ** -0.5) for one in families])
+            columns.append(np.concatenate([found, found + size, [2 * size]]))
+            values.append(scale.factor * np.concatenate([weight, scale.brevity * weight, [0.0]]))
+            values[-1][-1] = scale.intercept
+            ends.append(ends[-1] + columns[-1].size)
+        if not columns:
+            return csr_matrix((0, 2 * size + 1))
+        return csr_matrix(
+            (np.concatenate(values), np.concatenate(columns), ends), shape=(len(ends) - 1, 2 * size + 1)
+        )
+
+
+def quantised(weights: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Weights, shape (ngrams.size,), each rounded to one of 255 steps of its table, and the two steps.
 
     A few outliers are cut off at 127 steps, which is finer for all others: a step is 1/127 of the
     99.99th percentile of the non-zero weights' size, or more.
@@ -57,15 +96,19 @@ def quantised(ngrams: Ngrams, weights: NDArray[np.float64], intercept: float) ->
     tables = weights.reshape(2, -1)
     tops = [np.quantile(np.abs(table[table != 0]), 0.9999) if table.any() else 1.0 for table in tables]
     scales = np.array(tops, dtype=np.float64) / 127
-    steps = np.clip(np.rint(tables / scales[:, None]), -127, 127).astype(np.int8)
-    return Linear(ngrams, steps, scales, float(intercept))
+    return np.clip(np.rint(tables / scales[:, None]), -127, 127).astype(np.int8), scales
 
 
 def pipeline(linear: Linear) -> Pipeline:
     """The served model as a scikit-learn pipeline that gives the same probabilities."""
+    size = linear.ngrams.size
+    weights = np.zeros(2 * size + 1)
+    weights[:size] = (linear.weights * linear.scales[:, None]).ravel()
+    weights[size + linear.short.buckets.astype(np.int64)] = linear.short.weights * linear.short.scale
+    weights[-1] = 1
     classifier = LogisticRegression()
     classifier.classes_ = np.array([0, 1])
-    classifier.coef_ = (linear.weights * linear.scales[:, None]).reshape(1, -1)
-    classifier.intercept_ = np.array([linear.intercept])
-    classifier.n_features_in_ = linear.ngrams.size
-    return Pipeline([("ngrams", NgramVectoriser(linear.ngrams)), ("classifier", classifier)])
+    classifier.coef_ = weights.reshape(1, -1)
+    classifier.intercept_ = np.zeros(1)
+    classifier.n_features_in_ = weights.size
+    return Pipeline([("ngrams", WeighedVectoriser(linear)), ("classifier", classifier)])

@@ -165,6 +165,7 @@ def _optional(service: "Service") -> dict[str, Any]:
         code={"type": "string", "description": "stable, for programs"}, message={"type": "string"}
     )
     return {
+        **service.fields,
         "explanation": dict(service.explanation or {"type": "null"}),
         "warnings": {
             "type": "array",

@@ -1,7 +1,7 @@
 """What is particular to one function, beside its code: all that the endpoint knows of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,7 @@ class Service:
         key: the field of an answer that holds the label.
         folder: where its `example.json` and `page.html` lie.
         explanation: the JSON schema of an explanation, if the classifier gives one.
+        fields: the JSON schemas of what else an answer has, by name.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Service:
     key: str
     folder: Path
     explanation: Mapping[str, Any] | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def model(self) -> dict[str, str]:
