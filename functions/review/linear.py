@@ -35,12 +35,12 @@ class Limits:
     short: int = 5
     long: int = 10
     known: float = 0.65
-    doubt: float = 0.1
+    doubt: float = 0.05
     sure: float = 0.8
     undecided: tuple[float, float] = (0.25, 0.75)
     few: int = 4
     many: int = 12
-    strong: float = 1.0
+    strong: float = 2.0
     even: float = 0.5
 
     def brevity(self, tokens: int) -> float:
