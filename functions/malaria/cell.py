@@ -106,7 +106,7 @@ def _box(cell: Mask) -> tuple[slice, slice] | None:
 
 def _is_cut_off(cell: Mask) -> bool:
     """Whether the edge of the picture cuts off what stands in it."""
-    return max(side.mean() for side in (cell[0], cell[-1], cell[:, 0], cell[:, -1])) > CUT
+    return bool(max(side.mean() for side in (cell[0], cell[-1], cell[:, 0], cell[:, -1])) > CUT)
 
 
 def _is_one(cell: Mask) -> bool:
