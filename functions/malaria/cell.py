@@ -30,7 +30,7 @@ FILLED = 0.36, 0.95
 PIECES = 1.7
 """Into how many pieces the rows and columns of one cell fall on average: 1, but for dark and pale spots."""
 CUT = 0.7
-"""The part of one side of its box that one cell touches: more of it, and the picture's edge cuts it off."""
+"""The part of one side of the picture that a whole cell touches at most."""
 NECK = 0.5
 """What is thinner than this part of its box somewhere in its middle third is counted: it may be two cells."""
 BLOB = 0.08
@@ -62,6 +62,8 @@ def find(image: Image.Image) -> tuple[Box, Sequence[Warned]]:
         return WHOLE, [NOT_A_CELL]
     if not _is_one(cell[box]):
         return WHOLE, [_what_instead(small, background)]
+    if _is_cut_off(cell):
+        return WHOLE, [SEVERAL_CELLS]
     warned = _what_is_lost(small, min(across, down))
     if height >= TIGHT * len(cell) and width >= TIGHT * cell.shape[1]:
         return WHOLE, warned
@@ -102,10 +104,14 @@ def _box(cell: Mask) -> tuple[slice, slice] | None:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
+def _is_cut_off(cell: Mask) -> bool:
+    """Whether the edge of the picture cuts off what stands in it."""
+    return bool(max(side.mean() for side in (cell[0], cell[-1], cell[:, 0], cell[:, -1])) > CUT)
+
+
 def _is_one(cell: Mask) -> bool:
-    """Whether what stands in its box fills it as one whole cell does."""
-    touched = max(side.mean() for side in (cell[0], cell[-1], cell[:, 0], cell[:, -1]))
-    if not FILLED[0] <= cell.mean() <= FILLED[1] or touched > CUT or _pieces(cell) > PIECES:
+    """Whether what stands in its box fills it as one cell does."""
+    if not FILLED[0] <= cell.mean() <= FILLED[1] or _pieces(cell) > PIECES:
         return False
     high, wide = len(cell) // 3, cell.shape[1] // 3
     middle = cell.mean(1)[high:-high].min(), cell.mean(0)[wide:-wide].min()
