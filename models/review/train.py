@@ -294,7 +294,7 @@ class Study:
 
     def told(self, said: "OutOfFold") -> dict[str, Any]:
         """Of each corpus: the share of reviews whose language is named, and how many of these rightly."""
-        found: dict[str, tuple[float, float]] = {}
+        found: dict[str, dict[str, float]] = {}
         for corpus in (*data.LANGUAGES, "imdb"):
             rows = self.corpus == corpus
             named = rows & (said.language != "")
