@@ -519,11 +519,14 @@ def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(t
     out = tmp_path / "out"
     places = {"--imdb": tmp_path / "aclImdb", "--nollysenti": tmp_path / "data", "--out": out}
     monkeypatch.setattr("sys.argv", ["train", *(str(word) for pair in places.items() for word in pair)])
-    recipe = train.Recipe(Ngrams(bits=16))
+    recipe = train.Recipe(Ngrams(bits=14))
+    monkeypatch.setattr(train, "TOLERANCE", 1e-4)
     monkeypatch.setattr(train, "Recipe", lambda: recipe)
     monkeypatch.setattr(train, "ASSIGNMENTS", 2)
     monkeypatch.setattr(train, "FOLDS", 3)
     monkeypatch.setattr("models.review.short.ITERATIONS", 5)
+    monkeypatch.setattr("models.review.short.COMMON", 20)
+    monkeypatch.setattr("models.review.language.PIECES", (5,))
     said = [lexicon.Example("en", text, chance) for text, chance in (("good", 0.9), ("bad", 0.1))]
     monkeypatch.setattr(lexicon, "read", lambda: said)
     monkeypatch.setattr(train, "SHARES", (0.5, 1.0))

@@ -381,7 +381,8 @@ class OutOfFold:
 
     def note(self, row: int, log_odds: float, scale: Scale, intercept: float) -> None:
         """Note what an uncalibrated model of this intercept says of a review."""
-        self.log_odds[row], self.share[row] = log_odds, scale.intercept / intercept
+        self.log_odds[row] = log_odds
+        self.share[row] = scale.intercept / intercept if intercept else 1.0
         self.language[row] = scale.language or ""
         self.words[row], self.known[row] = scale.words, scale.known
 
