@@ -105,15 +105,19 @@ def _check(url: str, token: str, function: Function, answer: Any, split: bool) -
 
 
 def _key(url: str, token: str, prediction: Mapping[str, Any]) -> str:
-    """Return the field that holds the label: the only uncommon one, or the one whose labels OpenAPI lists."""
-    candidates = [name for name in prediction if name not in COMMON_FIELDS]
+    """Return the field that holds the label, which is one of those that have a probability.
+
+    If there are several such fields, OpenAPI lists these very labels for the right one.
+    """
+    probabilities = dig(prediction, "probabilities")
+    labels = list(probabilities) if isinstance(probabilities, Mapping) else []
+    candidates = [name for name, value in prediction.items() if name not in COMMON_FIELDS and value in labels]
     if len(candidates) > 1:
-        properties = dig(
-            request(f"{url}/openapi.json", token)[1], "components", "schemas", "Instance", "properties"
-        )
-        candidates = [name for name in candidates if dig(properties, name, "enum")]
+        _, document = request(f"{url}/openapi.json", token)
+        properties = dig(document, "components", "schemas", "Instance", "properties")
+        candidates = [name for name in candidates if dig(properties, name, "enum") == labels]
     if len(candidates) != 1:
-        raise WrongAnswer(f"{url}: expected one field with a label, got {', '.join(prediction)}")
+        raise WrongAnswer(f"{url}: expected one field with a label, got {json.dumps(prediction)[:300]}")
     return candidates[0]
 
 
