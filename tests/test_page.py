@@ -104,6 +104,8 @@ def visit(browser, serve):
         opened.close()
 
 
+FEW = {"MAX_INSTANCES": "32"}
+
 # What a label, a column or a file may be called, and no page may take for markup.
 HOSTILE = '</script><script>document.title = "taken over"</script><b>&amp; "\'{{ 1 }}'
 MANY = [HOSTILE, "=1+1", *(f"label {place}" + " and so on" * place for place in range(2, 25))]
@@ -134,7 +136,13 @@ def toybox(tmp_path_factory):
 @pytest.fixture
 def toy(visit, toybox):
     """Open the page of one of them."""
-    return lambda name, **options: visit(toybox[name], {"MODEL_STORE": str(toybox[name].parent)}, **options)
+
+    def toy(name, environment=None, **options):
+        return visit(
+            toybox[name], {"MODEL_STORE": str(toybox[name].parent), **(environment or {})}, **options
+        )
+
+    return toy
 
 
 def upload(name, data, kind="image/png"):
@@ -263,7 +271,7 @@ def test_a_batch_is_counted_sorted_and_downloaded_and_a_broken_file_harms_no_oth
 
 
 def test_more_images_than_a_request_holds_go_in_several_and_keep_their_order(visit):
-    visited = visit("malaria")
+    visited = visit("malaria", FEW)
     page = visited.page
     files = [(f"{index}.png", INFECTED if index % 3 else NORMAL) for index in range(40)]
     choose(page, *(upload(name, path.read_bytes()) for name, path in files))
@@ -554,7 +562,7 @@ def test_a_pasted_table_is_answered_row_by_row(toy):
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_a_long_table_goes_in_several_requests_with_its_header_if_it_has_one(toy, separator):
-    visited = toy("flowers")
+    visited = toy("flowers", FEW)
     page = visited.page
     lines = [[str(place % 3), "1", "2", "3"] for place in range(40)]
     names = ["a", "b", "c", "d"]
@@ -635,7 +643,7 @@ def held(page, pattern, count=1):
 
 
 def test_many_images_show_their_progress_and_can_be_cancelled_and_gone_on_with(visit):
-    visited = visit("malaria")
+    visited = visit("malaria", FEW)
     page = visited.page
     asked = held(page, "**/classify**")
     names = [f"{place}.png" for place in range(34)]
@@ -657,7 +665,7 @@ def test_many_images_show_their_progress_and_can_be_cancelled_and_gone_on_with(v
 
 
 def test_what_failed_is_sent_again_and_nothing_else(visit):
-    visited = visit("malaria")
+    visited = visit("malaria", FEW)
     page = visited.page
     names = [f"{place}.png" for place in range(34)]
     answers = iter(["pass", "fail"])
@@ -883,7 +891,9 @@ def test_the_calls_that_are_copied_work_when_run(visit, tmp_path, name):
             path.write_bytes(source.read_bytes())
         choose(page, *paths)
     else:
-        page.fill("#text", 'It\'s a "wonderful" film,\n\\really\\ & $HOME `ls` 100 % \u1ecd\u0300')
+        page.fill(
+            "#text", 'It\'s a "wonderful" film, I loved it,\n\\really\\ & $HOME `ls` 100 % \u1ecd\u0300'
+        )
         page.click("form button")
     done(page)
     for kind in KINDS:
