@@ -90,7 +90,7 @@ def ready(name: str) -> Service:
     try:
         service.classifier()
     except ModelUnavailable as error:
-        raise JobError(f"the model of {name} cannot be had: {error}") from error
+        raise JobError(f"the model of {name} cannot be loaded: {error}") from error
     return service
 
 

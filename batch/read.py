@@ -101,7 +101,7 @@ class Source:
         """Make a row of its columns; `where` it stands is said if they cannot be carried through."""
         job, kept = self._job, self.kept(columns)
         if clash := next((name for name in job.added if name in kept), None):
-            return where, None, _fault("name_clash", f"the row has a column {clash!r} itself: see --prefix")
+            return where, None, _fault("name_clash", f"the row already has a column {clash!r}: use --prefix")
         if job.column is None:
             return kept, columns, None
         if job.column not in columns:

@@ -35,8 +35,8 @@ def refuse_earlier(job: Job) -> None:
     for pattern, match in zip(patterns, matches, strict=True):
         if match.metadata_list:
             raise JobError(
-                f"--output {job.output}: expected a folder without {pattern.rpartition('/')[2]}; there is "
-                f"{match.metadata_list[0].path}, of an earlier run: name a new folder"
+                f"--output {job.output}: expected a folder without {pattern.rpartition('/')[2]}; it has "
+                f"{match.metadata_list[0].path} of an earlier run: give a new folder"
             )
 
 

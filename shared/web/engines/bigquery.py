@@ -129,7 +129,7 @@ def _arguments(arguments: Any, service: Service) -> list[Any]:
         )
     elif len(arguments) == 1:
         return arguments
-    raise BadRequest(f"expected {wanted}; the SQL function passes {len(arguments)}: create it anew")
+    raise BadRequest(f"expected {wanted}; the SQL function passes {len(arguments)}: create it again")
 
 
 def _input(service: Service, arguments: list[Any]) -> Any:

@@ -96,7 +96,7 @@ def read(inputs: Any, binary: memoryview) -> list[Tensor]:
         found.append(tensor)
     if start != len(binary):
         raise BadRequest(
-            f"expected {start:,} bytes after the JSON, as binary_data_size says; {len(binary):,} came"
+            f"expected {start:,} bytes after the JSON, as binary_data_size says; got {len(binary):,}"
         )
     if len({tensor.name for tensor in found}) < len(found):
         raise BadRequest("expected each tensor of 'inputs' once; two have the same name")
@@ -153,7 +153,7 @@ def _from_json(place: str, data: Any, datatype: str) -> list[Any]:
         raise BadRequest(f"{place}: expected a list in the field 'data'; got {json_body.name_of(data)}")
     while any(isinstance(each, list) for each in data):
         if not all(isinstance(each, list) for each in data):
-            raise BadRequest(f"{place}: expected the elements of 'data' at one depth")
+            raise BadRequest(f"{place}: expected all elements of 'data' at the same depth")
         data = list(chain.from_iterable(data))
     values: list[Any] = data
     for number, value in enumerate(values):
@@ -195,8 +195,8 @@ def _strings(place: str, content: memoryview, count: int) -> list[bytes]:
             end += int.from_bytes(content[start:end], "little")
         if end > len(content) or end < start + 4 or len(found) == count:
             raise BadRequest(
-                f"{place}: expected as many elements of BYTES as its 'shape' says, each a length in four "
-                f"bytes of little endian and so many bytes; element {len(found)} is something else"
+                f"{place}: expected as many elements of BYTES as its 'shape' says, each as its length in "
+                f"four little-endian bytes and then that many bytes; element {len(found)} is not"
             )
         found.append(bytes(content[start + 4 : end]))
         start = end

@@ -138,10 +138,12 @@ def _decoded(content: bytes, encoding: str) -> bytes:
             return binascii.a2b_qp(content)
     except binascii.Error:
         raise BadRequest(
-            "a part of the form is not in base64, as its Content-Transfer-Encoding says"
+            "expected base64 in a part of the form, as its Content-Transfer-Encoding says; it is not base64"
         ) from None
     if encoding not in ("binary", "8bit", "7bit", ""):
-        raise BadRequest(f"expected a part in binary; got Content-Transfer-Encoding: {encoding[:50]}")
+        raise BadRequest(
+            f"expected a part of the form in binary; got Content-Transfer-Encoding: {encoding[:50]}"
+        )
     return content
 
 
@@ -185,7 +187,7 @@ def urlencoded(body: bytes, charset: str, base64: bool = False) -> list[Part]:
 def unquoted(value: bytes) -> bytes:
     """Decode percent-encoding; raises `TooLarge` if there is more than `MAX_ESCAPES` of it."""
     if value.count(b"%") > MAX_ESCAPES:
-        raise TooLarge(f"expected at most {MAX_ESCAPES:,} percent-encoded bytes: send them as they are")
+        raise TooLarge(f"expected at most {MAX_ESCAPES:,} percent-encoded bytes: send a raw body")
     return unquote_to_bytes(value)
 
 

@@ -216,7 +216,7 @@ class Reader:
         known = (*self.fields, "instances")
         if unknown := sorted(set(content) - BESIDE - set(known)):
             raise BadRequest(
-                f"expected one of the fields {self.named} or 'instances', and no others but "
+                f"expected one of the fields {self.named} or 'instances', and beside it only "
                 f"{', '.join(sorted(BESIDE))}; got {unknown[0][:50]!r}"
             )
         present = [field for field in known if field in content]
