@@ -77,9 +77,9 @@ def columns_of(job: Job) -> Columns:
     for path in paths:
         try:
             with opened(path) as file:
-                if found := read(decompressed(file, path)):
-                    return found
-                empty.append(found)
+                if columns := read(decompressed(file, path)):
+                    return columns
+                empty.append(columns)
         except (*DAMAGED, OSError) as error:
             failures.append(f"--input: {path} cannot be read as {job.format}: {cause(error)}")
     if not empty:

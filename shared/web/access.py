@@ -59,7 +59,7 @@ class Facts:
     @property
     def fields(self) -> dict[str, object]:
         """What the line says, but for what is not known."""
-        found = {
+        fields = {
             "model": self.model,
             "user": self.user or None,
             "requestId": self.request_id or None,
@@ -69,7 +69,7 @@ class Facts:
             "stack_trace": self.stack_trace or None,
             "id": self.id or None,
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 def _said(labels: Sequence[str]) -> str:
@@ -84,7 +84,7 @@ def write(request: Request, response: Response, facts: Facts, project: str) -> N
     status, path = response.status_code, request.path[:300]
     seconds = time.perf_counter() - facts.began
     bad = "ERROR" if status >= 500 or facts.id else "WARNING"
-    said = facts.cause or _said([label for label in facts.labels or () if label])
+    summary = facts.cause or _said([label for label in facts.labels or () if label])
     http = {
         "requestMethod": request.method[:20],
         "requestUrl": path,
@@ -96,7 +96,7 @@ def write(request: Request, response: Response, facts: Facts, project: str) -> N
     }
     logs.write(
         bad if status >= 400 or facts.id else "INFO",
-        f"{request.method[:20]} {path} {status} {1000 * seconds:.1f} ms {said}".rstrip(),
+        f"{request.method[:20]} {path} {status} {1000 * seconds:.1f} ms {summary}".rstrip(),
         httpRequest=http,
         milliseconds={name: round(1000 * value, 2) for name, value in list(facts.spans.items())},
         **facts.fields,

@@ -65,11 +65,11 @@ def address(request: Request, behind_proxy: bool) -> str:
             end all of that header is the caller's, and only the connection's peer is known.
     """
     last = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    found = last if behind_proxy and last else request.remote_addr or ""
+    text = last if behind_proxy and last else request.remote_addr or ""
     try:
-        parsed = ipaddress.ip_address(found)
+        parsed = ipaddress.ip_address(text)
     except ValueError:
-        return found[:50]
+        return text[:50]
     if isinstance(parsed, ipaddress.IPv4Address):
-        return found
+        return text
     return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

@@ -26,24 +26,24 @@ def headers(request: Request, allow: str, origins: frozenset[str]) -> list[tuple
         return []
     origin, preflight = request.headers.get("Origin", ""), request.method == "OPTIONS"
     vary = ["Origin"] * ("*" not in origins) + ["Access-Control-Request-Headers"] * preflight
-    found = [("Vary", ", ".join(vary))] if vary else []
+    pairs = [("Vary", ", ".join(vary))] if vary else []
     if not origin or not _allowed(origin, origins):
-        return found
+        return pairs
     answer = "*" if "*" in origins else origin
-    found += [
+    pairs += [
         ("Access-Control-Allow-Origin", answer),
         ("Access-Control-Expose-Headers", "Server-Timing, Retry-After, WWW-Authenticate"),
         ("Timing-Allow-Origin", answer),
     ]
     if preflight and "Access-Control-Request-Method" in request.headers:
         names = request.headers.get("Access-Control-Request-Headers", "").split(",")
-        asked = [name.strip() for name in names if _NAME.fullmatch(name.strip())] or USUAL
-        found += [
+        permitted = [name.strip() for name in names if _NAME.fullmatch(name.strip())] or USUAL
+        pairs += [
             ("Access-Control-Allow-Methods", allow),
-            ("Access-Control-Allow-Headers", ", ".join(asked)),
+            ("Access-Control-Allow-Headers", ", ".join(permitted)),
             ("Access-Control-Max-Age", str(MAX_AGE)),
         ]
-    return found
+    return pairs
 
 
 def _allowed(origin: str, origins: frozenset[str]) -> bool:

@@ -122,8 +122,8 @@ class Endpoint:
     def instance(self, call: Call, result: Answer | ServiceError) -> Answer:
         """Shape one answer of many; an error takes its place."""
         if isinstance(result, ServiceError):
-            found = {"id": call.facts.blame(result)} if result.status >= 500 else {}
-            return {"error": "1", "code": result.code, "message": result.detail, **found}
+            identifier = {"id": call.facts.blame(result)} if result.status >= 500 else {}
+            return {"error": "1", "code": result.code, "message": result.detail, **identifier}
         rest = {name: value for name, value in result.items() if name != "label"}
         return {"error": "0", "message": "Successful", self.service.key: result["label"], **rest}
 
@@ -195,8 +195,8 @@ class Endpoint:
         """Make the response of any error: a `ServiceError` is told, of others the log alone has the cause."""
         if isinstance(error, HTTPException):
             error = _translated(error)
-        told = error if isinstance(error, ServiceError) else ServiceError("unexpected error")
-        return call.route.problem(told, call.facts.blame(error) if told.status >= 500 else "")
+        shown = error if isinstance(error, ServiceError) else ServiceError("unexpected error")
+        return call.route.problem(shown, call.facts.blame(error) if shown.status >= 500 else "")
 
     def _status(self, call: Call) -> Response:
         if call.request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":

@@ -89,7 +89,7 @@ class Loads:
         since, cells = time.monotonic() - self.FRESH_SECONDS, self._cells.tolist()
         pairs = zip(cells[::2], cells[1::2], strict=True)
         others = [pair for slot, pair in enumerate(pairs) if slot != besides % self.SLOTS]
-        return min((count for said, count in others if said > since), default=math.inf)
+        return min((count for stated, count in others if stated > since), default=math.inf)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # untyped

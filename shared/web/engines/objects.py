@@ -76,8 +76,8 @@ def fetch(items: Sequence[Any], call: Call, take: Take, settings: Settings) -> l
         TimedOut or ClientLeft: nobody waits for them any more.
     """
     job = _Job(store(settings), settings.max_body, take, call.deadline)
-    found = [_pool().submit(job.fetch, item) if isinstance(item, SignedUrl) else item for item in items]
-    pending = {each for each in found if isinstance(each, Future)}
+    contents = [_pool().submit(job.fetch, item) if isinstance(item, SignedUrl) else item for item in items]
+    pending = {each for each in contents if isinstance(each, Future)}
     try:
         while pending:
             done, pending = wait(pending, TICK_SECONDS)
@@ -89,7 +89,7 @@ def fetch(items: Sequence[Any], call: Call, take: Take, settings: Settings) -> l
         for each in pending:
             each.cancel()
         wait(pending)  # or memory would be taken after it has been given back
-    return [each.result() if isinstance(each, Future) else each for each in found]
+    return [each.result() if isinstance(each, Future) else each for each in contents]
 
 
 @cache

@@ -40,10 +40,10 @@ Content = dict[str, Any]
 def route(path: str, endpoint: "Endpoint") -> Route:
     """The route of a path at or below `/v2`."""
     service = endpoint.service
-    found = _PATH.fullmatch(path)
-    if not found:
+    match = _PATH.fullmatch(path)
+    if not match:
         return Route({}, problem)
-    health, name, version, leaf = found.groups()
+    health, name, version, leaf = match.groups()
     if name not in (None, service.name) or version not in (None, service.pin.version):
         missing = partial(_missing, service)
         return Route({"GET": missing, "POST": missing}, problem)
@@ -184,8 +184,8 @@ class _Inference:
         self.id = identifier
         self._names = self._requested(content.get("outputs"))
         parameters = content.get("parameters")
-        said = parameters.get("explain") if isinstance(parameters, dict) else None
-        self._explain = "explanation" in self._names or (said is not None and yes_or_no(said))
+        explain = parameters.get("explain") if isinstance(parameters, dict) else None
+        self._explain = "explanation" in self._names or (explain is not None and yes_or_no(explain))
         items = self._items(tensors.read(content.get("inputs"), binary))
         return self._service.reader.limited(ParsedRequest(items, True, self._explain))
 

@@ -42,8 +42,8 @@ class Part(NamedTuple):
 
 def boundary_of(body: bytes) -> str:
     """The boundary of a multipart form that comes under another type; empty if the body is none."""
-    found = _HEAD.match(body)
-    return found[1].decode("ascii") if found else ""
+    match = _HEAD.match(body)
+    return match[1].decode("ascii") if match else ""
 
 
 def multipart(body: bytes, boundary: str, charset: str = "") -> list[Part]:
@@ -84,8 +84,8 @@ def multipart(body: bytes, boundary: str, charset: str = "") -> list[Part]:
 
 def in_charset(parts: list[Part], charset: str) -> list[Part]:
     """The parts with the form's charset, which a field `_charset_` may say (RFC 7578, 4.6)."""
-    said = [part.content[:50].decode("latin-1") for part in parts if part.name == "_charset_"]
-    default = said[0] if said else charset
+    stated = [part.content[:50].decode("latin-1") for part in parts if part.name == "_charset_"]
+    default = stated[0] if stated else charset
     if not default:
         return parts
     return [part._replace(charset=part.charset or default) for part in parts]
