@@ -12,15 +12,15 @@ _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]{1,100}", re.ASCII)
 
 
 def headers(request: Request, allow: str, origins: frozenset[str]) -> list[tuple[str, str]]:
-    """Make the headers that let the page that asks read the answer; `Vary` alone if it may not.
+    """Make the headers that let the calling page read the answer; only `Vary` if it may not.
 
-    A preflight from an allowed origin may send what headers it asks for: libraries add their own, and
-    without a good token none opens anything.
+    A preflight from an allowed origin may use any header that it asks for: libraries add headers of their
+    own, and no header gives access without a valid token.
 
     Args:
         request: the request.
         allow: the methods of the path, for a preflight.
-        origins: those allowed.
+        origins: the allowed origins.
     """
     if not origins:
         return []
@@ -52,7 +52,7 @@ def _allowed(origin: str, origins: frozenset[str]) -> bool:
 
 @cache
 def _pattern(origins: frozenset[str]) -> re.Pattern[str]:
-    """A pattern of the origins with a `*`: of one or more labels of a host, or of any port or none."""
+    """A pattern for origins with a `*`, which is one or more labels of a host, or any port or none."""
     label, port = re.escape("*."), re.escape(":*")
     starred = [re.escape(origin) for origin in origins if "*." in origin or origin.endswith(":*")]
     kinds = [one.replace(label, r"(?:[a-z0-9_-]+\.)+").replace(port, r"(?::[0-9]{1,5})?") for one in starred]
