@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except JobError as error:
         sys.exit(f"batch: {error}")
     except KeyboardInterrupt:
-        sys.exit("batch: interrupted before it was done; run it again")
+        sys.exit("batch: interrupted; run the same command again")
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Job, PipelineOptions]:
@@ -70,11 +70,13 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Job, PipelineOptions]
     parser.add_argument(
         "--output", required=True, help="a folder without earlier results, or bq://project.dataset.table"
     )
-    parser.add_argument("--column", help="the column to score; not for lines, files and rows of tables")
-    parser.add_argument("--keep", help="the columns to carry through, comma separated; default: all")
-    parser.add_argument("--format", choices=FORMATS, help="of the input, if its name does not say")
+    parser.add_argument("--column", help="the column to score; leave it out for lines, files and whole rows")
+    parser.add_argument("--keep", help="the columns to copy to the output, comma separated; default: all")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="the format of the input, if its name does not tell"
+    )
     parser.add_argument("--output-format", choices=("jsonl", "parquet"), default="jsonl")
-    parser.add_argument("--prefix", default="", help="begins the names of the columns that are added")
+    parser.add_argument("--prefix", default="", help="comes before the names of the added columns")
     given, rest = parser.parse_known_args(arguments)
     _check_beams(rest)
     options = PipelineOptions(rest)
@@ -149,9 +151,11 @@ def _job(given: argparse.Namespace) -> Job:
             raise JobError(f"{name} {value}: expected bq://project.dataset.table")
     form = "bigquery" if given.input.startswith(BIGQUERY) else given.format or format_of(given.input, reader)
     if given.column and form not in TABULAR:
-        raise JobError(f"--column: {form} have no columns; leave it out")
+        raise JobError(f"--column: {form} have no columns; leave this option out")
     if not re.fullmatch(r"[A-Za-z_]\w*|", given.prefix):
-        raise JobError(f"--prefix {given.prefix}: expected letters, digits and _, a letter first")
+        raise JobError(
+            f"--prefix {given.prefix}: expected letters, digits and _, beginning with a letter or _"
+        )
     store = os.environ.get("MODEL_STORE", "")
     return Job(
         name=given.name,

@@ -88,7 +88,7 @@ def _names(row: Any, cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     if not names or len(set(names)) < len(names) or "" in names:
         raise BadRequest(
-            f"expected CSV whose first line names each column, once; it is {','.join(names)[:200]!r}"
+            f"expected CSV whose first line names each column differently; it is {','.join(names)[:200]!r}"
         )
     return names
 

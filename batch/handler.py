@@ -55,18 +55,18 @@ class Handler(ModelHandler[Row, dict[str, Any], Service]):
         """Score a batch, and count what came out."""
         version = model.pin.version
         scores = iter(score(self._name, [value for _, value, error in batch if error is None]))
-        found, fates = [], Counter[str]()
+        scored, fates = [], Counter[str]()
         for columns, _, error in batch:
             result = failed(**error, version=version) if error else next(scores)
             result = result or failed(**NULL, version=version)
             fault = result["error"]
             fates[f"bad_{fault['code']}" if fault else "good"] += 1
             names = ("error", "model") if fault else ("label", "probabilities", "warnings", "model")
-            found.append({**columns, **{self._prefix + name: result[name] for name in names}})
+            scored.append({**columns, **{self._prefix + name: result[name] for name in names}})
         for fate, rows in fates.items():
             Metrics.counter(NAMESPACE, fate).inc(rows)
         progress.count(len(batch))
-        return found
+        return scored
 
     def get_num_bytes(self, batch: Sequence[Row]) -> int:
         return sum(map(_size, batch))  # Beam's own would pickle it
@@ -90,7 +90,7 @@ def ready(name: str) -> Service:
     try:
         service.classifier()
     except ModelUnavailable as error:
-        raise JobError(f"the model of {name} cannot be had: {error}") from error
+        raise JobError(f"the model of {name} cannot be loaded: {error}") from error
     return service
 
 

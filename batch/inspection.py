@@ -37,7 +37,7 @@ def check_credentials(*places: str) -> None:
         google.auth.default()
     except Exception as error:  # of a file that is none, of a folder, of a right
         raise JobError(
-            f"{cloud[0]}: there are no credentials for it: {cause(error)}; run gcloud auth "
+            f"{cloud[0]}: no valid credentials: {cause(error)}; run gcloud auth "
             "application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
         ) from error
 
@@ -54,8 +54,8 @@ def first_files(pattern: str) -> list[str]:
         raise JobError(f"--input {pattern}: cannot be listed: {cause(error)}") from error
     if not match.metadata_list:
         raise JobError(
-            f"--input {pattern}: there is no such file. Quote a pattern, so that the shell leaves it as it "
-            "is; ** matches folders too"
+            f"--input {pattern}: no file matches. Quote a pattern, so that the shell does not expand it; "
+            "** also matches files in subfolders"
         )
     return sorted(file.path for file in match.metadata_list)
 
@@ -77,9 +77,9 @@ def columns_of(job: Job) -> Columns:
     for path in paths:
         try:
             with opened(path) as file:
-                if found := read(decompressed(file, path)):
-                    return found
-                empty.append(found)
+                if columns := read(decompressed(file, path)):
+                    return columns
+                empty.append(columns)
         except (*DAMAGED, OSError) as error:
             failures.append(f"--input: {path} cannot be read as {job.format}: {cause(error)}")
     if not empty:
@@ -106,13 +106,13 @@ def check(job: Job, reader: Reader, columns: Columns) -> Columns:
         del kept[job.column]
     if job.keep is None and not kept:
         raise JobError(
-            f"{job.column!r} is the input's only column, and images are not written again: no row of the "
-            "output could be told from another; add a column with a key"
+            f"{job.column!r} is the input's only column, and images are not copied to the output, so its "
+            "rows could not be told apart: add a column with a key"
         )
     if clash := [name for name in job.added if name in kept]:
         raise JobError(
-            f"the input has a column {clash[0]!r}, a name that is added: choose others with --prefix, such "
-            "as --prefix predicted_, or leave it out with --keep"
+            f"the input already has a column {clash[0]!r}, which the output adds: give --prefix, such as "
+            "--prefix predicted_, or leave the column out with --keep"
         )
     return kept
 

@@ -64,9 +64,9 @@ def _of_table(columns: dict[str, Any], source: Source) -> Row:
 
 def _table(job: Job) -> ReadFromBigQuery:
     project, dataset, name = job.input.removeprefix(BIGQUERY).rsplit(".", 2)
-    wanted = None if job.keep is None or job.column is None else list({*job.keep, job.column})
+    columns = None if job.keep is None or job.column is None else list({*job.keep, job.column})
     return ReadFromBigQuery(
         table=f"{project}:{dataset}.{name}",
         method=ReadFromBigQuery.Method.DIRECT_READ,
-        selected_fields=wanted,
+        selected_fields=columns,
     )

@@ -53,8 +53,8 @@ Piece = tuple[str, int, int]
 
 def format_of(path: str, reader: Reader) -> str:
     """Return the format of files of this name; raises `JobError` if the name does not say."""
-    found = re.search(r"(\.[A-Za-z0-9]+)(?:\.(?:gz|bz2|zst|xz))?$", path)
-    if found and (known := SUFFIXES.get(found[1].lower())):
+    suffix = re.search(r"(\.[A-Za-z0-9]+)(?:\.(?:gz|bz2|zst|xz))?$", path)
+    if suffix and (known := SUFFIXES.get(suffix[1].lower())):
         return known
     if isinstance(reader, Images):
         return "files"
@@ -101,7 +101,7 @@ class Source:
         """Make a row of its columns; `where` it stands is said if they cannot be carried through."""
         job, kept = self._job, self.kept(columns)
         if clash := next((name for name in job.added if name in kept), None):
-            return where, None, _fault("name_clash", f"the row has a column {clash!r} itself: see --prefix")
+            return where, None, _fault("name_clash", f"the row already has a column {clash!r}: use --prefix")
         if job.column is None:
             return kept, columns, None
         if job.column not in columns:
@@ -119,8 +119,8 @@ class Source:
 
     def _parquet(self, file: IO[bytes], path: str, group: int) -> Iterator[Row]:
         whole, job, number = parquet.ParquetFile(file), self._job, 0
-        wanted = None if job.keep is None or job.column is None else list({*job.keep, job.column})
-        for batch in whole.iter_batches(ROWS, row_groups=[group], columns=wanted):
+        selected = None if job.keep is None or job.column is None else list({*job.keep, job.column})
+        for batch in whole.iter_batches(ROWS, row_groups=[group], columns=selected):
             for columns in batch.to_pylist():
                 number += 1
                 yield self.row(columns, {"file": path, "row_group": group, "row": number})

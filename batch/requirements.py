@@ -88,7 +88,7 @@ def merged(names: Iterable[str], root: Path = ROOT) -> list[Entry]:
             if other.version != entry.version:
                 raise Mismatch(
                     f"{entry.package}: one function is locked to {other.version}, functions/{name} to "
-                    f"{entry.version}: make an environment for one, make -B .venv/batch/installed ONLY={name}"
+                    f"{entry.version}: install one function: make -B .venv/batch/installed ONLY={name}"
                 )
     return list(chosen.values())
 
@@ -111,7 +111,7 @@ def check(name: str, root: Path = ROOT) -> None:
         if present != entry.version:
             raise Mismatch(
                 f"{entry.package}: functions/{name}/requirements.txt says {entry.version}; this environment "
-                f"has {present}: make -B .venv/batch/installed ONLY={name}, or build the workers' image again"
+                f"has {present}: run make -B .venv/batch/installed ONLY={name}, or rebuild the workers' image"
             )
 
 

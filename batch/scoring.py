@@ -48,8 +48,8 @@ def score(name: str, values: Iterable[Any]) -> list[Score | None]:
     service = load(name)
     items = [_item(service, value) for value in values]
     given = [item for item in items if item is not None]
-    found = iter(classify(service.classifier(), given, explain=False))
-    return [None if item is None else _score(next(found), service.pin.version) for item in items]
+    answers = iter(classify(service.classifier(), given, explain=False))
+    return [None if item is None else _score(next(answers), service.pin.version) for item in items]
 
 
 def columns(name: str, values: Iterable[Any]) -> dict[str, list[Any]]:
@@ -57,11 +57,11 @@ def columns(name: str, values: Iterable[Any]) -> dict[str, list[Any]]:
 
     The error is a text, of its code and message. All three are None for NULL.
     """
-    found = score(name, values)
-    faults = [each["error"] if each else None for each in found]
+    scores = score(name, values)
+    faults = [each["error"] if each else None for each in scores]
     return {
-        "label": [each["label"] if each else None for each in found],
-        "probabilities": [each["probabilities"] if each else None for each in found],
+        "label": [each["label"] if each else None for each in scores],
+        "probabilities": [each["probabilities"] if each else None for each in scores],
         "error": [f"{fault['code']}: {fault['message']}" if fault else None for fault in faults],
     }
 

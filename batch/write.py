@@ -35,8 +35,8 @@ def refuse_earlier(job: Job) -> None:
     for pattern, match in zip(patterns, matches, strict=True):
         if match.metadata_list:
             raise JobError(
-                f"--output {job.output}: expected a folder without {pattern.rpartition('/')[2]}; there is "
-                f"{match.metadata_list[0].path}, of an earlier run: name a new folder"
+                f"--output {job.output}: expected a folder without {pattern.rpartition('/')[2]}; it has "
+                f"{match.metadata_list[0].path} of an earlier run: give a new folder"
             )
 
 
@@ -77,13 +77,13 @@ def _finite(value: Any) -> Any:
 
 def fitted(row: dict[str, Any], schema: pyarrow.Schema) -> dict[str, Any]:
     """The row as the schema has it: a column that is of text takes other values as JSON."""
-    found = {}
+    converted = {}
     for field in schema:
         value = row.get(field.name)
         if value is not None and field.type == pyarrow.string() and not isinstance(value, str):
             value = encoded(value).decode()
-        found[field.name] = value
-    return found
+        converted[field.name] = value
+    return converted
 
 
 def _added(kind: str, prefix: str, labels: tuple[str, ...]) -> list[tuple[str, pyarrow.DataType]]:
@@ -132,15 +132,15 @@ def bigquery_type(kind: pyarrow.DataType) -> str:
 
 def for_bigquery(row: dict[str, Any], types: Mapping[str, str], prefix: str) -> dict[str, Any]:
     """The row as BigQuery takes it: probabilities as a list, of each label with its own."""
-    found = dict.fromkeys(types) | row
+    converted = dict.fromkeys(types) | row
     for name, kind in types.items():
-        if kind == "STRING" and found[name] is not None and not isinstance(found[name], str):
-            found[name] = encoded(found[name]).decode()
+        if kind == "STRING" and converted[name] is not None and not isinstance(converted[name], str):
+            converted[name] = encoded(converted[name]).decode()
     if probabilities := row.get(f"{prefix}probabilities"):
-        found[f"{prefix}probabilities"] = [
+        converted[f"{prefix}probabilities"] = [
             {"label": label, "probability": value} for label, value in probabilities.items()
         ]
-    return found
+    return converted
 
 
 def _field(name: str, kind: str, mode: str = "NULLABLE", **rest: Any) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def table(load, tmp_path, monkeypatch):
 def test_the_documented_request_fails_with_what_is_wrong_with_the_statement(review):
     refused = review.post("/bigquery", data=DOCUMENTED)
     assert refused.status_code == 400
-    message = "expected one argument, a text; the SQL function passes 2: create it anew"
+    message = "expected one argument, a text; the SQL function passes 2: create it again"
     assert refused.get_json() == {"errorMessage": message}
     answer = review.post("/bigquery", data=DOCUMENTED.replace(', "extra"', ""))
     assert [reply and reply["error"] for reply in answer.get_json()["replies"]] == ["0", None, "1"]

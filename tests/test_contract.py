@@ -225,7 +225,7 @@ NOT_JSON = {
     "a list": (b"[]", "expected a JSON object; got a list"),
     "null": (b"null", "got null"),
     "NaN": (b'{"FIELD": NaN}', "nan, which is not valid JSON"),
-    "twice": (b'{"FIELD": "a", "FIELD": "b"}', "'FIELD' is there twice"),
+    "twice": (b'{"FIELD": "a", "FIELD": "b"}', "'FIELD' occurs twice"),
     "deep": (b"[" * 50_000, "nested too deeply"),
     "another field": (b'{"surely": "a"}', "got 'surely'"),
     "no field": (b"{}", "expected one of the fields"),

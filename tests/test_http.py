@@ -431,7 +431,7 @@ def test_a_body_is_read_up_to_its_limit():
         received(b"fiver", 4)
     with pytest.raises(TooLarge, match="at most 4 bytes; this one has 5 or more"):
         received(b"five and more", 4, **chunked)
-    with pytest.raises(BadRequest, match="a body of 9 bytes; 4 came"):
+    with pytest.raises(BadRequest, match="a body of 9 bytes; got 4"):
         received(b"four", 10, CONTENT_LENGTH="9")
 
 

@@ -173,7 +173,7 @@ def test_an_object_that_comes_too_slowly_is_given_up(malaria, bucket, monkeypatc
     for fault in (faults.stall, faults.trickle, faults.held, slow_head):
         bucket.fault = fault
         [reply] = replies(malaria, signed("a.png"))
-        assert (reply["code"], "did not come within" in reply["message"]) == ("object_unreadable", True), (
+        assert (reply["code"], "did not arrive within" in reply["message"]) == ("object_unreadable", True), (
             fault
         )
 
@@ -249,4 +249,4 @@ def test_an_object_of_the_storage_emulator_is_read(emulated, load):
 def test_a_function_of_texts_fetches_nothing(load, bucket):
     [reply] = replies(load("review"), signed("a.png"))
     assert bucket.seen == []
-    assert "nothing but links" in reply["message"]
+    assert "only links" in reply["message"]

@@ -334,12 +334,12 @@ def test_a_failure_before_the_service_is_told_too(visit):
     page.route("**/predict**", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     page.fill("#text", "A film")
     page.click("form button")
-    assert done(page).startswith("The server answered 502, and not why.")
+    assert done(page).startswith("The server answered 502 without a reason.")
     problem = {"detail": "Something went wrong; it has been logged.", "id": "1f2e3d"}
     page.route("**/predict**", lambda route: route.fulfill(status=500, json=problem))
     clear(page)
     page.click("form button")
-    assert done(page).startswith(f"{problem['detail']} The log knows more under 1f2e3d.")
+    assert done(page).startswith(f"{problem['detail']} The log has the cause under 1f2e3d.")
 
 
 def test_a_model_that_cannot_explain_itself_is_said_to_be_one(visit):
@@ -656,7 +656,7 @@ def test_many_images_show_their_progress_and_can_be_cancelled_and_gone_on_with(v
     assert page.inner_text("#news p") == "Cancelled: 32 of 34 images done."
     assert page.is_hidden("#cancel")
     assert page.evaluate("document.activeElement.textContent") == "Go on"
-    assert [row[1] for row in rows(page)][-2:] == ["Failed: not sent, as you have cancelled"] * 2
+    assert [row[1] for row in rows(page)][-2:] == ["Failed: not sent, because you cancelled"] * 2
     page.unroute("**/classify**")
     page.keyboard.press("Enter")
     assert done(page) == "0 infected, 33 normal, 1 failed"

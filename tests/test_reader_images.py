@@ -208,8 +208,8 @@ def test_a_field_that_is_there_twice_in_an_instance_is_said_in_its_place():
     good, *wrong = read(READER, body.encode(), "application/json").items
     assert good == IMAGE
     assert [str(error) for error in wrong] == [
-        "expected each field once; 'image' is there twice",
-        "expected each field once; 'b64' is there twice",
+        "expected each field once; 'image' occurs twice",
+        "expected each field once; 'b64' occurs twice",
     ]
 
 

@@ -102,7 +102,9 @@ def test_eight_threads_get_each_the_answer_to_their_own_review(client):
 def test_explanations_are_bounded_in_all(client):
     texts = ["a b " * 20_000] * 2
     assert client.post("/", json={"instances": texts}).status_code == 200
-    refused(client.post("/", json={"instances": texts, "explain": True}), 413, "where explain is asked for")
+    refused(
+        client.post("/", json={"instances": texts, "explain": True}), 413, "with explain, expected at most"
+    )
 
 
 @FUZZED

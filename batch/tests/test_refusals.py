@@ -29,7 +29,7 @@ def words(options, **changes):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"input": "nowhere/*.parquet"}, "there is no such file"),
+        ({"input": "nowhere/*.parquet"}, "no file matches"),
         ({"input": "nowhere/a.data"}, "expected a name that ends in"),
         ({"input": "bq://only.two"}, "expected bq://project.dataset.table"),
         ({"output": "nope://bucket/out"}, "--output nope://bucket/out: cannot be listed: "),
@@ -86,7 +86,7 @@ def test_a_later_row_that_has_such_a_column_is_not_overwritten(batch, rows, revi
 def test_images_without_a_key_are_refused(refusal, reviews, tmp_path):
     parquet.write_table(pa.table({"image": [b"x"]}), tmp_path / "a.parquet")
     said = refusal("malaria", *words(reviews, column="image")[1:])
-    assert "no row of the output could be told from another" in said
+    assert "could not be told apart" in said
 
 
 def test_a_damaged_first_file_is_refused_and_a_later_one_is_said(batch, refusal, rows, reviews, tmp_path):
@@ -146,7 +146,7 @@ def alone():
 def test_a_model_that_cannot_be_had_stops_the_job(alone, reviews, tmp_path):
     run = alone(*words(reviews), MODEL_STORE=str(tmp_path))
     assert run.returncode == 1
-    assert run.stderr.startswith("batch: the model of review cannot be had: ")
+    assert run.stderr.startswith("batch: the model of review cannot be loaded: ")
     assert "check MODEL_STORE" in run.stderr
     assert run.stderr.count("\n") == 1
     assert not reviews["--output"].exists()
@@ -156,7 +156,7 @@ def test_credentials_that_cannot_be_read_stop_the_job(refusal, reviews, tmp_path
     (tmp_path / "key.json").write_text("{}")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
     said = refusal(*words(reviews, input="gs://my-bucket/*.parquet"))
-    assert "gs://my-bucket/*.parquet: there are no credentials for it: " in said
+    assert "gs://my-bucket/*.parquet: no valid credentials: " in said
     assert "gcloud auth application-default login" in said
 
 
@@ -165,7 +165,7 @@ def test_other_packages_than_the_functions_stop_the_job(refusal, reviews, monkey
     monkeypatch.setattr(metadata, "version", lambda name: "12.3.0" if name == "pillow" else version(name))
     said = refusal("malaria", *words(reviews)[1:])
     assert "pillow: functions/malaria/requirements.txt says " in said
-    assert "this environment has 12.3.0: make -B .venv/batch/installed ONLY=malaria" in said
+    assert "this environment has 12.3.0: run make -B .venv/batch/installed ONLY=malaria" in said
 
 
 SLOW = """

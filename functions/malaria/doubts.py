@@ -1,4 +1,4 @@
-"""What the caller is told when an answer should not be trusted."""
+"""The warnings of an answer that should not be trusted."""
 
 from collections.abc import Sequence
 
@@ -9,40 +9,40 @@ from shared.runtimes.samples import Warned
 
 NOT_A_CELL = Warned(
     "not_a_cell",
-    "this does not look like one red blood cell, and the verdict means nothing for anything else: send a "
-    "photo of a single cell, cut out so that it fills the picture",
+    "this does not look like one red blood cell, so the result means nothing: send a photo of a single cell, "
+    "cropped so that the cell fills the picture",
 )
 SEVERAL_CELLS = Warned(
     "several_cells",
-    "there is more than one cell, or a cell that the edge cuts off, in this picture: crop it to one whole "
-    "cell, and send each cell as a picture of its own",
+    "this picture shows more than one cell, or its edge cuts a cell off: crop it to one whole cell, and send "
+    "each cell as a picture of its own",
 )
 UNFAMILIAR = Warned(
     "unfamiliar",
-    "this cell looks unlike those that the model was trained on, as with another stain, microscope or focus: "
-    "the verdict is less reliable than the model card says; have a trained person look at the cell",
+    "this cell looks unlike those that the model was trained on, perhaps because of another stain, "
+    "microscope or focus, so the result is less reliable than the model card says: ask a trained person to "
+    "look at the cell",
 )
 GREY = Warned(
     UNFAMILIAR.code,
-    "this picture has no colours, and the model was trained on stained cells in colour: send the photo in "
-    "colour",
+    "this picture has no colours, but the model was trained on stained cells in colour: send a colour photo",
 )
 SMALL = Warned(
     UNFAMILIAR.code,
-    "the cell has fewer than 40 pixels from side to side, in which a parasite cannot be seen: photograph it "
-    "larger, or crop the picture to the cell",
+    "the cell is less than 40 pixels wide or high, too small to see a parasite: photograph it at a higher "
+    "magnification, and do not scale the picture down",
 )
 UNDECIDED = Warned(
     "undecided",
-    "the probability is too close to the middle to decide by it: have a trained person look at the cell",
+    "the probability is too close to 0.5 for a decision: ask a trained person to look at the cell",
 )
 
 
 def warn(doubts: NDArray[np.float32]) -> Sequence[Warned]:
-    """Say what a network's doubts of one image mean; each is above 1 if it holds.
+    """Return the warnings that a network's doubts of one image stand for.
 
-    `doubts` has shape (3,): how unlike a cell, how unlike the training cells, how undecided. The limits are
-    the network's own, and in its file.
+    `doubts` has shape (3,): not a cell, unlike the training cells, undecided. A doubt above 1 gives a
+    warning; the model file has the limits by which the network scales them.
     """
     alien, unfamiliar, undecided = (bool(doubt > 1) for doubt in doubts)
     if alien:

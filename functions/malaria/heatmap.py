@@ -49,10 +49,10 @@ def explain(prediction: images.Prediction, size: tuple[int, int]) -> dict[str, A
     if prediction.map is None:
         return None
     picture = base64.b64encode(heatmap(prediction.map, size, prediction.box)).decode()
-    found = {"heatmap": f"data:image/png;base64,{picture}", "grid": prediction.map.tolist()}
+    explanation = {"heatmap": f"data:image/png;base64,{picture}", "grid": prediction.map.tolist()}
     if prediction.box != WHOLE:
-        found["box"] = [round(float(side), 4) for side in prediction.box]
-    return found
+        explanation["box"] = [round(float(side), 4) for side in prediction.box]
+    return explanation
 
 
 def _warmth(levels: int) -> Pixels:

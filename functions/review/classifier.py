@@ -62,13 +62,13 @@ NOTHING = 2
 """Code points of a line without a token: the two spaces around it."""
 
 WARNINGS = {
-    "unknown_language": "The text seems to be in another language than English, Nigerian Pidgin, Hausa, Igbo "
-    "and Yoruba, or is no text: the model does not know most of its words, so it cannot judge it.",
-    "too_short": "There is too little in the text to judge by: write a sentence or two.",
-    "mixed": "The text says about as much good as bad: read it yourself.",
-    "undecided": "The probability is too near to even for a verdict: read the text yourself.",
+    "unknown_language": "The model knows too few words of this text to judge it: send a review in English, "
+    "Nigerian Pidgin, Hausa, Igbo or Yoruba.",
+    "too_short": "The text is too short to judge it: write a sentence or two.",
+    "mixed": "The text has about as much praise as blame: read it yourself.",
+    "undecided": "The probability is too close to 0.5 for a decision: read the text yourself.",
 }
-"""What an answer is warned of, by code."""
+"""The messages of the warnings, by code."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Classifier:
         budget.spend(PER_CHARACTER * len(raw), "review")
         codes = code_points(raw)
         if codes.size <= NOTHING:
-            raise Unusable("expected a text; this one has nothing but links, tags or invisible characters")
+            raise Unusable("expected a text; this one has only links, tags or invisible characters")
         return Review(raw, codes)
 
     def sample(self) -> Review:

@@ -223,9 +223,9 @@ class Linear:
         total, met = 0.0, 0
         families = distinct(line.words), distinct(line.chars)  # sorts them: not to be read any more
         for step, buckets in zip(self.scales, families, strict=True):
-            found = self.weights.reshape(-1)[buckets]
-            total += step * found.sum(dtype=np.int64) / np.sqrt(max(buckets.size, 1))
-            met = int(np.count_nonzero(found))
+            weights = self.weights.reshape(-1)[buckets]
+            total += step * weights.sum(dtype=np.int64) / np.sqrt(max(buckets.size, 1))
+            met = int(np.count_nonzero(weights))
         scale = self._scale(reading, met)
         if scale.brevity:
             for buckets in families:

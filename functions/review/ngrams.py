@@ -313,7 +313,7 @@ def _parts(values: Floats, takes: NDArray[np.bool_], orders: tuple[int, ...]) ->
 
     `values` are order by order and from left to right, `takes` and the result have a place for each unit.
     """
-    found = np.zeros(takes.size)
+    totals = np.zeros(takes.size)
     for n in orders:
         count = max(takes.size - n + 1, 0)
         here, values = values[:count], values[count:]
@@ -321,9 +321,9 @@ def _parts(values: Floats, takes: NDArray[np.bool_], orders: tuple[int, ...]) ->
         among = np.sum(taking, axis=0, dtype=np.int64)
         part = here / np.maximum(among, 1)
         for place in range(n):
-            found[place : place + count] += part * taking[place]
-        found[:count] += here * (among == 0)
-    return found
+            totals[place : place + count] += part * taking[place]
+        totals[:count] += here * (among == 0)
+    return totals
 
 
 def distinct(buckets: Buckets) -> Buckets:

@@ -42,13 +42,13 @@ def patterns(text: str) -> list[re.Pattern[str]]:
 
 def in_tenths(rating: re.Match[str]) -> str:
     """A match of a pattern as a token, with spaces around it; what is no rating stays, as `24/10`."""
-    found = rating.groupdict()
-    if not found:
+    groups = rating.groupdict()
+    if not groups:
         full, empty = (len(re.findall(kind, rating[0])) for kind in (_FULL, _EMPTY))
         value, total = float(full), float(full + empty if empty else max(5, full))
     else:
-        value = _number(found["value"] or found["starred"])
-        total = _number(found["total"]) if found["total"] else (5.0 if value <= 5 else 10.0)
+        value = _number(groups["value"] or groups["starred"])
+        total = _number(groups["total"]) if groups["total"] else (5.0 if value <= 5 else 10.0)
     if value > 1.2 * total:
         return rating[0]
     return f" {min(int(10 * value / total + 0.5), 10)}\u204410 "

@@ -49,7 +49,7 @@ def main() -> None:
             for name in ("probability", "infected", "patients", "warned")
         )
     )
-    found = {
+    figures = {
         "method": f"{FOLDS}-fold cross-validation by patient, {arguments.epochs} epochs a fold",
         "mean": report.mean(folds),
         "standard_deviation": {
@@ -58,8 +58,8 @@ def main() -> None:
         "pooled": pooled.figures(),
         "folds": folds,
     }
-    report.write_json(arguments.out / "cross_validation.json", report.rounded(found))
-    print(json.dumps(report.rounded(found), indent=1))
+    report.write_json(arguments.out / "cross_validation.json", report.rounded(figures))
+    print(json.dumps(report.rounded(figures), indent=1))
 
 
 if __name__ == "__main__":

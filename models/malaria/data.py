@@ -48,13 +48,13 @@ def files(source: Path) -> list[tuple[str, int, bytes]]:
         raise SystemExit(
             f"{source}: not found; download cell_images.zip from the NLM, or name another folder"
         )
-    found = {}
+    readers = {}
     for path, read in _entries(source):
         if path.suffix.lower() in SUFFIXES and path.parent.name in CLASSES:
-            found[path.parent.name, path.name] = read
-    if not found:
+            readers[path.parent.name, path.name] = read
+    if not readers:
         raise SystemExit(f"{source}: expected images in folders named {' and '.join(CLASSES)}; found none")
-    return [(name, CLASSES[folder], read()) for (folder, name), read in sorted(found.items())]
+    return [(name, CLASSES[folder], read()) for (folder, name), read in sorted(readers.items())]
 
 
 def _entries(source: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:

@@ -50,14 +50,14 @@ def main() -> None:
         entries = [entry for entry in entries if data.patient(entry[0]) in chosen]
     answers = Answers.of(classifier, entries)
     threshold = pin.decision_threshold
-    found = {
+    figures = {
         "model": pin.version,
         "data": arguments.data.name,
         "part": arguments.part,
         "threshold": threshold,
         **answers.figures(threshold),
     }
-    print(json.dumps(report.rounded(found), indent=1))
+    print(json.dumps(report.rounded(figures), indent=1))
     if arguments.plots:
         report.plots(answers.probability, answers.infected, pin.labels, arguments.plots, threshold)
 
@@ -81,12 +81,12 @@ class Answers:
     @classmethod
     def of(cls, classifier: images.Classifier, entries: Sequence[tuple[str, int, bytes]]) -> "Answers":
         """Ask `classifier` how probable its second label is for each of `data.files`."""
-        said = [
+        predictions = [
             classifier.predict([classifier.decode(image)])[0]
             for _, _, image in tqdm(entries, desc="predicting", unit="cell")
         ]
-        probability = [each.probabilities[1] for each in said]
-        warned = [" ".join(["", *(each.code for each in one.warnings), ""]) for one in said]
+        probability = [each.probabilities[1] for each in predictions]
+        warned = [" ".join(["", *(each.code for each in one.warnings), ""]) for one in predictions]
         infected = [infected for _, infected, _ in entries]
         patients = [data.patient(name) for name, _, _ in entries]
         return cls(np.array(probability), np.array(infected), np.array(patients), np.array(warned))

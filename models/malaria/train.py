@@ -185,13 +185,13 @@ def export(trained: keras.Model, train: data.Cells, validation: data.Cells, out:
     full = keras.Model(trained.inputs[0], [trained.outputs[0], trained.get_layer("attention").output])
     viewed = network.two_views(full)
     held = measured(viewed, validation)
-    found = temperature(held.logits, held.infected)
-    known = limits.limits(measured(viewed, train), held, found)
-    served = network.served(viewed, found, known)
+    divisor = temperature(held.logits, held.infected)
+    known = limits.limits(measured(viewed, train), held, divisor)
+    served = network.served(viewed, divisor, known)
     served.save(out / "malaria.keras")
     (out / "malaria.tflite").write_bytes(convert(served))
     print(
-        f"temperature {found:.3f}, undecided within {known.undecided:.2f} log-odds, unfamiliar beyond "
+        f"temperature {divisor:.3f}, undecided within {known.undecided:.2f} log-odds, unfamiliar beyond "
         f"{known.unfamiliar:.1f} or {known.stained:.1f} by colour, no cell beyond {known.alien:.1f}; "
         f"wrote {out / 'malaria.tflite'}"
     )

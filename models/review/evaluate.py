@@ -54,13 +54,13 @@ def main() -> None:
         ]
     )
     threshold = pin.decision_threshold
-    found = {
+    result = {
         "model": pin.version,
         "data": [path.name for path in arguments.data],
         "part": arguments.part or "all",
         **figures(probability, originals, threshold),
     }
-    print(json.dumps(report.rounded(found), indent=1))
+    print(json.dumps(report.rounded(result), indent=1))
     if arguments.plots:
         positive = np.array([review.positive for review in originals])
         report.plots(probability, positive, pin.labels, arguments.plots, threshold)
@@ -94,14 +94,14 @@ def figures(
             "intervals_95": report.intervals(*seen, groups[chosen], threshold),
         }
 
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     languages = {name: of(name) for name in data.LANGUAGES if name in corpus}
     if languages:
-        found["nollysenti_mean_accuracy"] = float(np.mean([each["accuracy"] for each in languages.values()]))
-        found |= {"nollysenti": of(*languages), "languages": languages}
+        result["nollysenti_mean_accuracy"] = float(np.mean([each["accuracy"] for each in languages.values()]))
+        result |= {"nollysenti": of(*languages), "languages": languages}
     if "imdb" in corpus:
-        found["imdb"] = of("imdb")
-    return found
+        result["imdb"] = of("imdb")
+    return result
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ def _trigrams(texts: Sequence[str], ngrams: Ngrams) -> csr_matrix:
     rows = [(one.buckets(with_unmarked(code_points(text)))[1] - one.size // 2) // coarser for text in texts]
     values = np.concatenate([np.full(row.size, max(row.size, 1) ** -0.5) for row in rows])
     ends = np.cumsum([0, *[row.size for row in rows]])
-    found = csr_matrix((values, np.concatenate(rows).astype(np.int32), ends), shape=(len(rows), 1 << BITS))
-    found.sum_duplicates()
-    return found
+    matrix = csr_matrix((values, np.concatenate(rows).astype(np.int32), ends), shape=(len(rows), 1 << BITS))
+    matrix.sum_duplicates()
+    return matrix
 
 
 def _words(

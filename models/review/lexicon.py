@@ -63,28 +63,28 @@ def read(path: Path = LEXICON) -> list[Example]:
     """All short texts of the lexicon."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    found = [example for row in rows for example in _said(row)]
+    examples = [example for row in rows for example in _said(row)]
     for tenths, chance in enumerate(RATINGS):
-        found += [Example("any", said.format(f"{tenths}/10"), chance) for said in RATING]
-    return found
+        examples += [Example("any", sentence.format(f"{tenths}/10"), chance) for sentence in RATING]
+    return examples
 
 
 def symbols(path: Path = LEXICON) -> list[str]:
     """The emoji, emoticons and ratings that tell something."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        told = [row["text"] for row in rows if row["language"] == "any" and row["label"] != "neither"]
-    return told + [f"{tenths}/10" for tenths in range(11)]
+        listed = [row["text"] for row in rows if row["language"] == "any" and row["label"] != "neither"]
+    return listed + [f"{tenths}/10" for tenths in range(11)]
 
 
 def _said(row: dict[str, str]) -> Iterator[Example]:
     language, text, chance = row["language"], row["text"], CHANCES[row["label"]]
     if row["kind"] == "adjective":
         opposite = CHANCES["Negative" if row["label"] == "Positive" else "not negative"]
-        yield from (Example(language, said.format(text), chance) for said in SAID[language])
-        yield from (Example(language, said.format(text), opposite) for said in DENIED[language])
+        yield from (Example(language, sentence.format(text), chance) for sentence in SAID[language])
+        yield from (Example(language, sentence.format(text), opposite) for sentence in DENIED[language])
         return
     yield Example(language, text, chance)
     if language == "any":
         yield Example(language, f"{text} {text}", chance)
-        yield from (Example(language, said.format(text), chance) for said in NAMING)
+        yield from (Example(language, sentence.format(text), chance) for sentence in NAMING)

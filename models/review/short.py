@@ -96,14 +96,14 @@ def fit(
     reviews, faded = csr_matrix(reviews), csr_matrix(faded)
     backwards = faded.T.tocsr(), reviews.T.tocsr()
 
-    def loss(found: Floats) -> tuple[float, Floats]:
-        odds, moved = known + faded @ found, reviews @ found
-        cost = share @ (np.logaddexp(0, odds) - chance * odds) + (moved @ moved + PENALTY * found @ found) / 2
-        slope = backwards[0] @ (share * (logistic(odds) - chance)) + backwards[1] @ moved + PENALTY * found
+    def loss(added: Floats) -> tuple[float, Floats]:
+        odds, moved = known + faded @ added, reviews @ added
+        cost = share @ (np.logaddexp(0, odds) - chance * odds) + (moved @ moved + PENALTY * added @ added) / 2
+        slope = backwards[0] @ (share * (logistic(odds) - chance)) + backwards[1] @ moved + PENALTY * added
         return float(cost), slope
 
     options = {"maxiter": ITERATIONS}
-    found = minimize(loss, np.zeros(columns.size), jac=True, method="L-BFGS-B", options=options).x
-    scale = max(float(np.quantile(np.abs(found), 0.9995)), 1e-9) / 127
-    steps = np.clip(np.rint(found / scale), -127, 127).astype(np.int8)
+    fitted = minimize(loss, np.zeros(columns.size), jac=True, method="L-BFGS-B", options=options).x
+    scale = max(float(np.quantile(np.abs(fitted), 0.9995)), 1e-9) / 127
+    steps = np.clip(np.rint(fitted / scale), -127, 127).astype(np.int8)
     return Short(columns[steps != 0].astype(np.uint32), steps[steps != 0], scale)

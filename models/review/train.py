@@ -116,12 +116,14 @@ def main() -> None:
 
     study = Study(reviews, Recipe(), arguments.out)
     seeds = range(SEED, SEED + ASSIGNMENTS)
-    found = {
+    predictions = {
         seed: study.out_of_fold(seed) for seed in tqdm(seeds, desc="cross-validation", unit="assignment")
     }
-    report.write_json(arguments.out / "metrics.json", report.rounded(study.figures(found, arguments.out)))
+    report.write_json(
+        arguments.out / "metrics.json", report.rounded(study.figures(predictions, arguments.out))
+    )
     study.learning_curve(SEED, arguments.out / "learning.png")
-    study.export(SEED, found[SEED], arguments.out)
+    study.export(SEED, predictions[SEED], arguments.out)
 
 
 class Study:
@@ -200,14 +202,14 @@ class Study:
 
     def out_of_fold(self, seed: int) -> "OutOfFold":
         """What the assignment's other folds' models, as they would be served, say of each review."""
-        folds, said = self.folds(seed), OutOfFold.empty(len(self.reviews))
+        folds, predictions = self.folds(seed), OutOfFold.empty(len(self.reviews))
         for fold in tqdm(range(FOLDS), desc=f"assignment {seed}", unit="fold", leave=False):
             linear = self.linear(
                 f"{seed}-fold{fold}", np.flatnonzero(folds != fold), self.targets(seed, fold)
             )
             for row in np.flatnonzero(folds == fold).tolist():
-                said.note(row, *linear.weigh(code_points(self.reviews[row].text)), linear.intercept)
-        return said
+                predictions.note(row, *linear.weigh(code_points(self.reviews[row].text)), linear.intercept)
+        return predictions
 
     def linear(self, name: str, rows: NDArray[np.int64], target: Floats) -> Linear:
         """The model `name` of `rows` as it would be served, but not calibrated."""
@@ -257,7 +259,7 @@ class Study:
         target[soft] = (1 - share) * target[soft] + share * logistic(opinion)[self.samples[soft]]
         return target
 
-    def figures(self, found: dict[int, "OutOfFold"], plots: Path) -> dict[str, Any]:
+    def figures(self, predictions: dict[int, "OutOfFold"], plots: Path) -> dict[str, Any]:
         """Figures per corpus, means over the assignments, and the plots of NollySenti in the first.
 
         Of `found`, each assignment's, what is said of a fold is calibrated on the other folds.
@@ -265,15 +267,15 @@ class Study:
         shown = np.flatnonzero(self.balance)
         reviews = [self.reviews[row] for row in shown]
         assignments = []
-        for seed, said in found.items():
+        for seed, predicted in predictions.items():
             probability, folds = np.zeros(len(self.reviews)), self.folds(seed)
             for fold in range(FOLDS):
                 others = folds != fold
-                calibration = said.calibration(self.positive, self.balance * others)
-                probability[~others] = said.probabilities(calibration)[~others]
+                calibration = predicted.calibration(self.positive, self.balance * others)
+                probability[~others] = predicted.probabilities(calibration)[~others]
             assignments.append(
                 evaluate.figures(probability[shown], reviews)
-                | {"languages_told": self.told(said), **self.warned(said, probability)}
+                | {"languages_told": self.told(predicted), **self.warned(predicted, probability)}
             )
             if len(assignments) == 1:
                 report.plots(probability[self.nollysenti], self.positive[self.nollysenti], LABELS, plots)
@@ -288,38 +290,38 @@ class Study:
                     **{name: one["accuracy"] for name, one in each["languages"].items()},
                     "imdb": each["imdb"]["accuracy"],
                 }
-                for seed, each in zip(found, assignments, strict=True)
+                for seed, each in zip(predictions, assignments, strict=True)
             ],
         }
 
-    def told(self, said: "OutOfFold") -> dict[str, Any]:
+    def told(self, predicted: "OutOfFold") -> dict[str, Any]:
         """Of each corpus: the share of reviews whose language is named, and how many of these rightly."""
-        found: dict[str, dict[str, float]] = {}
+        shares: dict[str, dict[str, float]] = {}
         for corpus in (*data.LANGUAGES, "imdb"):
             rows = self.corpus == corpus
-            named = rows & (said.language != "")
-            right = named & (said.language == self.language)
-            found[corpus] = {
+            named = rows & (predicted.language != "")
+            right = named & (predicted.language == self.language)
+            shares[corpus] = {
                 "named": float(np.mean(named[rows])),
                 "right": float(right.sum() / max(named.sum(), 1)),
             }
-        return found
+        return shares
 
-    def warned(self, said: "OutOfFold", probability: Floats) -> dict[str, Any]:
+    def warned(self, predicted: "OutOfFold", probability: Floats) -> dict[str, Any]:
         """Shares of reviews of six words and more that are warned of, and how right the others are."""
         within = (probability > LIMITS.undecided[0]) & (probability < LIMITS.undecided[1])
-        found: dict[str, Any] = {}
+        shares: dict[str, Any] = {}
         for corpus in (*data.LANGUAGES, "imdb"):
-            rows = (self.corpus == corpus) & (said.words >= 6)
-            sure = rows & said.known & ~within
+            rows = (self.corpus == corpus) & (predicted.words >= 6)
+            sure = rows & predicted.known & ~within
             right = (probability[sure] > 0.5) == self.positive[sure]
             count = max(int(rows.sum()), 1)
-            found[corpus] = {
-                "unknown_language": float((rows & ~said.known).sum() / count),
-                "undecided": float((rows & said.known & within).sum() / count),
+            shares[corpus] = {
+                "unknown_language": float((rows & ~predicted.known).sum() / count),
+                "undecided": float((rows & predicted.known & within).sum() / count),
                 "accuracy_of_the_rest": float(right.sum() / max(right.size, 1)),
             }
-        return {"warnings": found}
+        return {"warnings": shares}
 
     def learning_curve(self, seed: int, path: Path) -> None:
         """Plot the accuracy on the assignment's first fold of models of a share of the others' samples."""
@@ -345,10 +347,10 @@ class Study:
         axes.legend()
         report.save(figure, path)
 
-    def export(self, seed: int, said: "OutOfFold", out: Path) -> None:
+    def export(self, seed: int, predicted: "OutOfFold", out: Path) -> None:
         """Fit all reviews, calibrate, and write `review.npz` and `review.joblib`."""
         linear = self.linear("all", np.arange(len(self.reviews)), self.targets(seed, None))
-        linear = replace(linear, calibration=said.calibration(self.positive, self.balance))
+        linear = replace(linear, calibration=predicted.calibration(self.positive, self.balance))
         linear.save(out / "review.npz")
         joblib.dump(pipeline(linear), out / "review.joblib", compress=3)
         print(f"calibration {linear.calibration}; wrote {out / 'review.npz'}")
@@ -388,14 +390,14 @@ class OutOfFold:
 
     def calibration(self, positive: NDArray[np.int64], weights: Floats) -> dict[str, tuple[float, float]]:
         """Slope and offset for each language, and of all reviews for what is in none."""
-        found: dict[str, tuple[float, float]] = {}
+        lines: dict[str, tuple[float, float]] = {}
         for language in ("", *data.LANGUAGES):
             rows = self.known & (weights > 0) & ((self.language == language) if language else True)
             if language and rows.sum() < ENOUGH:
-                found[language] = found[""]
+                lines[language] = lines[""]
             else:
-                found[language] = platt(self.log_odds[rows], positive[rows], weights[rows])
-        return found
+                lines[language] = platt(self.log_odds[rows], positive[rows], weights[rows])
+        return lines
 
     def probabilities(self, calibration: dict[str, tuple[float, float]]) -> Floats:
         """The probability of a positive review."""

@@ -74,9 +74,9 @@ class WeighedVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             line = self.linear.line(code_points(text))
             scale = self.linear.scale_of(line)
             families = distinct(line.words), distinct(line.chars)
-            found = np.concatenate(families).astype(np.int64)
+            buckets = np.concatenate(families).astype(np.int64)
             weight = np.concatenate([np.full(one.size, max(one.size, 1) ** -0.5) for one in families])
-            columns.append(np.concatenate([found, found + size, [2 * size]]))
+            columns.append(np.concatenate([buckets, buckets + size, [2 * size]]))
             values.append(scale.factor * np.concatenate([weight, scale.brevity * weight, [0.0]]))
             values[-1][-1] = scale.intercept
             ends.append(ends[-1] + columns[-1].size)

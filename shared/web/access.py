@@ -1,4 +1,4 @@
-"""The access log: one line for a request. Never what it brought."""
+"""The access log: one line for each request, never with its inputs."""
 
 import time
 import traceback
@@ -13,24 +13,24 @@ from .. import logs
 from ..errors import NotReady, ServiceError, Unexpected
 
 LISTED = 10
-"""Labels in the message of a line; all of them are in a field of it."""
+"""The most labels in the message of a line; a field of the line has all labels."""
 
 
 @dataclass
 class Facts:
-    """What is known of a request by its end, beside the request and its response.
+    """What the log line says about a request, besides the request and its response.
 
     Attributes:
         model: the version of the model.
-        began: when its thread took it, by `time.perf_counter()`.
-        user: a hash of who signed in; empty if nobody did.
-        request_id: what an engine calls this request; empty if it gives no name.
-        cold: whether it found the model not in memory; None if it did not ask for it.
-        labels: the label of each input, None for one that could not be classified; None if it had none.
-        spans: where the time went, in seconds by name.
-        cause: what went wrong on our side.
-        stack_trace: where.
-        id: what a 5xx tells the caller, so that its line can be found.
+        began: when a thread began to handle it, by `time.perf_counter()`.
+        user: a hash of the user who signed in; empty if nobody did.
+        request_id: the engine's own ID of this request; empty if it has none.
+        cold: whether the model was not in memory yet; None if the request did not need it.
+        labels: the label of each input, or None for an input with an error; None if there were no inputs.
+        spans: how long each step took, in seconds by name.
+        cause: the reason of a 5xx.
+        stack_trace: its stack trace.
+        id: the ID that a 5xx gives the caller, by which this line can be found.
     """
 
     model: str
@@ -45,10 +45,10 @@ class Facts:
     id: str = ""
 
     def blame(self, error: Exception) -> str:
-        """Keep why a 5xx is one; returns the id under which it is found."""
+        """Keep the cause of a 5xx; return the ID under which the log has it."""
         self.id = self.id or uuid.uuid4().hex[:16]
         if isinstance(error, ServiceError):
-            # The one request that made the attempt says why it failed.
+            # Only the request that tried to load the model logs why that failed.
             self.cause = self.cause or ("" if isinstance(error, NotReady) else f"{error.code}: {error}")
             self.stack_trace = error.trace if isinstance(error, Unexpected) else self.stack_trace
         else:
@@ -58,8 +58,8 @@ class Facts:
 
     @property
     def fields(self) -> dict[str, object]:
-        """What the line says, but for what is not known."""
-        found = {
+        """The fields of the line, without those that are not known."""
+        fields = {
             "model": self.model,
             "user": self.user or None,
             "requestId": self.request_id or None,
@@ -69,22 +69,22 @@ class Facts:
             "stack_trace": self.stack_trace or None,
             "id": self.id or None,
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
-def _said(labels: Sequence[str]) -> str:
-    """The labels, or of many how often each was given."""
+def _listed(labels: Sequence[str]) -> str:
+    """The labels; if there are many, how often each occurs."""
     if len(labels) <= LISTED:
         return ", ".join(labels)
     return ", ".join(f"{count} {label}" for label, count in Counter(labels).most_common(LISTED))
 
 
 def write(request: Request, response: Response, facts: Facts, project: str) -> None:
-    """Write the line of a request, tied to the trace in this project."""
+    """Write the log line of a request, linked to its trace in this project."""
     status, path = response.status_code, request.path[:300]
     seconds = time.perf_counter() - facts.began
     bad = "ERROR" if status >= 500 or facts.id else "WARNING"
-    said = facts.cause or _said([label for label in facts.labels or () if label])
+    summary = facts.cause or _listed([label for label in facts.labels or () if label])
     http = {
         "requestMethod": request.method[:20],
         "requestUrl": path,
@@ -96,7 +96,7 @@ def write(request: Request, response: Response, facts: Facts, project: str) -> N
     }
     logs.write(
         bad if status >= 400 or facts.id else "INFO",
-        f"{request.method[:20]} {path} {status} {1000 * seconds:.1f} ms {said}".rstrip(),
+        f"{request.method[:20]} {path} {status} {1000 * seconds:.1f} ms {summary}".rstrip(),
         httpRequest=http,
         milliseconds={name: round(1000 * value, 2) for name, value in list(facts.spans.items())},
         **facts.fields,

@@ -1,4 +1,4 @@
-"""The ways to send inputs, as OpenAPI has them: a schema and an example for each content type."""
+"""The request bodies in OpenAPI: a schema and an example for each content type."""
 
 import csv
 import io
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from .service import Service
 
 EXPLAIN = [*sorted(NO), *sorted(YES)]
-"""The words for yes and no; the empty one is a bare `?explain`."""
+"""The words for yes and no; the empty string is for a bare `?explain`."""
 # Python takes more for blank than JavaScript, whose regular expressions these are; a byte-order mark is, too.
 NOT_BLANK = "[^\\s\x1c-\x1f\x85\ufeff]"
 
 
 def bodies(service: "Service", example: Any) -> dict[str, Any]:
-    """The ways to send an input, each with an example that can be sent as it stands."""
+    """The request bodies, each with an example that can be sent as it is."""
     reader = service.reader
     value, field = value_of(service), reader.fields[0]
     ways = {
@@ -56,7 +56,7 @@ def value_of(service: "Service") -> dict[str, Any]:
 
 
 def _row(columns: Sequence[str]) -> dict[str, Any]:
-    """A row by column, or in the order of the columns; they are not known for each model."""
+    """A row as an object, or as a list in the order of the columns, which are not known for every model."""
     cell = {"type": ["number", "null"], "description": "null for a missing value, if the model takes it"}
     values: dict[str, Any] = {"type": "array", "items": cell}
     if columns:
@@ -79,7 +79,7 @@ def _json_body(reader: Reader, value: dict[str, Any], most: int) -> dict[str, An
 
 
 def _parts(reader: Reader, value: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a field holds in each kind of form."""
+    """The schema of a field in each kind of form."""
     if isinstance(reader, Images):
         return {MULTIPART: {"type": "string", "format": "binary"}, URLENCODED: {"type": "string"}}
     if isinstance(reader, Rows):
@@ -107,10 +107,10 @@ def _csv(row: Any) -> str:
 
 
 def object_of(**properties: Any) -> dict[str, Any]:
-    """An object that has all of these."""
+    """The schema of an object that must have all of these properties."""
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
 def with_optional(schema: dict[str, Any], **properties: Any) -> dict[str, Any]:
-    """The object, which may have these too."""
+    """The object schema, with optional properties added."""
     return {**schema, "properties": {**schema["properties"], **properties}}

@@ -1,4 +1,4 @@
-"""Read a request's body: within its own limit, and within one for all bodies at once."""
+"""Read a request's body, within a limit for each body and a limit for all bodies in memory together."""
 
 import io
 import threading
@@ -9,15 +9,15 @@ from flask import Request
 from ..errors import BadRequest, Overloaded, TooLarge
 
 BODY = "classifier.body"
-"""Where the WSGI environment holds a body that has been received."""
+"""The key in the WSGI environment of a body that has been received."""
 STEP = 1 << 20
 
 Take = Callable[[int], None]
-"""Takes so many bytes of memory, until the request is over; raises `Overloaded`."""
+"""Reserves so many bytes of memory until the request ends; raises `Overloaded`."""
 
 
 class Memory:
-    """The bytes that bodies may take at once. Slow uploads are read beside the others, and would fill it."""
+    """The memory for all bodies together: many slow uploads at once would otherwise fill it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -25,11 +25,11 @@ class Memory:
         self._taken = 0
 
     def share(self) -> "_Share":
-        """Give a function that takes memory; all that it took is given back at the end of the context."""
+        """Return a context with a function that reserves memory, which is freed when the context ends."""
         return _Share(self)
 
     def take(self, count: int) -> None:
-        """Take so many bytes, or give them back if the number is negative; raises `Overloaded`."""
+        """Reserve so many bytes, or free them if the number is negative; raises `Overloaded`."""
         with self._lock:
             if count > 0 and self._taken + count > self._limit:
                 raise Overloaded(f"all bodies together would take more than {self._limit:,} bytes")
@@ -37,7 +37,7 @@ class Memory:
 
 
 class _Share:
-    """The bytes that one request takes."""
+    """The bytes that one request has reserved."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -55,11 +55,11 @@ class _Share:
 
 
 def receive(request: Request, limit: int, take: Take) -> None:
-    """Read the body up to the limit, so that all further reading is from memory.
+    """Read the body up to the limit into memory, from where everything else reads it.
 
     Raises:
         TooLarge: it is over the limit; if Content-Length says so, it is not read.
-        BadRequest: less came than was declared, or its chunks are broken.
+        BadRequest: it is shorter than Content-Length says, or its chunks are broken.
         Overloaded: there is no memory left for it.
     """
     declared = request.content_length
@@ -71,7 +71,7 @@ def receive(request: Request, limit: int, take: Take) -> None:
     if len(body) > limit:
         raise _too_large(limit, len(body))
     if declared is not None and len(body) < declared:
-        raise BadRequest(f"expected a body of {declared:,} bytes; {len(body):,} came")
+        raise BadRequest(f"expected a body of {declared:,} bytes; got {len(body):,}")
     request.environ["wsgi.input"], request.environ[BODY] = io.BytesIO(body), body
 
 
@@ -80,7 +80,7 @@ def _parts(request: Request, rest: int, take: Take) -> Iterator[bytes]:
         take(min(rest, STEP))
         try:
             part: bytes = request.environ["wsgi.input"].read(min(rest, STEP))
-        except Exception as error:  # the server's own, of broken chunks and lost connections
+        except Exception as error:  # the server's own errors for broken chunks and lost connections
             raise BadRequest(f"the body cannot be read: {type(error).__name__}") from None
         if not part:
             return

@@ -1,4 +1,4 @@
-"""One request on its way through the endpoint, and the routes it may take."""
+"""One request in the endpoint, and the routes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .responses import problem
 
 @dataclass(frozen=True)
 class Call:
-    """One request, its route and client, what its log line says, and until when an answer is of use."""
+    """One request: its route, its client, what its log line says, and its deadline."""
 
     request: Request
     route: "Route"
@@ -23,7 +23,7 @@ class Call:
     deadline: float
 
     def check(self) -> None:
-        """Refuse to begin what nobody waits for."""
+        """Raise `TimedOut` or `ClientLeft` if nobody waits for the answer any more."""
         self.client.check(self.deadline)
 
 
@@ -32,11 +32,11 @@ Handler = Callable[[Call], Response]
 
 @dataclass(frozen=True)
 class Route:
-    """What a path answers.
+    """The handlers of a path.
 
     Attributes:
         methods: a handler for each method; none if there is no such path.
-        problem: makes the response of an error, given the id of its log line (empty for a 4xx).
+        problem: makes the response of an error, given the ID of its log line (empty for a 4xx).
     """
 
     methods: Mapping[str, Handler]
@@ -49,4 +49,4 @@ class Route:
 
 
 NOWHERE = Route({})
-"""The route of a path that there is not."""
+"""The route of an unknown path."""

@@ -1,6 +1,6 @@
-"""Who may call, and how often: what `SIGN_IN`, `APP_CHECK` and `RATE_LIMIT` ask for.
+"""Who may call, and how often: `SIGN_IN`, `APP_CHECK` and `RATE_LIMIT`.
 
-What a setting does not ask for is not imported: signing in takes a library of its own.
+The modules for a setting are imported only if it is set, because signing in needs a library of its own.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Callers:
-    """Admits the callers of one function; any number of threads may ask it at once."""
+    """Admits the callers of one function; any number of threads may use it at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._behind_proxy = bool(settings.service)
@@ -25,13 +25,13 @@ class Callers:
         self._limit = _limit(settings)
 
     def admit(self, request: Request, facts: Facts) -> None:
-        """Let a caller in by the request's headers alone, and note the user for the log.
+        """Admit a caller by the request's headers alone, and note the user for the log.
 
         Raises:
-            Unauthenticated: a token is missing, or is not good.
-            Forbidden: the user is not one of those allowed.
+            Unauthenticated: a token is missing or not valid.
+            Forbidden: `SIGN_IN_ALLOW` does not include the user.
             TooManyRequests: the user, or the address if nobody signs in, calls too often.
-            SignInUnavailable: the identity provider's keys cannot be had.
+            SignInUnavailable: the identity provider's keys cannot be fetched.
         """
         user = self._gate.admit(request.headers) if self._gate else None
         facts.user = user.id if user else ""
@@ -56,20 +56,20 @@ def _limit(settings: Settings) -> "Limit | None":
 
 
 def address(request: Request, behind_proxy: bool) -> str:
-    """Return the caller's address; of IPv6 the /64, which is what one subscriber has.
+    """Return the caller's address; for IPv6 the /64 network, since one subscriber has all of it.
 
     Args:
         request: the request.
-        behind_proxy: whether the platform's front end passes requests on. It appends the address that it
-            was called from to `X-Forwarded-For`; what stands before it, the caller wrote. Without a front
-            end all of that header is the caller's, and only the connection's peer is known.
+        behind_proxy: whether the platform's front end passes requests on. It appends the caller's address
+            to `X-Forwarded-For`; the caller itself may have written the entries before it. Without a front
+            end, the caller writes the whole header, and only the connection's peer is certain.
     """
     last = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    found = last if behind_proxy and last else request.remote_addr or ""
+    text = last if behind_proxy and last else request.remote_addr or ""
     try:
-        parsed = ipaddress.ip_address(found)
+        parsed = ipaddress.ip_address(text)
     except ValueError:
-        return found[:50]
+        return text[:50]
     if isinstance(parsed, ipaddress.IPv4Address):
-        return found
+        return text
     return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

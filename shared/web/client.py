@@ -1,7 +1,8 @@
-"""The client behind a request: whether it is still there, and how long each of its steps may take.
+"""The client of a request: whether it is still connected, and how long each step may take.
 
-A thread that waits for a client cannot end its own wait. The worker's watchdog asks each client to `tick`,
-and the tick shuts the connection down once the limit of the current step has passed, which wakes the thread.
+A thread that waits for a client cannot end its own wait. So the worker's watchdog calls `tick` on each
+client, which shuts the connection down once the time limit of the current step has passed, and so wakes the
+thread.
 """
 
 import contextlib
@@ -19,22 +20,22 @@ from ..errors import ClientLeft, SlowRequest, TimedOut
 from .responses import problem, serialized
 
 KEY = "classifier.client"
-"""Where the WSGI environment holds the client."""
+"""The key of the client in the WSGI environment."""
 HEAD_SECONDS = 8.0
-"""For a request's line and headers: more than a slow network takes, less than a probe waits for `/health`."""
+"""For a request's line and headers: longer than slow networks need, shorter than probes of `/health` wait."""
 BODY_SECONDS = 15.0
 """For the body: 10 MB at 5 Mbit/s, or a photo at 1."""
 WRITE_SECONDS = 10.0
-"""For the client to take its answer."""
+"""For the client to receive its answer."""
 STOP_SECONDS = 8.0
 """From SIGTERM to the last answer; the platform kills the process after ten."""
 
-# Seen without reading, so that a request which the client has already sent next stays where it is.
+# `poll` sees this without reading, so that the client's next request, if it is there, stays unread.
 _CLOSED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 class Limit(NamedTuple):
-    """When a step ends at the latest, and how: the answer that is sent then, and what is shut down."""
+    """The time limit of a step: when it ends, the answer to send then, and which side to shut down."""
 
     end: float
     grace: float
@@ -46,7 +47,7 @@ class Client:
     """The client of one request; all times are those of `time.monotonic()`."""
 
     def __init__(self, connection: socket.socket | None = None, arrived: float | None = None) -> None:
-        """Without a connection, as under another server than ours, it never leaves and is never slow."""
+        """Without a connection (under another server), a client never leaves and is never slow."""
         self._connection = connection
         self._lock = threading.Lock()
         self._limit: Limit | None = None
@@ -56,7 +57,7 @@ class Client:
 
     @classmethod
     def of(cls, request: Request) -> "Client":
-        """Return the client that the worker put beside this request."""
+        """Return the client that the worker put into the request's environment."""
         client = request.environ.get(KEY)
         return client if isinstance(client, cls) else cls()
 
@@ -70,31 +71,31 @@ class Client:
         return bool(poll.poll(0))
 
     def check(self, deadline: float) -> None:
-        """Refuse to begin what nobody waits for.
+        """Raise an error if nobody waits for the answer any more.
 
         Raises:
             TimedOut: the deadline has passed.
-            ClientLeft: there is nobody to answer.
+            ClientLeft: the client has closed the connection.
         """
         if self._answered or time.monotonic() >= deadline:
-            raise TimedOut(f"not begun: {time.monotonic() - self.arrived:.1f} s after it arrived")
+            raise TimedOut(f"not begun {time.monotonic() - self.arrived:.1f} s after the request arrived")
         if self.left:
             raise ClientLeft("expected the connection to stay open until the answer; the client closed it")
 
     def await_head(self) -> None:
-        """Allow `HEAD_SECONDS` for the head; then answer 408 and close."""
+        """Allow `HEAD_SECONDS` for the request's line and headers; then answer 408 and close."""
         self._set(Limit(time.monotonic() + HEAD_SECONDS, 2.0, socket.SHUT_RDWR, _slow_head))
 
     def await_answer(self, deadline: float, answer: Callable[[], bytes]) -> None:
-        """Give our side until the deadline; then send this answer instead, and close."""
+        """Allow the function until the deadline; then send this answer instead, and close."""
         self._set(Limit(deadline, STOP_SECONDS, socket.SHUT_RDWR, answer))
 
     @contextlib.contextmanager
     def await_body(self) -> Iterator[None]:
-        """Allow `BODY_SECONDS` for what is read here, within the limit there is.
+        """Allow `BODY_SECONDS` for the body, but no longer than the current limit.
 
         Raises:
-            SlowRequest: it took longer; the connection is of no more use.
+            SlowRequest: it took longer; the connection cannot be used any more.
         """
         before, end = self._limit, time.monotonic() + BODY_SECONDS
         self._set(Limit(min(end, before.end) if before else end, 5.0, socket.SHUT_RD))
@@ -109,13 +110,13 @@ class Client:
             raise SlowRequest("the body took too long to arrive; send it again, faster")
 
     def claim(self) -> bool:
-        """Lift the limit; whether the request is still to be answered, for its limit had not passed."""
+        """Remove the limit; return whether the request still needs an answer (its limit had not passed)."""
         with self._lock:
             self._limit = None
             return not self._answered
 
     def await_reading(self) -> None:
-        """Allow `WRITE_SECONDS` for the client to take its answer; then close."""
+        """Allow `WRITE_SECONDS` for the client to receive its answer; then close."""
         self._set(Limit(time.monotonic() + WRITE_SECONDS, STOP_SECONDS, socket.SHUT_RDWR))
 
     def tick(self, stopped: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP side every function shares: paths and methods in, JSON out, errors to responses in one place."""
+"""The HTTP side of every function: it routes requests, answers in JSON, and turns errors into responses."""
 
 import gc
 import os
@@ -35,7 +35,7 @@ from .service import Service
 Read = Callable[[Request, Settings], ParsedRequest]
 """Parses the body of a request, which is in memory."""
 Fetch = Callable[[ParsedRequest, Call, Take], ParsedRequest]
-"""Replaces the inputs that lie elsewhere, taking the memory that they need."""
+"""Fetches the inputs that the request only names, and reserves memory for them."""
 Results = list[Answer | ServiceError]
 
 
@@ -46,8 +46,8 @@ def serve(service: Service) -> Callable[[Request], Response]:
     def predict(request: Request) -> Response:
         return endpoint.answer(request)
 
-    # What is imported is never garbage. A collection that looked at it would copy its pages, which the
-    # workers otherwise share with the server they are forked from.
+    # Imported objects are never garbage. A collection that scanned them would copy their memory pages, which
+    # the workers otherwise share with the server process.
     os.register_at_fork(before=gc.freeze)
     if flask.has_app_context():
         _answer_for(flask.current_app, predict)
@@ -55,13 +55,13 @@ def serve(service: Service) -> Callable[[Request], Response]:
 
 
 def _answer_for(app: flask.Flask, predict: Callable[[Request], Response]) -> None:
-    """Answer what the framework would redirect or refuse, in HTML: `//`, a path with a line break."""
+    """Answer requests that the framework would redirect or refuse in HTML: `//`, a path with a line break."""
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     app.register_error_handler(HTTPException, lambda _: predict(request_ctx.request))
 
 
 class Endpoint:
-    """Answers the requests of one service; any number of threads may call it at once."""
+    """Answers the requests of one function; any number of threads may call it at once."""
 
     def __init__(self, service: Service) -> None:
         settings = service.settings
@@ -81,7 +81,7 @@ class Endpoint:
         }
 
     def answer(self, request: Request) -> Response:
-        """Answer a request, whatever it is, and log it; nothing is raised."""
+        """Answer any request, and log it; this never raises an exception."""
         client, path = Client.of(request), _path(request)
         deadline = client.arrived + self.service.settings.request_seconds
         route = self._routes.get(path) or self._engine(path)
@@ -93,15 +93,15 @@ class Endpoint:
         return self._finish(call, response) if client.claim() else response
 
     def predict(self, call: Call, read: Read, fetch: Fetch | None = None) -> tuple[ParsedRequest, Results]:
-        """Admit the caller, read what the request brings, and answer each input in its place.
+        """Admit the caller, read the inputs, and return a result for each input, in order.
 
         Args:
             call: the request.
             read: parses it.
-            fetch: gets those inputs that the request only names; it keeps no thread from other requests.
+            fetch: fetches inputs that the request only names; meanwhile, other requests may compute.
 
         Raises:
-            ServiceError: whatever is wrong with the request as a whole.
+            ServiceError: something is wrong with the request as a whole.
         """
         service, request = self.service, call.request
         self._callers.admit(request, call.facts)  # before the body is read: a refusal must cost nothing
@@ -122,13 +122,13 @@ class Endpoint:
     def instance(self, call: Call, result: Answer | ServiceError) -> Answer:
         """Shape one answer of many; an error takes its place."""
         if isinstance(result, ServiceError):
-            found = {"id": call.facts.blame(result)} if result.status >= 500 else {}
-            return {"error": "1", "code": result.code, "message": result.detail, **found}
+            identifier = {"id": call.facts.blame(result)} if result.status >= 500 else {}
+            return {"error": "1", "code": result.code, "message": result.detail, **identifier}
         rest = {name: value for name, value in result.items() if name != "label"}
         return {"error": "0", "message": "Successful", self.service.key: result["label"], **rest}
 
     def classify(self, call: Call, read: Read | None = None) -> Response:
-        """Answer one input, or `predictions` for many; `read` takes the place of the function's reader."""
+        """Answer one input, or `predictions` for many; `read` replaces the function's own reader."""
         parsed, results = self.predict(call, read or self.service.reader.read)
         if parsed.many:
             content: Answer = {"predictions": [self.instance(call, one) for one in results]}
@@ -148,14 +148,14 @@ class Endpoint:
         return results
 
     def _engine(self, path: str) -> Route:
-        """The route of a path on which an engine calls; none is imported before it is called on."""
+        """The route of an engine's path; an engine's module is imported only when a request needs it."""
         from . import engines
 
         return engines.route(path, self)
 
     def _give_up(self, call: Call) -> Response:
-        """Answer for a thread that is still at work when the time is over."""
-        return self._finish(call, self._failed(call, TimedOut("still at work when its time was over")))
+        """Answer for a thread that is still working when the deadline passes."""
+        return self._finish(call, self._failed(call, TimedOut("still working at the deadline")))
 
     def _finish(self, call: Call, response: Response) -> Response:
         settings, facts = self.service.settings, call.facts
@@ -192,11 +192,11 @@ class Endpoint:
         return ", ".join([*self._routes, *engines.paths(self.service.name)])
 
     def _failed(self, call: Call, error: Exception) -> Response:
-        """Make the response of any error: a `ServiceError` is told, of others the log alone has the cause."""
+        """Make the response of any error. Only a `ServiceError` is shown; the log has all other causes."""
         if isinstance(error, HTTPException):
             error = _translated(error)
-        told = error if isinstance(error, ServiceError) else ServiceError("unexpected error")
-        return call.route.problem(told, call.facts.blame(error) if told.status >= 500 else "")
+        shown = error if isinstance(error, ServiceError) else ServiceError("unexpected error")
+        return call.route.problem(shown, call.facts.blame(error) if shown.status >= 500 else "")
 
     def _status(self, call: Call) -> Response:
         if call.request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
@@ -221,12 +221,12 @@ class Endpoint:
 
 
 def _path(request: Request) -> str:
-    """The path, with or without slashes at its end."""
+    """The path, without slashes at its end."""
     return request.path.rstrip("/") or "/"
 
 
 def _translated(error: HTTPException) -> ServiceError:
-    """Errors of the form parser, which knows neither our codes nor our shape."""
+    """Turn an error of werkzeug's parser into one of ours."""
     kinds: dict[int | None, type[ServiceError]] = {413: TooLarge, 415: UnsupportedType}
     return kinds.get(error.code, BadRequest)(f"the body cannot be read: {error.description}")
 

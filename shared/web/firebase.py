@@ -1,4 +1,4 @@
-"""Signing in with Firebase on the function's own page: which scripts, and what the page's policy allows them.
+"""Signing in with Firebase on the function's own page: the scripts, and the policy that they need.
 
 Sources: the addresses in firebase-auth.js itself, and https://firebase.google.com/docs/web/alt-setup.
 """
@@ -13,15 +13,15 @@ INTEGRITY = {
     "firebase-app.js": "sha384-RJIsoe0CFvPanuqLw3NPVreeQfBNBS6DotHoCTfrxasRhbZXK3oIK/kWJLO/hCaU",
     "firebase-auth.js": "sha384-AgtBGZZ/u/7uqnj2oxrSf5J+QuQXF4sEG1w/6PUzbyR3RIG7mkXR2z8Tpdeqay0t",
 }
-"""Hashes of the scripts of this version, which no others may take the place of: those of the npm package."""
+"""Hashes of this version's scripts, from the npm package; the browser refuses any other script."""
 IMPORT_MAP = json.dumps({"integrity": {SCRIPTS + name: digest for name, digest in INTEGRITY.items()}})
-"""Tells the browser the hashes, of what a script imports too."""
+"""Tells the browser the hashes, also for scripts that another script imports."""
 
 
 def policy(config: FirebaseConfig) -> dict[str, str]:
     """What the page's Content-Security-Policy allows in addition, by directive."""
     return {
-        # The last two are for Google's window: the loader, and what it loads.
+        # The last two are for Google's sign-in window: the loader, and the scripts that it loads.
         "script-src": f"{SCRIPTS} https://apis.google.com/js/api.js https://apis.google.com/_/scs/",
         "connect-src": "https://identitytoolkit.googleapis.com https://securetoken.googleapis.com",
         "frame-src": f"https://{config.auth_domain}",
@@ -29,6 +29,6 @@ def policy(config: FirebaseConfig) -> dict[str, str]:
 
 
 def facts(config: FirebaseConfig) -> dict[str, object]:
-    """What the page's script has to know."""
+    """What the page's script needs to know."""
     options = {"apiKey": config.api_key, "authDomain": config.auth_domain, "projectId": config.project}
     return {"scripts": SCRIPTS, "options": options}

@@ -1,4 +1,4 @@
-"""What a function answers, as OpenAPI 3.1: every path, body, response and error."""
+"""The OpenAPI 3.1 description of a function: every path, body, response and error."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,14 @@ PROBLEM = {
         "type": {"const": "about:blank"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "what was expected, and what came"},
+        "detail": {"type": "string", "description": "what was expected, and what was received"},
         "code": {"type": "string", "description": "stable, for programs"},
         "error": {"const": "1"},
         "message": {"type": "string", "description": "the same as `detail`"},
     },
 }
 FAILED = object_of(error={"const": "1"}, code={"type": "string"}, message={"type": "string"})
-"""What stands in the place of an answer, if its input is bad."""
+"""The error that takes the place of an answer if the input is bad."""
 READING = (
     errors.BadRequest,
     errors.SlowRequest,
@@ -40,7 +40,7 @@ READING = (
 
 def describe(service: "Service") -> dict[str, Any]:
     """The OpenAPI document of one function."""
-    from .engines import document  # which takes from here what all paths have in common
+    from .engines import document  # imported late, because it imports this module
 
     example = Example.read(service.folder)
     model = object_of(name={"const": service.name}, version={"type": "string"})
@@ -50,7 +50,7 @@ def describe(service: "Service") -> dict[str, Any]:
     many = object_of(
         predictions={
             "type": "array",
-            "description": "in the order of the inputs; a bad input has its error in its place",
+            "description": "in the order of the inputs; an error takes the place of a bad input's answer",
             "items": {"anyOf": [{"$ref": "#/components/schemas/Instance"}, FAILED]},
         },
         **stamp,
@@ -69,7 +69,7 @@ def describe(service: "Service") -> dict[str, Any]:
         "responses": {
             "200": {
                 **answered({"anyOf": [one, {"$ref": "#/components/schemas/Answers"}]}),
-                "description": "One answer, or `predictions` where several inputs or `instances` were sent.",
+                "description": "One answer; or `predictions`, if several inputs or `instances` were sent.",
                 "headers": {"Server-Timing": {"schema": {"type": "string"}}},
             },
             **_problems(*refusals(service.settings), *READING),
@@ -92,9 +92,9 @@ def describe(service: "Service") -> dict[str, Any]:
         "paths": {
             "/": {
                 "get": _get(
-                    "The status; to a browser, the page.", about | {"content": about["content"] | page}
+                    "The status; a browser gets the page.", about | {"content": about["content"] | page}
                 ),
-                "post": {"operationId": "classify", "summary": f"As {service.path}.", **classify},
+                "post": {"operationId": "classify", "summary": f"The same as {service.path}.", **classify},
             },
             service.path: {"post": {"operationId": "classifyByName", "summary": "Classify.", **classify}},
             "/health": {"get": _get("The process is alive.", answered(object_of(status={"const": "alive"})))},
@@ -121,7 +121,7 @@ def describe(service: "Service") -> dict[str, Any]:
 
 
 def _schemes(settings: Settings) -> dict[str, Any]:
-    """What a caller must prove, by name; nothing if anybody may call."""
+    """The security schemes by name; empty if anyone may call."""
     user = {
         "type": "http",
         "scheme": "bearer",
@@ -138,7 +138,7 @@ def _schemes(settings: Settings) -> dict[str, Any]:
 
 
 def _required(schemes: Mapping[str, Any]) -> dict[str, Any]:
-    """All schemes at once."""
+    """The requirement that a caller satisfies all schemes."""
     return {"security": [{name: [] for name in schemes}]} if schemes else {}
 
 
@@ -160,7 +160,7 @@ def _answer(service: "Service") -> dict[str, Any]:
 
 
 def _optional(service: "Service") -> dict[str, Any]:
-    """What may stand in an answer, too."""
+    """The optional fields of an answer."""
     warning = object_of(
         code={"type": "string", "description": "stable, for programs"}, message={"type": "string"}
     )
@@ -176,7 +176,7 @@ def _optional(service: "Service") -> dict[str, Any]:
 
 
 def answered(schema: dict[str, Any]) -> dict[str, Any]:
-    """The response 200 with such JSON."""
+    """The response 200 with JSON of this schema."""
     return {"description": "Successful", "content": {"application/json": {"schema": schema}}}
 
 

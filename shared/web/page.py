@@ -1,6 +1,6 @@
-"""The page that a person's browser gets, in one piece, and the policy that keeps anything else out of it.
+"""The page that a browser gets, as one document, and the policy that keeps anything else out of it.
 
-All of it is in that piece but Firebase's scripts, of pages that sign users in with it.
+Only Firebase's scripts are not part of the document, on pages on which users sign in.
 """
 
 import base64
@@ -30,15 +30,15 @@ SCRIPTS = {
     "texts": (*SHARED, "links", "texts"),
     "rows": (*SHARED, "csv", "batch", "links", "rows"),
 }
-"""The modules of a page by what its function reads, each after those that it imports."""
+"""The modules of a page by what its function reads; each stands after those that it imports."""
 MAX_EXAMPLE = 1_000_000
-"""Characters of base64: each visitor would download a larger example, whether or not it is tried."""
+"""Characters of base64: every visitor downloads the example, even if nobody tries it."""
 
 
 def page(service: Service) -> tuple[str, dict[str, str]]:
-    """The page of a function, and the headers by which browsers let nothing else into it.
+    """The page of a function, and the headers by which browsers keep anything else out.
 
-    It is `assets/page.html`, or the function's own `page.html`, which extends it.
+    The template is `assets/page.html`, or the function's own `page.html`, which extends it.
     """
     reader, config = _reader(service), service.settings.firebase_config
     script, style = _script(reader, bool(config)), Markup((ASSETS / "page.css").read_text())  # noqa: S704 (our own file)
@@ -58,13 +58,13 @@ def page(service: Service) -> tuple[str, dict[str, str]]:
         directives[name] = f"{directives.get(name, '')} {sources}".strip()
     return text, {
         "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in directives.items()),
-        # Firebase's API key may be restricted to the origins of pages, which it knows by the referrer.
+        # Firebase's API key may be restricted to origins, which Firebase learns from the referrer.
         "Referrer-Policy": "strict-origin" if config else "no-referrer",
     }
 
 
 def _words(service: Service, reader: str) -> dict[str, Any]:
-    """What the template is filled in with."""
+    """The values of the template's variables."""
     pin, example = service.pin, _example(service.folder)
     numbers = {name: value for name, value in pin.metrics.items() if not isinstance(value, str)}
     return {
@@ -83,7 +83,7 @@ def _words(service: Service, reader: str) -> dict[str, Any]:
 
 
 def _facts(service: Service) -> dict[str, Any]:
-    """What the script has to know of the function."""
+    """What the script needs to know about the function."""
     config = service.settings.firebase_config
     return {
         "path": service.path.lstrip("/"),
@@ -101,7 +101,7 @@ def _facts(service: Service) -> dict[str, Any]:
 
 
 def _proofs(settings: Settings) -> list[dict[str, str]]:
-    """The tokens that a caller sends: the label of each field, the header, and what precedes the token."""
+    """The tokens that a caller sends: the label of each field, the header, and the token's prefix."""
     user = {"header": "Authorization", "prefix": "Bearer ", "id": "id-token"}
     app = {"header": APP_CHECK_HEADER, "prefix": "", "id": "app-token", "label": "App Check token"}
     signed_in = [{**user, "label": f"ID token of {settings.sign_in.name}"}] if settings.sign_in else []
@@ -131,7 +131,7 @@ def _template(folder: Path) -> Template:
 def _script(reader: str, sign_in: bool) -> Markup:
     """The modules as one classic script, which can be allowed by its hash.
 
-    They are written as modules for the linter's sake; one script needs neither their imports nor exports.
+    They are written as modules for the linter; in one script, their imports and exports are not needed.
     """
     names = (*SCRIPTS[reader], *(["firebase"] if sign_in else []))
     modules = "\n".join((ASSETS / f"{name}.js").read_text() for name in names)
@@ -158,7 +158,7 @@ def _example(folder: Path) -> dict[str, Any] | None:
 
 
 def _columns(pin: Pin, example: dict[str, Any] | None) -> tuple[str, ...]:
-    """The columns of a table; if the pin leaves them to the model, those of the example."""
+    """The columns of a table; if the pin does not name them, those of the example."""
     row = example["input"] if example else None
     return pin.input.columns or (tuple(row) if isinstance(row, dict) else ())
 
@@ -170,7 +170,7 @@ def _figure(name: str, value: float) -> str:
 
 
 def _remarks(service: Service) -> list[str]:
-    """Where the model comes from, in a few words each."""
+    """Short remarks on the model: version, date, threshold, and whether it is loaded."""
     pin = service.pin
     remarks = [f"{service.name} {pin.version}"]
     if pin.trained:
@@ -181,5 +181,5 @@ def _remarks(service: Service) -> list[str]:
     if "method" in pin.metrics:
         remarks.append(f"figures by {pin.metrics['method']}")
     if not service.classifier.ready:
-        remarks.append("not loaded yet when this page was opened: the first answer takes a little longer")
+        remarks.append("not loaded yet when this page was opened, so the first answer takes a little longer")
     return remarks

@@ -1,4 +1,4 @@
-"""Responses: JSON, problems (RFC 9457), and their bytes where no server writes them."""
+"""Responses: JSON, problems (RFC 9457), and their bytes for the cases in which no server writes them."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ def respond(
 ) -> Response:
     """Make a streamed response with this body of this media type.
 
-    Streamed, because functions-framework reads what is left of the request's body before it sends any other
-    response: all of it into memory, for as long as the client takes.
+    It is streamed, because before any other response functions-framework reads the rest of the request's
+    body: all of it into memory, however long the client takes.
     """
     own = [("Content-Type", kind), ("Content-Length", str(len(content)))]
     return Response(iter([content]), status, [*own, *(headers or {}).items()])
@@ -40,7 +40,7 @@ def problem(error: ServiceError, identifier: str = "") -> Response:
 
     Args:
         error: its status decides what the caller may know.
-        identifier: what finds the cause in the log; for a 5xx.
+        identifier: for a 5xx, the ID under which the log has the cause.
     """
     content = {
         "type": "about:blank",
@@ -57,7 +57,7 @@ def problem(error: ServiceError, identifier: str = "") -> Response:
 
 
 def serialized(response: Response) -> bytes:
-    """Return the response as HTTP/1.1, after which the connection is closed."""
+    """Return the bytes of an HTTP/1.1 response that closes the connection."""
     lines = [f"{name}: {value}\r\n" for name, value in response.headers.items()]
     head = f"HTTP/1.1 {response.status}\r\n{''.join(lines)}Connection: close\r\n\r\n"
     return head.encode("latin-1") + response.get_data()

@@ -1,4 +1,4 @@
-"""What is particular to one function, beside its code: all that the endpoint knows of it."""
+"""What the endpoint knows about one function."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from .readers import Reader
 
 
 class LazyClassifier(Protocol):
-    """Gives the classifier, loading it if it is not in memory."""
+    """Returns the classifier, and loads it first if it is not in memory."""
 
     @property
     def ready(self) -> bool: ...
@@ -25,16 +25,16 @@ class Service:
     """One function.
 
     Attributes:
-        name: the function's name, as every answer states it.
+        name: the function's name, which is part of every answer.
         pin: its `model.json`.
-        settings: the environment's.
-        path: the path that classifies, beside `/`.
+        settings: those of the environment.
+        path: the path that classifies, besides `/`.
         reader: reads the inputs of a request.
         classifier: the model, loaded when first called; `ready` says whether it is in memory.
         key: the field of an answer that holds the label.
-        folder: where its `example.json` and `page.html` lie.
+        folder: the folder with its `example.json` and `page.html`.
         explanation: the JSON schema of an explanation, if the classifier gives one.
-        fields: the JSON schemas of what else an answer has, by name.
+        fields: the JSON schemas of further fields of an answer, by name.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Service:
 
     @property
     def stamp(self) -> dict[str, Any]:
-        """What stands beside every answer: `model`.
+        """What is added to every response: `model`.
 
-        Not on Vertex AI, which says which model has answered in a field `model` of its own.
+        It is empty on Vertex AI, which adds a field `model` of its own.
         """
         return {} if self.settings.vertex else {"model": self.model}
 

@@ -1,7 +1,7 @@
-"""A gunicorn worker that slow clients cannot block: spare threads, and a limit on each step of a request.
+"""A gunicorn worker that slow clients cannot block: spare threads, and time limits for each request.
 
-functions-framework starts gunicorn itself and passes no options on, so the worker class takes the place of
-gunicorn's default, and sets what functions-framework's own options leave open.
+functions-framework starts gunicorn itself and passes no options on. So this class replaces gunicorn's default
+worker, and sets the options that functions-framework does not set.
 """
 
 import contextlib
@@ -33,22 +33,22 @@ from .client import KEY, Client
 from .responses import problem, serialized
 
 REQUEST_LINE = 8190
-"""Bytes; gunicorn's own maximum. functions-framework lifts the limit, and gunicorn scans the whole line anew
-at each read: a line of 100 MB takes minutes of a CPU."""
+"""Bytes; gunicorn's own maximum. functions-framework removes the limit, and gunicorn scans the whole line
+again at each read: a line of 100 MB takes minutes of CPU."""
 SPARE = 64
-"""Threads beyond `THREADS`, to wait for slow clients; what takes memory and CPU waits for a place among
+"""Threads beyond `THREADS` that may wait for slow clients; work that takes memory and CPU is limited to
 `THREADS`."""
 GRACEFUL_SECONDS = 9
 """From SIGTERM to the end; the platform kills the process after ten."""
 LINGER_SECONDS = 2.0
-"""How long an answer may take to reach a client that is still sending what nobody reads."""
+"""How long an answer may take to reach a client that is still sending a body which nobody reads."""
 TICK_SECONDS = 0.25
 STAY_SECONDS = 0.01
-"""How long a thread stays with a connection for its next request, which then needs no handover."""
+"""How long a thread waits for its connection's next request, which then needs no handover."""
 STAYING = SPARE // 2
-"""Threads of which one may stay; the others are for new connections."""
+"""A thread may wait like this only if fewer clients than this are served."""
 YIELD_SECONDS = 0.001
-"""How long a worker leaves a new connection to one that has fewer."""
+"""How long a worker leaves a new connection to a worker that has fewer."""
 
 Function = Callable[[Request], Response]
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -58,7 +58,7 @@ def install(function: Function) -> None:
     """Make `Worker` the class that functions-framework's gunicorn uses; to be called before it starts.
 
     Args:
-        function: what it is to serve.
+        function: the function to serve.
     """
     Worker.function = staticmethod(function)
     Worker.loads = Loads()
@@ -70,17 +70,17 @@ def install(function: Function) -> None:
 
 
 class Loads:
-    """How many connections each worker has, in memory that they share. A hint: nothing depends on it."""
+    """How many connections each worker has, in shared memory. This is only a hint; nothing depends on it."""
 
     SLOTS = 32
     FRESH_SECONDS = 4 * TICK_SECONDS
 
     def __init__(self) -> None:
-        """Make the memory; to be called before the workers are forked."""
+        """Allocate the memory; call this before the workers are forked."""
         self._cells = memoryview(mmap.mmap(-1, 16 * self.SLOTS)).cast("d")
 
     def set(self, worker: int, count: int) -> None:
-        """Say how many connections the worker of this number has; it is forgotten unless it is said again."""
+        """Note how many connections a worker has; the note expires unless it is repeated."""
         place = 2 * (worker % self.SLOTS)
         self._cells[place], self._cells[place + 1] = time.monotonic(), count
 
@@ -89,7 +89,7 @@ class Loads:
         since, cells = time.monotonic() - self.FRESH_SECONDS, self._cells.tolist()
         pairs = zip(cells[::2], cells[1::2], strict=True)
         others = [pair for slot, pair in enumerate(pairs) if slot != besides % self.SLOTS]
-        return min((count for said, count in others if said > since), default=math.inf)
+        return min((count for stated, count in others if stated > since), default=math.inf)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # untyped
@@ -125,18 +125,18 @@ class Worker(ThreadWorker):  # type: ignore[misc] # untyped
         super().handle_exit(sig, frame)
 
     def watch(self) -> None:
-        """Enforce the limits of all clients, for ever."""
+        """Enforce the time limits of all clients, for ever."""
         while True:
             time.sleep(TICK_SECONDS)
             self.loads.set(self.age, self.nr_conns)
             for client in list(self.clients.values()):
                 try:
                     client.tick(self.stopped)
-                except Exception:  # of one client; the others are still to be watched
+                except Exception:  # it concerns one client; go on watching the others
                     logs.write("ERROR", traceback.format_exc())
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a connection, once a worker that has fewer had time to: a kept one stays where it is."""
+        """Accept a connection, but let a worker that has fewer do it first: connections never move."""
         if self.loads.fewest(besides=self.age) < self.nr_conns:
             time.sleep(YIELD_SECONDS)
         super().accept(listener)
@@ -158,7 +158,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # untyped
         return kept
 
     def follows(self, conn: Any) -> bool:
-        """Whether the client's next request comes so soon that this thread takes it too."""
+        """Whether the client's next request arrives so soon that this thread can take it too."""
         if not self.alive or len(self.clients) >= STAYING or conn.parser.unreader.buf.getvalue():
             return False
         poll = select.poll()
@@ -184,7 +184,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # untyped
         return self.answer(req, conn) if self.direct else super().handle_request(req, conn)
 
     def answer(self, req: Any, conn: Any) -> bool:
-        """Do as gunicorn, but send the head and the body, which is in memory, at once."""
+        """Do what gunicorn does, but send the headers and the body, which is in memory, together."""
         reply, environ = wsgi.create(req, conn.sock, conn.client, conn.server, self.cfg)
         if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
             reply.force_close()
@@ -194,7 +194,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # untyped
         return not reply.should_close()
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
-        """Answer what is no HTTP request with a problem of ours."""
+        """Answer an invalid HTTP request with `application/problem+json`."""
         if not isinstance(exc, refusals.ParseException):
             super().handle_error(req, client, addr, exc)
             return
@@ -205,14 +205,14 @@ class Worker(ThreadWorker):  # type: ignore[misc] # untyped
             client.sendall(serialized(problem(error)))
 
     def call(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Call the application, then give the client time to take the answer."""
+        """Call the application, then give the client time to receive the answer."""
         connection, body = environ["gunicorn.socket"], environ["wsgi.input"]
         client = environ[KEY] = self.clients[connection]
         try:
             answer: Iterable[bytes] = self.application(environ, start_response)
         finally:
             if environ["wsgi.input"] is body and has_body(environ):
-                # Nobody will read it, so what follows on the connection is no request.
+                # Nobody has read the body, so the next bytes on the connection are not a request.
                 self.requests[connection].force_close()
             client.await_reading()
         return answer
@@ -221,7 +221,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # untyped
 def needs_no_flask(app: Flask, function: Function) -> bool:
     """Whether Flask would do nothing more than call the function.
 
-    It would if main.py has wrapped the function, or has hooked anything into the application.
+    It does more if main.py has wrapped the function or hooked anything into the application.
     """
     target = inspect.unwrap(app.view_functions.get("run", app))
     hooks = app.before_request_funcs or app.teardown_request_funcs or flask.request_started.receivers
@@ -247,10 +247,10 @@ def has_body(environ: dict[str, Any]) -> bool:
 
 
 def linger(connection: socket.socket) -> None:
-    """Let the client take its answer before the connection closes, and drop what it still sends.
+    """Let the client receive its answer before the connection closes, and discard what it still sends.
 
-    Closed at once, with bytes unread, TCP would reset the connection and the answer be lost. gunicorn lingers
-    too, but in the one thread that accepts connections; with the read side shut it does not.
+    If the connection were closed with unread bytes, TCP would reset it and the answer would be lost. gunicorn
+    lingers too, but in the one thread that accepts connections; it does not if the read side is shut.
     """
     end, waste = time.monotonic() + LINGER_SECONDS, bytearray(65536)
     with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ export const warningsOf = (answer) => answer?.warnings ?? [];
 /** A label within a sentence. */
 export const word = (label) => (Object.hasOwn(service.words, label) ? service.words[label] : label);
 
-/** The label whose probability is shown: of two, the one that is looked for, if there is such a one. */
+/** The label whose probability is shown: of two labels, the one that the page looks for, if it names one. */
 const shownOf = (answer) => (two && service.shown) || labelOf(answer);
 export const chance = (answer) => answer.probabilities[shownOf(answer)];
 
@@ -18,7 +18,7 @@ export const subjectOf = (answer) => (two ? service.labels[1] : labelOf(answer))
 
 export const likely = (answer) => `${percent(chance(answer))} likely ${word(shownOf(answer))}`;
 
-/** What stands above a column of probabilities. */
+/** The heading of a column of probabilities. */
 export const chanceHeading = `Probability of ${two && service.shown ? word(service.shown) : "the result"}`;
 
 const LANGUAGES = { pcm: "Nigerian Pidgin" }; // that not every browser can name
@@ -33,13 +33,13 @@ export function languageOf({ language }) {
   }
 }
 
-/** How an answer is tinted: none that is in doubt looks like one that is sure. */
+/** The colour of an answer: one in doubt must not look like a sure one. */
 function tone(answer) {
   if (warningsOf(answer).length) return "unsure";
   return labelOf(answer) === service.warm ? "warm" : "";
 }
 
-/** The label, with a mark that is filled if it is the one that is looked for. */
+/** The label, with a mark, which is filled if the page looks for this label. */
 export function verdict(answer) {
   const mark = element("span", { className: "mark", ariaHidden: "true" });
   const parts = two && service.shown ? [mark, labelOf(answer)] : [labelOf(answer)];
@@ -47,13 +47,13 @@ export function verdict(answer) {
   return element("span", { className: tone(answer) }, ...parts);
 }
 
-/** What speaks against relying on an answer; nothing if nothing does. */
+/** The warnings of an answer as a list; nothing if there are none. */
 export function warnings(answer) {
   const list = warningsOf(answer).map(({ message }) => element("li", { textContent: sentence(message) }));
   return list.length ? [element("ul", { className: "warnings" }, ...list)] : [];
 }
 
-/** An answer as it is read out. */
+/** An answer as a screen reader reads it. */
 export function spoken(answer) {
   const language = languageOf(answer) && `, in ${languageOf(answer)}`;
   const doubts = warningsOf(answer).map(({ message }) => `. In doubt: ${message}`);
@@ -68,7 +68,7 @@ function track(value, className) {
 
 export const bar = (answer) => track(chance(answer), tone(answer));
 
-const FEW = 10; // of more than FEW + 2 labels these are shown first: to hide one or two saves no room
+const FEW = 10; // with more than FEW + 2 labels, so many are shown at first; hiding one or two would save no space
 
 /** The probabilities of all labels, the likeliest first. */
 export function bars(answer) {

@@ -1,4 +1,4 @@
-// Any number of inputs, in as many requests as their limits ask for: their table, and its download.
+// Many inputs, split into requests that respect the limits; their table, and its download.
 
 import {
   bar, bars, chance, chanceHeading, labelOf, likely, spoken, two, verdict, warnings, warningsOf, word,
@@ -14,22 +14,22 @@ import { Failure, ask, timingText, withId } from "./requests.js";
  * How one kind of input is sent and shown.
  * @typedef {object} Kind
  * @property {string} noun what one is called
- * @property {boolean} table whether even one gets a table
- * @property {number} overhead bytes of a request before the first of them
- * @property {(item: object) => number} size the bytes that one adds
+ * @property {boolean} table whether the results are shown in a table
+ * @property {number} overhead bytes of a request without any input
+ * @property {(item: object) => number} size the bytes that one input adds
  * @property {(portion: object[]) => object} request the options of `fetch`
- * @property {(portion: object[]) => object} written the same as programs make it
- * @property {string[]} headings those of the two first columns
- * @property {(item: object) => Element} lead what stands in the first column, and in the single card
- * @property {(item: object) => string} name what it is called
- * @property {(item: object) => string[]} hints what is said below a single answer
+ * @property {(portion: object[]) => object} written the same request as code, in each language
+ * @property {string[]} headings the headings of the first two columns
+ * @property {(item: object) => Element} lead the content of the first column, and of the single card
+ * @property {(item: object) => string} name the name of an input
+ * @property {(item: object) => string[]} hints the lines below a single answer
  * @property {string[]} fields the first columns of the CSV file
- * @property {(item: object) => (string | number)[]} values what stands in them
+ * @property {(item: object) => (string | number)[]} values the values of these columns
  * @property {string} file the CSV file's name
  */
 
-// A table as long as this is drawn once, when it is complete: drawn for each portion it would take longer
-// than the answers.
+// A longer table is drawn only once, when it is complete: drawing it after each request would take longer
+// than the requests.
 const LONG = 1000;
 
 export let items = [];
@@ -37,7 +37,7 @@ let kind;
 let underway = new AbortController();
 let sorting = {};
 
-/** Classify inputs, each an object of its own, in place of those before. */
+/** Classify inputs, which replace the previous ones; each is an object of its own. */
 export function start(given, kindOfThese) {
   items = given;
   kind = kindOfThese;
@@ -45,7 +45,7 @@ export function start(given, kindOfThese) {
   classify();
 }
 
-/** Ask for every input that has no answer yet and may get one, one request after the other. */
+/** Send all inputs that have no answer yet and may get one, one request after the other. */
 async function classify() {
   underway.abort();
   underway = new AbortController();
@@ -55,7 +55,7 @@ async function classify() {
   const pending = items.filter(({ answer, error, transient }) => !answer && (!error || transient));
   for (const item of pending) item.error = item.transient = item.row = undefined;
   if (kind.table) showProgress();
-  else tellBusy(`Looking at ${counted(items.length, kind.noun)}`);
+  else tellBusy(`Classifying ${counted(items.length, kind.noun)}`);
   const portions = portioned(pending);
   const first = portions[0] ?? items.slice(0, 1);
   showCalls(() => kind.written(first));
@@ -69,22 +69,22 @@ async function classify() {
     finish(timing);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
-    if (underway.signal === signal) stop(timing); // else newer inputs have taken over
+    if (underway.signal === signal) stop(timing); // otherwise newer inputs have replaced these
   }
 }
 
 $("#cancel").addEventListener("click", () => underway.abort());
 
-/** What the reader has stopped: the answers so far stay. */
+/** Show that the user has cancelled; the answers so far stay. */
 function stop(timing) {
   const done = items.filter(({ answer, error }) => answer || error).length;
-  showOutcome(timing, "not sent, as you have cancelled");
+  showOutcome(timing, "not sent, because you cancelled");
   tellStopped(`Cancelled: ${done} of ${counted(items.length, kind.noun)} done.`, classify, done ? "Go on" : "Try again");
 }
 
 const megabytes = (count) => `${(count / 1e6).toFixed(1)} MB`;
 
-/** Requests' worth of inputs, in order, each within the limits. One that no request can hold fails here. */
+/** Split inputs into requests within the limits, in order; an input too large for any request fails here. */
 function portioned(pending) {
   const limit = service.max_body_bytes;
   const portions = [];
@@ -112,7 +112,7 @@ async function classifyPortion(portion, timing, signal) {
     for (const [name, value] of Object.entries(more)) timing[name] = (timing[name] ?? 0) + value;
     const answers = content.predictions ?? [content];
     if (answers.length !== portion.length) {
-      throw new Failure(`${counted(portion.length, kind.noun)} had ${counted(answers.length, "answer")}`, false);
+      throw new Failure(`expected an answer for each ${kind.noun}: ${portion.length} were sent, ${counted(answers.length, "answer")} came back`, false);
     }
     portion.forEach((item, index) => {
       item.row = undefined;
@@ -137,7 +137,7 @@ function showProgress() {
 
 function finish(timing) {
   const failed = items.find((item) => item.transient);
-  showOutcome(timing, "not sent, as the request before it failed");
+  showOutcome(timing, "not sent, because the previous request failed");
   const [first] = items;
   const name = kind.name(first);
   const again = items.filter((item) => item.transient).length;
@@ -147,7 +147,7 @@ function finish(timing) {
   else tellDone(`${name && `${name}: `}${spoken(first.answer)}`);
 }
 
-/** Show what there is; `reason` says why the rest was not sent. */
+/** Show the results so far; `reason` says why the other inputs were not sent. */
 function showOutcome(timing, reason) {
   for (const item of items) {
     if (item.answer || item.error) continue;
@@ -160,7 +160,7 @@ function showOutcome(timing, reason) {
   $("#result").ariaBusy = "false";
 }
 
-/** How many inputs have each label; of two labels both are there, of more those that were found. */
+/** How many inputs have each label: for two labels both counts, for more only those that occur. */
 function tally() {
   const counts = new Map(two ? service.labels.toReversed().map((label) => [label, 0]) : []);
   for (const { answer } of items) if (answer) counts.set(labelOf(answer), (counts.get(labelOf(answer)) ?? 0) + 1);
@@ -199,7 +199,7 @@ function showSingle(item) {
   show(element("div", { className: lead ? "card single" : "card" }, ...(lead ? [lead] : []), details));
 }
 
-/** What the table is sorted by: by heading, a value for each input. */
+/** For each heading, the value of an input by which the table is sorted. */
 const sortable = () => ({
   [kind.headings[1]]: (item) => kind.name(item),
   Result: ({ answer, error }) => (answer ? labelOf(answer) : error ? "Failed" : ""),
@@ -230,7 +230,7 @@ function heading(key) {
   return made;
 }
 
-/** Up, then down, then again the order in which they came. */
+/** Sort ascending, then descending, then in the original order again. */
 function sortBy(key) {
   if (sorting.key !== key) sorting = { key, descending: false };
   else sorting = sorting.descending ? {} : { key, descending: true };
@@ -263,7 +263,7 @@ function row(item) {
 }
 
 function download() {
-  // A spreadsheet takes the file for UTF-8 only with the mark in front.
+  // Spreadsheets read the file as UTF-8 only if it begins with a byte-order mark.
   const url = URL.createObjectURL(new Blob(["\ufeff", csvText(items, kind)], { type: "text/csv;charset=utf-8" }));
   element("a", { href: url, download: kind.file }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);

@@ -1,4 +1,4 @@
-// The calls: what the page has asked, as a program asks it.
+// The calls of the page as code for programs.
 
 import { $, copy, service } from "./page.js";
 import { address, proofs } from "./requests.js";
@@ -7,19 +7,19 @@ export const shellQuoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 let write = () => ({});
 
-/** Show what `written` returns: the same request as a program makes it, by the value of a radio button. */
+/** Show the same request as code. `written` returns it for each value of the radio buttons. */
 export function showCalls(written) {
   write = written;
   $("#call").textContent = write()[$("input[name=call]:checked").value];
 }
 
-/** A call of curl, with what is sent as further arguments. */
+/** A call with curl; `parts` are the arguments with the input. */
 export function curlCall(...parts) {
   const headers = Object.entries(proofs()).map(([name, value]) => `-H ${shellQuoted(`${name}: ${value}`)}`);
   return [`curl -s ${shellQuoted(address)}`, ...headers, ...parts].join(" \\\n  ");
 }
 
-/** A call with Python's requests, which is given these arguments after `lines` have made them. */
+/** A call with Python's requests; `lines` define the arguments that `given` passes. */
 export function pythonCall(lines, given) {
   const proven = Object.keys(proofs()).length > 0;
   const session = proven ? `session = requests.Session()\nsession.headers.update(${JSON.stringify(proofs())})\n` : "";
@@ -30,7 +30,7 @@ ${session}answer = ${proven ? "session" : "requests"}.post(${JSON.stringify(addr
 print(answer.json())`;
 }
 
-/** Both calls with fetch, which is given these options after `lines` have made them. */
+/** Both calls with fetch; `lines` define what the options use. */
 export const fetchCalls = (lines, options) => ({
   javascript: javascriptCall(lines, options),
   frontend: frontendCall(lines, options),
@@ -42,21 +42,21 @@ function javascriptCall(lines, options) {
   const called = headers.length
     ? `const request = new Request(${url}, ${options});\n${headers.join("")}const response = await fetch(request);`
     : `const response = await fetch(${url}, ${options});`;
-  return `// on another site only where ALLOWED_ORIGINS names it
+  return `// from a page of another origin, this works only if ALLOWED_ORIGINS names that origin
 ${lines}
 ${called}
 console.log(await response.json());`;
 }
 
-/** Where a page of its own has its user's token from, and what has to be there first. */
+/** How another page gets its user's token, and a comment on what this needs. */
 function tokenOf({ kind, name } = {}) {
-  if (kind === "oidc") return ["await idToken()", `// idToken: gives the user's ID token of ${name}`];
+  if (kind === "oidc") return ["await idToken()", `// idToken(): your function that returns the user's ID token from ${name}`];
   const auth = "// auth: getAuth() of firebase/auth, after the user has signed in";
   const open = "// This function lets anybody call; it asks for a token once SIGN_IN is set.\n";
   return ["await auth.currentUser.getIdToken()", kind ? auth : open + auth];
 }
 
-/** The call of a page that has its own users. */
+/** The call from a page whose users sign in. */
 function frontendCall(lines, options) {
   const [token, needed] = tokenOf(service.sign_in ?? undefined);
   const app = service.app_check ? '\nrequest.headers.set("X-Firebase-AppCheck", (await getToken(appCheck)).token);' : "";

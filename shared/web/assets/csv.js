@@ -3,7 +3,7 @@
 import { chance, labelOf, two, warningsOf, word } from "./answers.js";
 import { service } from "./page.js";
 
-/** A field that no spreadsheet takes for a formula, whatever a file or a label is called. */
+/** A field that no spreadsheet reads as a formula, whatever a file or a label is called. */
 function csvField(value) {
   const text = String(value ?? "");
   const harmless = typeof value === "string" && /^[\s]*[=+\-@\t\r]/.test(text) ? `'${text}` : text;

@@ -5,15 +5,15 @@ import { Failure, renewTokensBy } from "./requests.js";
 
 const { scripts, options } = service.firebase;
 
-/** What people are told if signing in fails, by Firebase's code; empty if they need not be. */
+/** The message for each of Firebase's error codes; empty if none is needed. */
 const REASONS = {
   "invalid-credential": "no account has this e-mail address and password",
   "user-not-found": "no account has this e-mail address and password",
   "wrong-password": "no account has this e-mail address and password",
-  "invalid-email": "this is no e-mail address",
+  "invalid-email": "this is not an e-mail address",
   "user-disabled": "this account is disabled",
-  "too-many-requests": "too many attempts; wait for a while, or reset the password",
-  "network-request-failed": "Firebase could not be reached; is the network there?",
+  "too-many-requests": "too many attempts; wait for some minutes, or reset the password",
+  "network-request-failed": "Firebase could not be reached; check your network connection",
   "popup-blocked": "the browser has blocked Google's window; allow it for this page, and try again",
   "popup-closed-by-user": "",
   "cancelled-popup-request": "",
@@ -21,7 +21,7 @@ const REASONS = {
   "unauthorized-domain": `${location.hostname} is not one of the "Authorized domains" in the Firebase console`,
 };
 
-// The tab forgets the user when it is closed: the page may stand open on a computer that several people use.
+// Closing the tab signs the user out: several people may use the same computer.
 const loaded = (async () => {
   const [{ initializeApp }, library] = await Promise.all([import(`${scripts}firebase-app.js`), import(`${scripts}firebase-auth.js`)]);
   const auth = library.initializeAuth(initializeApp(options), {
@@ -33,7 +33,7 @@ const loaded = (async () => {
   return { auth, library };
 })();
 
-/** Show who has signed in, and put the token where the calls take it from. */
+/** Show who has signed in, and put the token into the field that the calls read. */
 async function showUser(user) {
   const token = $("#id-token");
   token.value = user ? await user.getIdToken() : "";
@@ -47,7 +47,7 @@ function tellAccount(text) {
   $("#account-news").textContent = text && sentence(text);
 }
 
-/** Do something with Firebase, and say what it failed of. */
+/** Do something with Firebase, and show the reason if it fails. */
 async function attempt(work) {
   tellAccount("");
   try {
@@ -65,7 +65,7 @@ renewTokensBy(async (anew) => {
   try {
     $("#id-token").value = await auth.currentUser.getIdToken(anew);
   } catch (error) {
-    throw new Failure(`Firebase does not renew the sign-in: ${error.message}`, true);
+    throw new Failure(`Firebase could not renew the sign-in: ${error.message}`, true);
   }
 });
 

@@ -31,13 +31,13 @@ function startFiles(files) {
   start(given, { ...images, table: given.length > 1 });
 }
 
-/** What the heatmap shows: of two labels, what speaks for the second. */
+/** What the heatmap shows; with two labels, what speaks for the second. */
 const shownBy = (answer) => (two ? `what speaks for ${subjectOf(answer)}` : "where the model looked");
 
 /** The image as a button that lays the heatmap over it, if there is one. */
 function picture({ file, url, answer }) {
   const image = element("img", { src: url, alt: file.name });
-  image.onerror = () => (image.hidden = true); // a TIFF, say: the service reads it, the browser does not
+  image.onerror = () => (image.hidden = true); // such as a TIFF, which the service reads but the browser does not
   const heatmap = answer?.explanation?.heatmap;
   if (!heatmap) return element("div", { className: "cell" }, image);
   image.alt = "";
@@ -55,10 +55,10 @@ function hints({ answer }) {
   if (two && answer.explanation.grid?.flat().every((value) => value <= 0)) {
     return [`Nothing in this image speaks for ${subjectOf(answer)}.`];
   }
-  return [`Point at the image, tap it or move the focus there to see ${shownBy(answer)}.`];
+  return [`Point at the image, tap it or focus it to see ${shownBy(answer)}.`];
 }
 
-/** What the page asks for these images, as programs ask it. */
+/** The page's request for these images, as code. */
 function written(portion) {
   const names = portion.map(({ file }) => file.name);
   const curlName = (name) => (/[,;"\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name);

@@ -1,10 +1,10 @@
-// Links that carry the input, in the fragment of the address: browsers send that to no server.
+// Links with the input in the fragment of the address, which browsers send to no server.
 
 import { copy, element, service } from "./page.js";
 
-const LONGEST = 8000; // characters; some programs cut longer addresses
+const LONGEST = 8000; // characters; some programs truncate longer addresses
 
-/** A button that copies a link by which this page opens with `value` filled in. */
+/** A button that copies a link, which opens this page with `value` filled in. */
 export function linkButton(name, value) {
   const fragment = `#${new URLSearchParams({ [name]: value })}`;
   const button = element("button", { type: "button", className: "link", textContent: `Copy a link with this ${name}` });
@@ -17,7 +17,7 @@ export function linkButton(name, value) {
   return button;
 }
 
-/** Have `fill` take what a link carries under this name; it returns what to do then, if nobody must sign in. */
+/** Pass a link's value of this name to `fill`; do what `fill` returns, unless users must sign in first. */
 export function openLinks(name, fill) {
   const open = () => {
     const value = new URLSearchParams(location.hash.slice(1)).get(name);
@@ -29,7 +29,7 @@ export function openLinks(name, fill) {
   open();
 }
 
-/** Forget the link by which the page was opened, once it shows something else. */
+/** Remove the fragment that opened the page, once the page shows something else. */
 export function dropLink(name, value) {
   const linked = new URLSearchParams(location.hash.slice(1)).get(name);
   if (linked !== null && linked !== value) history.replaceState(null, "", location.pathname + location.search);

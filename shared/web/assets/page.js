@@ -1,9 +1,9 @@
 // What the pages of all functions share. See page.py for how the modules become one script.
 
-/** What the server says of the function. */
+/** What the server says about the function. */
 export const service = JSON.parse(document.querySelector("#service").textContent);
 
-// The page may be opened below a prefix, and there with or without a slash at its end.
+// The page may be opened below a path prefix, with or without a slash at its end.
 export const base = location.origin + location.pathname.replace(/\/*$/, "/");
 
 export const $ = (selector) => document.querySelector(selector);
@@ -20,7 +20,7 @@ export const percent = (value) =>
   value > 0.9995 ? "> 99.9\u00a0%" : value < 0.0005 ? "< 0.1\u00a0%" : `${(100 * value).toFixed(1)}\u00a0%`;
 export const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
-/** The one live region: what is being done, what came of it, or what went wrong. */
+/** Write to the one live region: progress, a result or an error. */
 export function tell(kind, ...children) {
   const news = $("#news");
   news.dataset.kind = kind;
@@ -36,7 +36,7 @@ export function tellSlow() {
   $("#news").append(element("p", { textContent: "This takes longer than usual; the model may have to be loaded first." }));
 }
 
-/** Read out what came of it; it is seen elsewhere. */
+/** Tell a screen reader the result; the page shows it elsewhere. */
 export function tellDone(text) {
   tell("done", element("p", { className: "hidden", textContent: text }));
 }
@@ -48,14 +48,14 @@ export function tellError(message, again, invitation = "Try again") {
   tell("error", element("p", { textContent: sentence(message) }), ...(again ? [retry] : []));
 }
 
-/** Say that the reader has stopped it, and how to go on. */
+/** Say that the user has cancelled, and offer to go on. */
 export function tellStopped(message, again, invitation) {
   const retry = element("button", { type: "button", textContent: invitation, onclick: again });
   tell("stopped", element("p", { textContent: message }), retry);
   retry.focus();
 }
 
-/** Copy a text, and say so on the button; `byHand` makes it easy to do by hand, and says how. */
+/** Copy a text, and say so on the button. If that fails, `byHand` prepares copying by hand and returns the hint. */
 export async function copy(text, button, byHand) {
   const { textContent: before } = button;
   try {

@@ -1,8 +1,8 @@
-// Requests: what is asked, waited for, and tried again.
+// Requests: sending them, waiting, and trying again.
 
 import { base, counted, element, hidden, sentence, service, tell, tellBusy, tellSlow } from "./page.js";
 
-/** What a request failed of, in words for the reader; `transient` if the same request may succeed later. */
+/** Why a request failed, for the user; `transient` if the same request may succeed later. */
 export class Failure extends Error {
   constructor(message, transient) {
     super(message);
@@ -10,8 +10,8 @@ export class Failure extends Error {
   }
 }
 
-const PATIENCE = 60; // seconds that the page waits by itself
-const LATER = [401, 408, 429]; // beside 5xx: the same request may succeed once somebody has signed in, or waited
+const PATIENCE = 60; // the longest wait, in seconds, before the page tries again by itself
+const LATER = [401, 408, 429]; // besides 5xx: the same request may succeed after signing in, or later
 
 /** POST and return the JSON answer and its `timing`. A 503 or 429 is tried once more when the server says so. */
 export async function ask(options, signal) {
@@ -19,12 +19,12 @@ export async function ask(options, signal) {
     await Promise.race([renewTokens?.(attempt > 1), aborted(signal)]);
     const started = performance.now();
     const slow = setTimeout(tellSlow, 3000);
-    const asked = send({ ...options, method: "POST", signal });
-    const { response, text } = await asked.finally(() => clearTimeout(slow));
+    const exchange = send({ ...options, method: "POST", signal });
+    const { response, text } = await exchange.finally(() => clearTimeout(slow));
     const content = parsed(text);
     if (response.ok && content) return { content, timing: timingOf(response, performance.now() - started) };
     const { status } = response;
-    const reason = content?.detail ?? content?.message ?? `the server answered ${status}, and not why`;
+    const reason = content?.detail ?? content?.message ?? `the server answered ${status} without a reason`;
     const seconds = Number(response.headers.get("Retry-After")) || 2;
     const waits = [429, 503].includes(status) && seconds <= PATIENCE;
     const renews = status === 401 && renewTokens;
@@ -43,17 +43,17 @@ export function renewTokensBy(renew) {
   renewTokens = renew;
 }
 
-/** A reason, and if there is an id by which the server's log tells more, that. */
+/** A reason, and the id under which the server's log has the cause, if there is one. */
 export const withId = (reason, content) =>
-  content?.id ? `${sentence(reason)} The log knows more under ${content.id}` : reason;
+  content?.id ? `${sentence(reason)} The log has the cause under ${content.id}` : reason;
 
-/** The address that is asked, with an explanation if the function gives any. */
+/** The address to call; it asks for an explanation if the function gives any. */
 export const address = base + service.path + (service.explains ? "?explain=1" : "");
 
-/** The headers that prove who calls, from the fields that there are if somebody has to sign in. */
+/** The headers that prove who calls, from the token fields; the page has these if users must sign in. */
 export function proofs() {
   const fields = [...document.querySelectorAll("#proofs input")];
-  // What is copied may bring line breaks or an ellipsis, which no header can hold.
+  // A copied token may have line breaks or an ellipsis, which a header cannot contain.
   const given = fields.map(({ dataset, value }) => [dataset, value.replaceAll(/[^!-~]+/g, "")]);
   return Object.fromEntries(given.filter(([, value]) => value).map(([to, value]) => [to.header, to.prefix + value]));
 }
@@ -65,7 +65,7 @@ async function send(options) {
     return { response, text: await response.text() };
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure("the service could not be reached; is the network there?", true);
+    throw new Failure("the service could not be reached; check your network connection", true);
   }
 }
 
@@ -77,7 +77,7 @@ function parsed(text) {
   }
 }
 
-/** Milliseconds by name, from `Server-Timing`; `total` is what the page waited. */
+/** Milliseconds by name, from `Server-Timing`; `total` is how long the page waited. */
 function timingOf(response, total) {
   const timing = { total };
   for (const entry of (response.headers.get("Server-Timing") ?? "").split(",")) {
@@ -101,7 +101,7 @@ export function timingText(timing) {
   );
 }
 
-/** Wait `seconds`, in sight; only the first number is read out. */
+/** Wait `seconds` and show a countdown; a screen reader reads only the first number. */
 async function countdown(seconds, reason, signal) {
   const left = element("span", { className: "number", ariaHidden: "true" });
   const first = hidden(`in ${counted(seconds, "second")}`);

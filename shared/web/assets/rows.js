@@ -7,7 +7,7 @@ import { $, element, service, tellError } from "./page.js";
 
 const fields = Array.from(document.querySelectorAll("[data-column]"));
 
-/** A number or null, as the service reads CSV; any other text is for the service to refuse. */
+/** A number or null, as the service reads CSV; the service itself refuses any other text. */
 function valueOf(text) {
   const cell = text.trim();
   if (/^(?:null|nan|na)?$/i.test(cell)) return null;
@@ -35,8 +35,8 @@ function classifyForm() {
 }
 
 /**
- * The records of CSV (RFC 4180), each a list of its fields; blank lines are none. Some spreadsheets have
- * semicolons in place of commas, and all put tabs on the clipboard.
+ * The records of CSV (RFC 4180), each a list of fields; blank lines are ignored. Some spreadsheets use
+ * semicolons instead of commas, and all copy tabs to the clipboard.
  */
 function records(text) {
   const [first] = text.trimStart().split("\n", 1);
@@ -46,7 +46,7 @@ function records(text) {
   while (field.lastIndex < text.length) {
     const at = field.lastIndex;
     const match = field.exec(text);
-    if (!match) throw new SyntaxError(`after a quoted field a comma or a new line is expected; at character ${at + 1}`);
+    if (!match) throw new SyntaxError(`expected a comma or a new line after the quoted field at character ${at + 1}`);
     const [, quoted, plain, end] = match;
     found.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
     if (end !== separator) found.push([]);
@@ -58,7 +58,7 @@ function records(text) {
 const csvValue = (text) => (/[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 const csvLine = (record) => `${record.map(csvValue).join(",")}\n`;
 
-/** The rows of a table as one kind, which knows their header; null if it has none. */
+/** The `Kind` of a table's rows; `header` is null if the table has none. */
 function table(header, width) {
   const type = `text/csv; header=${header ? "present" : "absent"}`;
   const opening = header ? csvLine(header) : "";
@@ -99,7 +99,7 @@ function offerLink(name, value) {
   $("#link").replaceChildren(linkButton(name, value));
 }
 
-/** The fields' values that a link carries; none if it is not one of ours. */
+/** The values of the fields in a link; an empty list if the link is not one of ours. */
 function linkedRow(text) {
   try {
     const values = JSON.parse(text);

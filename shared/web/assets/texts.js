@@ -1,4 +1,4 @@
-// Texts: one at a time, tinted by what each word did if the function can tell.
+// Texts: one at a time; each word is tinted by its contribution if the function explains its answers.
 
 import { bar, bars, languageOf, likely, spoken, subjectOf, two, verdict, warnings } from "./answers.js";
 import { curlCall, fetchCalls, pythonCall, shellQuoted, showCalls } from "./calls.js";
@@ -6,7 +6,7 @@ import { dropLink, linkButton, openLinks } from "./links.js";
 import { $, element, percent, service, tellBusy, tellDone, tellError, tellStopped } from "./page.js";
 import { Failure, ask, timingText } from "./requests.js";
 
-const FULL_TINT = 1; // log-odds: one word of this weight has the full tint, even if it is the strongest
+const FULL_TINT = 1; // log-odds: a word of this weight has the full tint; if one is stronger, the tint is relative to it
 
 let underway = new AbortController();
 
@@ -27,7 +27,7 @@ async function read() {
     $("#timing").textContent = timingText(timing);
   } catch (error) {
     const stopped = error.name === "AbortError";
-    if (stopped && underway.signal !== signal) return; // a newer text has taken over
+    if (stopped && underway.signal !== signal) return; // a newer text has replaced this one
     if (!stopped && !(error instanceof Failure)) throw error;
     $("#result").hidden = true;
     $("#timing").textContent = "";
@@ -109,12 +109,12 @@ function strongest(tokens, subject) {
 function sum({ tokens, intercept, log_odds: total }, probability, subject) {
   const words = tokens.reduce((so_far, token) => so_far + token.log_odds, 0);
   return (
-    `Before any word ${signed(intercept, 3)}, all words ${signed(words, 3)}, in sum ${signed(total, 3)}: ` +
+    `Without words ${signed(intercept, 3)}, all words ${signed(words, 3)}, in total ${signed(total, 3)}: ` +
     `${percent(probability)} for ${subject}.`
   );
 }
 
-/** What the page asks for this text, as programs ask it. */
+/** The page's request for this text, as code. */
 function written(text) {
   const quoted = JSON.stringify(text);
   return {

@@ -75,23 +75,23 @@ class Keys:
         self._next = now + PAUSE
         try:
             body, seconds = fetch(self._find())
-            found = parse(body)
+            keys = parse(body)
         except (OSError, HTTPException, ValueError, KeyError, TypeError, RecursionError):
             return
-        if found:
-            self._keys = found
+        if keys:
+            self._keys = keys
             self._stale = now + max(seconds, PAUSE)
 
 
 def parse(body: bytes) -> dict[str, Key]:
     """Read a key set; keys of other kinds than RSA and P-256, or for encryption, are left out."""
-    found: dict[str, Key] = {}
+    keys: dict[str, Key] = {}
     for jwk in json.loads(body)["keys"]:
         if isinstance(jwk, dict) and isinstance(jwk.get("kid"), str) and jwk.get("use", "sig") == "sig":
             key = _key(jwk)
             if key is not None:
-                found[jwk["kid"]] = key
-    return found
+                keys[jwk["kid"]] = key
+    return keys
 
 
 def _key(jwk: dict[str, Any]) -> Key | None:

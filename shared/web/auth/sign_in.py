@@ -94,8 +94,8 @@ def _is(claims: Claims, kind: str, value: str) -> bool:
         email = claims.get("email")
         verified = claims.get("email_verified") is True and isinstance(email, str)
         return verified and str(email).rpartition("@")[2].lower() == value.lower()
-    name, _, wanted = value.partition("=")
-    return _text(claims.get(name)) == wanted
+    name, _, expected = value.partition("=")
+    return _text(claims.get(name)) == expected
 
 
 def _text(value: Any) -> str | None:

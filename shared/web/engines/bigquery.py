@@ -118,18 +118,18 @@ def _arguments(arguments: Any, service: Service) -> list[Any]:
     """
     if not isinstance(arguments, list):
         raise BadRequest(f"expected a list of arguments for each call; got {json_body.name_of(arguments)}")
-    wanted = f"one argument, {service.reader.what}"
+    expected = f"one argument, {service.reader.what}"
     if isinstance(service.reader, Rows):
         columns = service.pin.input.columns
         if len(arguments) in (1, len(columns) or len(arguments)) and arguments:
             return arguments
         names = f" ({', '.join(columns)})"[:300] if columns else ""
-        wanted = (
+        expected = (
             f"one argument, the row as JSON, or {len(columns) or 'all'} columns in the model's order{names}"
         )
     elif len(arguments) == 1:
         return arguments
-    raise BadRequest(f"expected {wanted}; the SQL function passes {len(arguments)}: create it anew")
+    raise BadRequest(f"expected {expected}; the SQL function passes {len(arguments)}: create it again")
 
 
 def _input(service: Service, arguments: list[Any]) -> Any:

@@ -29,7 +29,7 @@ def paths(service: "Service", example: Any, security: Content) -> Content:
     """
     v1, v2 = (f"/{version}/models/{service.name}" for version in ("v1", "v2"))
     is_ready = answered(object_of(name={"const": service.name}, ready={"const": True}))
-    found: Content = {
+    operations: Content = {
         "/bigquery": {"post": _bigquery(service, example) | security},
         f"{v1}:predict": {"post": _predict(service, example) | security},
         v1: {"get": _get("The model is ready; it is loaded, if need be.", is_ready)},
@@ -47,10 +47,12 @@ def paths(service: "Service", example: Any, security: Content) -> Content:
     }
     infer = {"post": _infer(service, example) | security}
     for model in (v2, f"{v2}/versions/{service.pin.version}"):
-        found[model] = {"get": _get("What the model takes and gives.", answered(_metadata()))}
-        found[f"{model}/ready"] = {"get": _get("The model is ready; it is loaded, if need be.", is_ready)}
-        found[f"{model}/infer"] = infer
-    return found
+        operations[model] = {"get": _get("What the model takes and gives.", answered(_metadata()))}
+        operations[f"{model}/ready"] = {
+            "get": _get("The model is ready; it is loaded, if need be.", is_ready)
+        }
+        operations[f"{model}/infer"] = infer
+    return operations
 
 
 def _get(summary: str, success: Content) -> Content:
@@ -135,11 +137,11 @@ def _infer(service: "Service", example: Any) -> Content:
         data={"type": "array"},
         parameters={"type": "object"},
     )
-    asked = {"type": "array", "items": object_of(name=TEXT)}
+    outputs = {"type": "array", "items": object_of(name=TEXT)}
     schema = with_optional(
         object_of(inputs={"type": "array", "items": tensor, "minItems": 1}),
         id=TEXT,
-        outputs=asked,
+        outputs=outputs,
         parameters={"type": "object", "properties": {"explain": EXPLAIN_OR_NOT}},
     )
     content = {

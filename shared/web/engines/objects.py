@@ -76,8 +76,8 @@ def fetch(items: Sequence[Any], call: Call, take: Take, settings: Settings) -> l
         TimedOut or ClientLeft: nobody waits for them any more.
     """
     job = _Job(store(settings), settings.max_body, take, call.deadline)
-    found = [_pool().submit(job.fetch, item) if isinstance(item, SignedUrl) else item for item in items]
-    pending = {each for each in found if isinstance(each, Future)}
+    contents = [_pool().submit(job.fetch, item) if isinstance(item, SignedUrl) else item for item in items]
+    pending = {each for each in contents if isinstance(each, Future)}
     try:
         while pending:
             done, pending = wait(pending, TICK_SECONDS)
@@ -89,7 +89,7 @@ def fetch(items: Sequence[Any], call: Call, take: Take, settings: Settings) -> l
         for each in pending:
             each.cancel()
         wait(pending)  # or memory would be taken after it has been given back
-    return [each.result() if isinstance(each, Future) else each for each in found]
+    return [each.result() if isinstance(each, Future) else each for each in contents]
 
 
 @cache
@@ -124,7 +124,7 @@ class _Job:
             except _Again:
                 return self._attempt(url, end)
         except _Again as error:
-            return ObjectUnreadable(f"expected an object in Cloud Storage, but {error}; ask for it again")
+            return ObjectUnreadable(f"expected an object of Cloud Storage, but {error}; send this row again")
         except ObjectUnreadable as error:
             return error
 
@@ -132,7 +132,7 @@ class _Job:
         try:
             return self._get(url, end)
         except TimeoutError:
-            raise _Again(f"it did not come within {SECONDS:.0f} seconds") from None
+            raise _Again(f"it did not arrive within {SECONDS:.0f} seconds") from None
         except (OSError, HTTPException, ValueError) as error:
             raise _Again(f"the connection failed: {type(error).__name__}") from None
 
@@ -162,7 +162,7 @@ class _Job:
                 self._count(len(part))
                 content += part
             if response.length:
-                raise _Again("it broke off")
+                raise _Again("the download broke off")
             return bytes(content)
         except Exception:
             with self._lock:
@@ -184,11 +184,11 @@ class _Job:
 
 def _check_status(status: int) -> None:
     if status in (408, 429) or status >= 500:
-        raise _Again(f"it answered {status}")
+        raise _Again(f"Cloud Storage answered {status}")
     if status != 200:
         raise ObjectUnreadable(
-            f"expected an object in Cloud Storage, which answered {status}: a signed URL is good for "
-            "six hours, and as long as its object is there"
+            f"expected an object of Cloud Storage, which answered {status}: use a new signed URL, "
+            "and check that the object still exists"
         )
 
 

@@ -40,10 +40,10 @@ Content = dict[str, Any]
 def route(path: str, endpoint: "Endpoint") -> Route:
     """The route of a path at or below `/v2`."""
     service = endpoint.service
-    found = _PATH.fullmatch(path)
-    if not found:
+    match = _PATH.fullmatch(path)
+    if not match:
         return Route({}, problem)
-    health, name, version, leaf = found.groups()
+    health, name, version, leaf = match.groups()
     if name not in (None, service.name) or version not in (None, service.pin.version):
         missing = partial(_missing, service)
         return Route({"GET": missing, "POST": missing}, problem)
@@ -184,8 +184,8 @@ class _Inference:
         self.id = identifier
         self._names = self._requested(content.get("outputs"))
         parameters = content.get("parameters")
-        said = parameters.get("explain") if isinstance(parameters, dict) else None
-        self._explain = "explanation" in self._names or (said is not None and yes_or_no(said))
+        explain = parameters.get("explain") if isinstance(parameters, dict) else None
+        self._explain = "explanation" in self._names or (explain is not None and yes_or_no(explain))
         items = self._items(tensors.read(content.get("inputs"), binary))
         return self._service.reader.limited(ParsedRequest(items, True, self._explain))
 
@@ -247,7 +247,7 @@ class _Inference:
         if any(tensor.shape not in ((first.shape[0],), (first.shape[0], 1)) for tensor in inputs):
             raise BadRequest(
                 f"expected one tensor {fields[-1]!r} with the shape [rows, columns], or a tensor with the "
-                "shape [rows] or [rows, 1] for each column, all of as many rows"
+                "shape [rows] or [rows, 1] for each column, all with the same number of rows"
             )
         names = [tensor.name for tensor in inputs]
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
@@ -257,7 +257,7 @@ class _Inference:
         if count > most:
             raise TooLarge(f"expected at most {most:,} inputs; got {count:,}")
         if not count:
-            raise BadRequest("expected at least one input; the shape says 0")
+            raise BadRequest("expected at least one input; the first dimension of the shape is 0")
 
 
 def _number(value: Any) -> Any:
@@ -271,4 +271,4 @@ def _from_base64(value: str) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except ValueError:
-        raise BadRequest("expected base64, as its content_type says") from None
+        raise BadRequest("expected base64, as content_type says; this is not base64") from None

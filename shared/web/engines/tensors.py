@@ -85,7 +85,7 @@ def read(inputs: Any, binary: memoryview) -> list[Tensor]:
     """
     if not isinstance(inputs, list) or not inputs:
         raise BadRequest("expected a list of at least one tensor in the field 'inputs'")
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     start, elements = 0, 0
     for number, content in enumerate(inputs):
         tensor, size = _tensor(f"inputs[{number}]", content, binary[start:])
@@ -93,14 +93,14 @@ def read(inputs: Any, binary: memoryview) -> list[Tensor]:
         elements += len(tensor.values)
         if elements > json_body.MAX_VALUES:
             raise TooLarge(f"expected tensors of at most {json_body.MAX_VALUES:,} elements in all")
-        found.append(tensor)
+        tensors.append(tensor)
     if start != len(binary):
         raise BadRequest(
-            f"expected {start:,} bytes after the JSON, as binary_data_size says; {len(binary):,} came"
+            f"expected {start:,} bytes after the JSON, as binary_data_size says; got {len(binary):,}"
         )
-    if len({tensor.name for tensor in found}) < len(found):
+    if len({tensor.name for tensor in tensors}) < len(tensors):
         raise BadRequest("expected each tensor of 'inputs' once; two have the same name")
-    return found
+    return tensors
 
 
 def _tensor(place: str, content: Any, binary: memoryview) -> tuple[Tensor, int]:
@@ -153,7 +153,7 @@ def _from_json(place: str, data: Any, datatype: str) -> list[Any]:
         raise BadRequest(f"{place}: expected a list in the field 'data'; got {json_body.name_of(data)}")
     while any(isinstance(each, list) for each in data):
         if not all(isinstance(each, list) for each in data):
-            raise BadRequest(f"{place}: expected the elements of 'data' at one depth")
+            raise BadRequest(f"{place}: expected all elements of 'data' at the same depth")
         data = list(chain.from_iterable(data))
     values: list[Any] = data
     for number, value in enumerate(values):
@@ -187,17 +187,17 @@ def _from_bytes(place: str, content: memoryview, datatype: str, count: int) -> l
 
 def _strings(place: str, content: memoryview, count: int) -> list[bytes]:
     """Elements of BYTES: each its length, in four bytes of little endian, and itself."""
-    found: list[bytes] = []
+    strings: list[bytes] = []
     start = 0
     while start < len(content):
         end = start + 4
         if end <= len(content):
             end += int.from_bytes(content[start:end], "little")
-        if end > len(content) or end < start + 4 or len(found) == count:
+        if end > len(content) or end < start + 4 or len(strings) == count:
             raise BadRequest(
-                f"{place}: expected as many elements of BYTES as its 'shape' says, each a length in four "
-                f"bytes of little endian and so many bytes; element {len(found)} is something else"
+                f"{place}: expected as many elements of BYTES as its 'shape' says, each as its length in "
+                f"four little-endian bytes and then that many bytes; element {len(strings)} is not"
             )
-        found.append(bytes(content[start + 4 : end]))
+        strings.append(bytes(content[start + 4 : end]))
         start = end
-    return found
+    return strings

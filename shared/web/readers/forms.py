@@ -42,8 +42,8 @@ class Part(NamedTuple):
 
 def boundary_of(body: bytes) -> str:
     """The boundary of a multipart form that comes under another type; empty if the body is none."""
-    found = _HEAD.match(body)
-    return found[1].decode("ascii") if found else ""
+    match = _HEAD.match(body)
+    return match[1].decode("ascii") if match else ""
 
 
 def multipart(body: bytes, boundary: str, charset: str = "") -> list[Part]:
@@ -84,8 +84,8 @@ def multipart(body: bytes, boundary: str, charset: str = "") -> list[Part]:
 
 def in_charset(parts: list[Part], charset: str) -> list[Part]:
     """The parts with the form's charset, which a field `_charset_` may say (RFC 7578, 4.6)."""
-    said = [part.content[:50].decode("latin-1") for part in parts if part.name == "_charset_"]
-    default = said[0] if said else charset
+    stated = [part.content[:50].decode("latin-1") for part in parts if part.name == "_charset_"]
+    default = stated[0] if stated else charset
     if not default:
         return parts
     return [part._replace(charset=part.charset or default) for part in parts]
@@ -138,10 +138,12 @@ def _decoded(content: bytes, encoding: str) -> bytes:
             return binascii.a2b_qp(content)
     except binascii.Error:
         raise BadRequest(
-            "a part of the form is not in base64, as its Content-Transfer-Encoding says"
+            "expected base64 in a part of the form, as its Content-Transfer-Encoding says; it is not base64"
         ) from None
     if encoding not in ("binary", "8bit", "7bit", ""):
-        raise BadRequest(f"expected a part in binary; got Content-Transfer-Encoding: {encoding[:50]}")
+        raise BadRequest(
+            f"expected a part of the form in binary; got Content-Transfer-Encoding: {encoding[:50]}"
+        )
     return content
 
 
@@ -185,7 +187,7 @@ def urlencoded(body: bytes, charset: str, base64: bool = False) -> list[Part]:
 def unquoted(value: bytes) -> bytes:
     """Decode percent-encoding; raises `TooLarge` if there is more than `MAX_ESCAPES` of it."""
     if value.count(b"%") > MAX_ESCAPES:
-        raise TooLarge(f"expected at most {MAX_ESCAPES:,} percent-encoded bytes: send them as they are")
+        raise TooLarge(f"expected at most {MAX_ESCAPES:,} percent-encoded bytes: send a raw body")
     return unquote_to_bytes(value)
 
 

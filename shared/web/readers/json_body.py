@@ -71,7 +71,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | BadRequest:
     if len(fields) == len(pairs):
         return fields
     [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-    return BadRequest(f"expected each field once; {twice[:50]!r} is there twice")
+    return BadRequest(f"expected each field once; {twice[:50]!r} occurs twice")
 
 
 def _whole(digits: str) -> int | float:

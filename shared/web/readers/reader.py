@@ -216,7 +216,7 @@ class Reader:
         known = (*self.fields, "instances")
         if unknown := sorted(set(content) - BESIDE - set(known)):
             raise BadRequest(
-                f"expected one of the fields {self.named} or 'instances', and no others but "
+                f"expected one of the fields {self.named} or 'instances', and beside it only "
                 f"{', '.join(sorted(BESIDE))}; got {unknown[0][:50]!r}"
             )
         present = [field for field in known if field in content]
@@ -267,10 +267,10 @@ def unlisted(value: Any) -> Any:
 def _explain(content: Mapping[str, Any]) -> bool | None:
     """What a JSON body says of `explain`, or by `parameters`, as Vertex AI's clients do; None if nothing."""
     parameters = content.get("parameters")
-    said = content.get("explain")
-    if said is None and isinstance(parameters, dict):
-        said = parameters.get("explain")
-    return None if said is None else yes_or_no(said)
+    explain = content.get("explain")
+    if explain is None and isinstance(parameters, dict):
+        explain = parameters.get("explain")
+    return None if explain is None else yes_or_no(explain)
 
 
 def yes_or_no(value: Any) -> bool:

@@ -99,7 +99,7 @@ def table(text: str, header: str = "") -> Inputs:
         names = _names(start.pop(0))
     if not start:
         raise Unusable(
-            "expected CSV with at least one row of values" + ("; it has a header only" if names else "")
+            "expected CSV with at least one row of values" + ("; it has only a header" if names else "")
         )
     return Inputs((_row(cells, names) for cells in itertools.chain(start, lines)), True)
 

@@ -40,7 +40,7 @@ class Texts(Reader):
         texts = [item for item in request.items if not isinstance(item, ServiceError)]
         if request.explain and (total := sum(map(len, texts))) > MAX_CHARACTERS:
             raise TooLarge(
-                f"expected at most {MAX_CHARACTERS:,} characters in all where explain is asked for; "
+                f"with explain, expected at most {MAX_CHARACTERS:,} characters in all texts together; "
                 f"got {total:,}"
             )
         return request
