@@ -186,8 +186,58 @@ def test_a_cell_without_margins_is_left_whole():
 
 
 def test_the_cost_of_looking_for_the_cell_is_bounded():
-    assert cell._small(Image.new("RGB", (3500, 9))).shape == (9, 63, 3)
-    assert max(cell._small(Image.new("RGB", (3499, 3501))).shape) <= 64
+    assert cell._small(Image.new("RGB", (3500, 9)), (0, 0, 3500, 9)).shape == (9, 63, 3)
+    assert max(cell._small(Image.new("RGB", (3499, 3501)), (0, 0, 3499, 3501)).shape) <= 64
+
+
+FRAMES = {
+    "white": (10, 10, 10, 10, 255),
+    "wide white": (60, 60, 60, 60, 255),
+    "hairline": (3, 3, 3, 3, 200),
+    "left": (60, 0, 0, 0, 255),
+    "bottom": (0, 0, 0, 45, 240),
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("background", [0, SLIDE])
+def test_a_frame_around_the_background_is_taken_off(served, frame, background):
+    left, top, right, bottom, level = frame
+    if background == SLIDE:
+        level -= 130
+    for infected, seed in ((True, 0), (False, 1)):
+        inner = on(SLIDE, cells.draw(infected, seed)) if background == SLIDE else cells.draw(infected, seed)
+        size = inner.width + left + right, inner.height + top + bottom
+        whole = Image.new("RGB", size, (level,) * 3)
+        whole.paste(inner, (left, top))
+        found = answer(served, cells.encode(whole))
+        assert codes(found) == []
+        assert found["probabilities"]["Infected" if infected else "Normal"] > 0.9
+
+
+@pytest.mark.parametrize("kind", ["gradient", "solid", "text"])
+def test_a_frame_makes_no_cell_of_anything_else(served, kind):
+    inner = (
+        Image.linear_gradient("L").convert("RGB")
+        if kind == "gradient"
+        else Image.new("RGB", (90, 90), (90, 9, 9))
+    )
+    inner = page() if kind == "text" else inner
+    for width in (4, 30):
+        found = answer(served, cells.encode(ImageOps.expand(inner, width, (255, 255, 255))))
+        assert {"not_a_cell", "several_cells"} & set(codes(found))
+
+
+@pytest.mark.parametrize("step", [(1.0, 0.0), (0.0, 1.0), (0.92, 0.0)])
+@pytest.mark.parametrize("infected", [True, False])
+def test_two_cells_that_touch_are_several(served, infected, step):
+    one, other = cells.draw(infected, 0), cells.draw(not infected, 1)
+    one, other = (each.crop(each.getbbox()).resize((130, 130)) for each in (one, other))
+    whole = Image.new("RGB", (130 + round(130 * step[0]), 130 + round(130 * step[1])))
+    whole.paste(one)
+    shape = other.convert("L").point(lambda level: 255 * (level > 12))
+    whole.paste(other, (round(130 * step[0]), round(130 * step[1])), shape)
+    assert "several_cells" in codes(answer(served, cells.encode(whole)))
 
 
 def test_the_explanation_of_a_picture_with_margins_lies_on_the_cell(served):

@@ -14,6 +14,8 @@ from .doubts import GREY, NOT_A_CELL, SEVERAL_CELLS, SMALL
 Pixels = NDArray[np.int16]
 Colour = NDArray[np.int16]
 Mask = NDArray[np.bool_]
+Part = tuple[int, int, int, int]
+"""Left, top, right and bottom, in pixels of the image."""
 
 SIDE = 64
 """Pixels a side at most on which all is measured: a speck of dust is averaged away."""
@@ -33,6 +35,13 @@ CUT = 0.7
 """The part of one side of the picture that a whole cell touches at most."""
 NECK = 0.5
 """What is thinner than this part of its box somewhere in its middle third is counted: it may be two cells."""
+WAIST = 0.52
+"""The narrowest place between two wide ones, as a part of the narrower of these: below it, two cells touch.
+
+One in a thousand training cells is below it; of pairs that touch side by side, all are.
+"""
+FRAMES = 3
+"""How many frames, one within the other, are taken off."""
 BLOB = 0.08
 """The part of its box that a second cell covers at least."""
 SPOT = 0.01
@@ -46,38 +55,92 @@ COLOUR = 2
 def find(image: Image.Image) -> tuple[Box, Sequence[Warned]]:
     """Find the cell in an upright RGB image that stands on a plain background, black or light.
 
+    If there is none, it is looked for once more within the frames of one colour that the picture may have.
     Returns the box to cut out, which is the whole image unless there are margins, and warnings. Its cost is
     bounded: all is measured on at most 64 x 64 pixels.
     """
-    small = _small(image)
+    small = _small(image, (0, 0, *image.size))
+    found = _find(image, (0, 0, *image.size), small)
+    if not isinstance(found, Warned):
+        return found
+    for edge in (0, 1):  # a line of the frame may be left, narrower than a pixel of `small`
+        if inner := _inside(image, small, edge):
+            again = _find(image, inner, _small(image, inner))
+            if not isinstance(again, Warned):
+                return again
+    return WHOLE, [found]
+
+
+def _find(image: Image.Image, part: Part, small: Pixels) -> tuple[Box, list[Warned]] | Warned:
+    """Find the cell in a part of an image, which is `small` on few pixels; returns what is there instead."""
     background, alike = _background(small)
     cell = _differs(small, background)
     box = _box(cell)
     if box is None or alike < ALIKE:
-        return WHOLE, [_what_instead(small, background)]
+        return _what_instead(small, background)
     rows, columns = box
     height, width = rows.stop - rows.start, columns.stop - columns.start
-    across, down = width / cell.shape[1] * image.width, height / len(cell) * image.height
-    if min(across, down) < MIN_SIDE:
-        return WHOLE, [NOT_A_CELL]
+    step = (part[2] - part[0]) / cell.shape[1], (part[3] - part[1]) / len(cell)
+    if min(width * step[0], height * step[1]) < MIN_SIDE:
+        return NOT_A_CELL
     if not _is_one(cell[box]):
-        return WHOLE, [_what_instead(small, background)]
-    if _is_cut_off(cell):
-        return WHOLE, [SEVERAL_CELLS]
-    warned = _what_is_lost(small, min(across, down))
+        return _what_instead(small, background)
+    if _is_cut_off(cell) or min(_waist(cell[box]), _waist(cell[box].T)) < WAIST:
+        return SEVERAL_CELLS
+    warned = _what_is_lost(small, min(width * step[0], height * step[1]))
     if height >= TIGHT * len(cell) and width >= TIGHT * cell.shape[1]:
-        return WHOLE, warned
-    sides = [columns.start, rows.start, columns.stop, rows.stop]
-    return Box(*(side / length for side, length in zip(sides, cell.shape[::-1] * 2, strict=True))), warned
+        return _part_of(image, part), warned
+    left, top = part[0] + columns.start * step[0], part[1] + rows.start * step[1]
+    return _part_of(image, (left, top, left + width * step[0], top + height * step[1])), warned
 
 
-def _small(image: Image.Image) -> Pixels:
-    """The image on at most 64 x 64 pixels, each the mean of a block, shape (height, width, 3)."""
-    factors = -(-image.width // SIDE), -(-image.height // SIDE)
-    if factors != (1, 1):  # the last, narrower blocks are left out
-        whole = image.width // factors[0] * factors[0], image.height // factors[1] * factors[1]
-        image = image.reduce(factors, box=(0, 0, *whole))
-    return np.asarray(image).astype(np.int16)
+def _part_of(image: Image.Image, part: tuple[float, float, float, float]) -> Box:
+    return Box(*(side / length for side, length in zip(part, image.size * 2, strict=True)))
+
+
+def _small(image: Image.Image, part: Part) -> Pixels:
+    """A part of the image on at most 64 x 64 pixels, each the mean of a block, shape (height, width, 3)."""
+    left, top, right, bottom = part
+    factors = -(-(right - left) // SIDE), -(-(bottom - top) // SIDE)
+    # The last, narrower blocks are left out.
+    whole = right - (right - left) % factors[0], bottom - (bottom - top) % factors[1]
+    return np.asarray(image.reduce(factors, box=(left, top, *whole))).astype(np.int16)
+
+
+def _inside(image: Image.Image, small: Pixels, edge: int) -> Part | None:
+    """The part within the frames: less the rows and columns at each edge that are of one colour each.
+
+    `edge` lines more are cut off at each side. None if nothing is left, or there is no frame.
+    """
+    inner = [0, 0, small.shape[1], len(small)]
+    for _ in range(FRAMES):  # the frame at one edge crosses the lines of another
+        top, bottom = _between(small[inner[1] : inner[3], inner[0] : inner[2]])
+        inner[1], inner[3] = inner[1] + top, inner[1] + bottom
+        left, right = _between(small[inner[1] : inner[3], inner[0] : inner[2]].swapaxes(0, 1))
+        inner[0], inner[2] = inner[0] + left, inner[0] + right
+        if inner[0] >= inner[2] or inner[1] >= inner[3]:
+            return None
+    if inner == [0, 0, small.shape[1], len(small)]:
+        return None
+    steps = -(-image.width // SIDE), -(-image.height // SIDE)
+    left, top = (steps[axis] * (inner[axis] + edge) for axis in (0, 1))
+    right, bottom = (steps[axis] * (inner[axis + 2] - edge) for axis in (0, 1))
+    return None if min(right - left, bottom - top) < MIN_SIDE else (left, top, right, bottom)
+
+
+def _between(small: Pixels) -> tuple[int, int]:
+    """Where the lines that are of more than one colour start and stop, along the first axis.
+
+    The first line after a frame is left out: a part of its pixels may be the frame's.
+    """
+    if not small.size:
+        return 0, 0
+    middle = np.sort(small, axis=1)[:, small.shape[1] // 2]
+    lines = np.flatnonzero(_differs(small, middle[:, None]).mean(1) > SPECK)
+    if not len(lines):
+        return 0, 0
+    start, stop = int(lines[0]), int(lines[-1]) + 1
+    return start + (start > 0), stop - (stop < len(small))
 
 
 def _background(small: Pixels) -> tuple[Colour, float]:
@@ -116,6 +179,18 @@ def _is_one(cell: Mask) -> bool:
     high, wide = len(cell) // 3, cell.shape[1] // 3
     middle = cell.mean(1)[high:-high].min(), cell.mean(0)[wide:-wide].min()
     return min(middle) >= NECK or _blobs(cell, BLOB) < 2
+
+
+def _waist(cell: Mask) -> float:
+    """The extent of a mask at the narrowest of its middle columns, in that of the wider ones beside it.
+
+    Holes do not count: from the first pixel of a column to its last is its extent.
+    """
+    extents = np.where(cell.any(0), len(cell) - cell.argmax(0) - cell[::-1].argmax(0), 0)
+    third = len(extents) // 3
+    narrowest = third + int(extents[third : len(extents) - third].argmin())
+    wide = min(extents[: narrowest + 1].max(), extents[narrowest:].max())
+    return float(extents[narrowest] / max(wide, 1))
 
 
 def _pieces(cell: Mask) -> float:
