@@ -1,4 +1,4 @@
-"""Where the cell lies in a picture, and what speaks against there being just one."""
+"""Find the cell in a picture, and warn if the picture does not show exactly one."""
 
 from collections.abc import Sequence
 
@@ -16,53 +16,53 @@ Colour = NDArray[np.int16]
 Mask = NDArray[np.bool_]
 
 SIDE = 64
-"""Pixels a side at most on which all is measured: a speck of dust is averaged away."""
+"""The most pixels a side of the small copy that is measured, in which specks of dust disappear."""
 TOLERANCE = 24
-"""Levels of 256 by which a background's pixels may differ from its colour."""
+"""Levels (of 256) by which a pixel of the background may differ from the background's colour."""
 SPECK = 0.03
-"""The part of a row or column that must differ from the background to belong to the cell."""
+"""A row or column belongs to the cell if more than this share of it differs from the background."""
 TIGHT = 0.88
-"""A cell of this part of the picture's height and width fills it. Of the training cells, all do."""
+"""A cell with this share of the picture's height and width fills it, as all training cells do."""
 ALIKE = 0.6
-"""The part of the corners that must be of one colour: a cell is round, and stands on a background."""
+"""The share of the corners that must have one colour: a cell is round, so the corners show the background."""
 FILLED = 0.36, 0.95
-"""The part of its box that one cell fills."""
+"""The share of its box that one cell fills: at least, at most."""
 PIECES = 1.7
-"""Into how many pieces the rows and columns of one cell fall on average: 1, but for dark and pale spots."""
+"""The most pieces into which a row or column of one cell is split on average: 1, plus spots."""
 CUT = 0.7
-"""The part of one side of its box that one cell touches: more of it, and the picture's edge cuts it off."""
+"""The largest share of one side of its box that a whole cell touches; otherwise, the edge cuts it off."""
 NECK = 0.5
-"""What is thinner than this part of its box somewhere in its middle third is counted: it may be two cells."""
+"""If a cell is thinner than this share of its box in its middle third, it may be two cells."""
 BLOB = 0.08
-"""The part of its box that a second cell covers at least."""
+"""The smallest share of the box that a second cell covers."""
 SPOT = 0.01
-"""The part of the picture that one of many things covers at least."""
+"""The smallest share of the picture that one of several objects covers."""
 SMALLEST = 40
-"""Pixels a side that show a parasite; the smallest cells of the training have about 50."""
+"""Pixels a side in which a parasite can be seen; the smallest training cells have about 50."""
 COLOUR = 2
-"""Levels of 256 by which the channels of a grey picture differ at most."""
+"""The most levels (of 256) by which the channels of a grey picture differ."""
 
 
 def find(image: Image.Image) -> tuple[Box, Sequence[Warned]]:
     """Find the cell in an upright RGB image that stands on a plain background, black or light.
 
-    Returns the box to cut out, which is the whole image unless there are margins, and warnings. Its cost is
-    bounded: all is measured on at most 64 x 64 pixels.
+    Returns the box to crop to, which is the whole image unless there are margins, and warnings. The cost is
+    bounded, because only a copy of at most 64 x 64 pixels is measured.
     """
     small = _small(image)
     background, alike = _background(small)
     cell = _differs(small, background)
     box = _box(cell)
     if box is None or alike < ALIKE:
-        return WHOLE, [_what_instead(small, background)]
+        return WHOLE, [_other_than_one(small, background)]
     rows, columns = box
     height, width = rows.stop - rows.start, columns.stop - columns.start
     across, down = width / cell.shape[1] * image.width, height / len(cell) * image.height
     if min(across, down) < MIN_SIDE:
         return WHOLE, [NOT_A_CELL]
     if not _is_one(cell[box]):
-        return WHOLE, [_what_instead(small, background)]
-    warned = _what_is_lost(small, min(across, down))
+        return WHOLE, [_other_than_one(small, background)]
+    warned = _too_poor(small, min(across, down))
     if height >= TIGHT * len(cell) and width >= TIGHT * cell.shape[1]:
         return WHOLE, warned
     sides = [columns.start, rows.start, columns.stop, rows.stop]
@@ -70,7 +70,7 @@ def find(image: Image.Image) -> tuple[Box, Sequence[Warned]]:
 
 
 def _small(image: Image.Image) -> Pixels:
-    """The image on at most 64 x 64 pixels, each the mean of a block, shape (height, width, 3)."""
+    """The image at 64 x 64 pixels or less, each the mean of a block, shape (height, width, 3)."""
     factors = -(-image.width // SIDE), -(-image.height // SIDE)
     if factors != (1, 1):  # the last, narrower blocks are left out
         whole = image.width // factors[0] * factors[0], image.height // factors[1] * factors[1]
@@ -79,7 +79,7 @@ def _small(image: Image.Image) -> Pixels:
 
 
 def _background(small: Pixels) -> tuple[Colour, float]:
-    """The median colour of the four corners, and the part of them that is alike it."""
+    """The median colour of the four corners, and the share of their pixels that have it."""
     high, wide = max(1, len(small) // 8), max(1, small.shape[1] // 8)
     ends = np.concatenate([small[:high], small[-high:]])
     corners = np.concatenate([ends[:, :wide], ends[:, -wide:]], axis=1).reshape(-1, 3)
@@ -88,7 +88,7 @@ def _background(small: Pixels) -> tuple[Colour, float]:
 
 
 def _differs(pixels: Pixels, colour: Colour) -> Mask:
-    """Which pixels, shape (..., 3), are not of a colour."""
+    """Which pixels, shape (..., 3), differ from a colour."""
     far = np.abs(pixels - colour) > TOLERANCE
     return np.asarray(far[..., 0] | far[..., 1] | far[..., 2])
 
@@ -103,7 +103,7 @@ def _box(cell: Mask) -> tuple[slice, slice] | None:
 
 
 def _is_one(cell: Mask) -> bool:
-    """Whether what stands in its box fills it as one whole cell does."""
+    """Whether a mask, cropped to its box, has the shape of one whole cell."""
     touched = max(side.mean() for side in (cell[0], cell[-1], cell[:, 0], cell[:, -1]))
     if not FILLED[0] <= cell.mean() <= FILLED[1] or touched > CUT or _pieces(cell) > PIECES:
         return False
@@ -113,28 +113,28 @@ def _is_one(cell: Mask) -> bool:
 
 
 def _pieces(cell: Mask) -> float:
-    """Into how many pieces the rows and columns of a mask fall on average."""
+    """The mean number of pieces in the rows and columns of a mask."""
     across = ((cell[:, 1:] > cell[:, :-1]).sum() + cell[:, 0].sum()) / len(cell)
     down = ((cell[1:] > cell[:-1]).sum() + cell[0].sum()) / cell.shape[1]
     return float(across + down) / 2
 
 
-def _what_instead(small: Pixels, background: Colour) -> Warned:
-    """Tell several cells on a background from anything else."""
+def _other_than_one(small: Pixels, background: Colour) -> Warned:
+    """Choose between the warnings for several cells and for anything else."""
     lightest = np.quantile(small.reshape(-1, 3), 0.95, axis=0).astype(np.int16)
     several = any(_blobs(_differs(small, colour), SPOT) > 1 for colour in (background, lightest))
     return SEVERAL_CELLS if several else NOT_A_CELL
 
 
-def _what_is_lost(small: Pixels, side: float) -> list[Warned]:
-    """Warn of a picture without colours, or of a cell of few pixels."""
+def _too_poor(small: Pixels, side: float) -> list[Warned]:
+    """Warn of a picture without colours, or of a cell with few pixels."""
     if (np.abs(small - small[..., :1]) <= COLOUR).all():
         return [GREY]
     return [SMALL] if side < SMALLEST else []
 
 
 def _blobs(mask: Mask, least: float) -> int:
-    """How many connected parts cover at least `least` of a mask, by union of the runs of its rows."""
+    """Count the connected parts that cover at least a share of a mask, by union-find over runs in rows."""
     parents: list[int] = []
     sizes: list[int] = []
 

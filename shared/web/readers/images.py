@@ -77,9 +77,7 @@ class Images(Reader):
 
 def _image(content: bytes, as_text: bool) -> bytes:
     """Return an image's bytes; decode content that is base64, or ASCII in a text field."""
-    if content.startswith(
-        tuple(charsets.BYTE_ORDER_MARKS)
-    ):  # text files have a byte-order mark, images do not
+    if content.startswith(tuple(charsets.BYTE_ORDER_MARKS)):  # which text files have, but images do not
         content = charsets.decode(content).encode()
     if (as_text and _TEXT.fullmatch(content[:HEAD])) or is_wrapped(content):
         content = from_base64(content)
