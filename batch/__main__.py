@@ -55,7 +55,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Job, PipelineOptions]
     """Read the command line.
 
     Raises:
-        JobError: something in it makes no sense.
+        JobError: an option is not valid.
     """
     parser = argparse.ArgumentParser(
         prog="python -m batch",
@@ -85,57 +85,57 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Job, PipelineOptions]
 
 
 def run(job: Job, options: PipelineOptions) -> Any:
-    """Check everything that can be checked at once, then run the job; return Beam's result.
+    """Check the job as far as possible, then run it; return Beam's result.
 
     Raises:
-        JobError: it cannot be run, or it failed.
+        JobError: the job cannot run, or it failed.
     """
     runner = runner_of(options)
     local = runner in LOCAL
     if not options.view_as(GoogleCloudOptions).no_auth:
         inspection.check_credentials(job.input, job.output)
-    service = ready(job.name)  # a model that cannot be had fails here, and not row by row
+    service = ready(job.name)  # if the model cannot be loaded, the job fails here, and not at each row
     columns = inspection.check(job, service.reader, inspection.columns_of(job))
     if job.output_format != "bigquery":
         refuse_earlier(job)
     alone = local and options.view_as(DirectOptions).direct_num_workers == 1
-    # Beam's own choice for this machine would download a program.
+    # Beam's default runner for this machine would download a program.
     try:
         pipeline = beam.Pipeline(FnApiRunner() if local else None, options=options)
-    except ValueError as error:  # no such runner, or an option that it needs is missing
+    except ValueError as error:  # an unknown runner, or one that lacks an option
         raise JobError(cause(error)) from error
     build(pipeline, job, service, columns, spread=not alone)
     began = time.monotonic()
     try:
         with progress.shown() if local else contextlib.nullcontext():
             result = pipeline.run()
-            if runner == "dataflow":  # which goes on without this process
+            if runner == "dataflow":  # the job goes on without this process
                 submitted(options, result)
             else:
                 result.wait_until_finish()
                 report(job, result, time.monotonic() - began)
     except Exception as error:
-        if "KeyboardInterrupt" in str(error):  # as Beam passes it on
+        if "KeyboardInterrupt" in str(error):  # Beam turns it into an error of its own
             raise KeyboardInterrupt from None
         raise JobError(f"the job failed: {cause(error)}") from error
     return result
 
 
 def runner_of(options: PipelineOptions) -> str:
-    """The runner's name as Beam knows it in short: `direct`, `dataflow`."""
+    """Beam's short name of the runner, such as `direct` or `dataflow`."""
     name = str(options.view_as(StandardOptions).runner or LOCAL[0])
     return name.rpartition(".")[2].lower().removesuffix("runner")
 
 
 def submitted(options: PipelineOptions, result: Any) -> None:
-    """Print how the job can be followed."""
+    """Print the command that shows the state of the job."""
     place = options.view_as(GoogleCloudOptions)
     where = f"--project={place.project} --region={place.region}"
     print(f"submitted: gcloud dataflow jobs describe {result.job_id()} {where}")
 
 
 def report(job: Job, result: Any, seconds: float) -> None:
-    """Print what came out: rows by their fate, how long it took, and where they are."""
+    """Print how many rows are good and bad, how long the job took, and where the output is."""
     chosen = MetricsFilter().with_namespace(NAMESPACE)
     counters = {each.key.metric.name: each.committed for each in result.metrics().query(chosen)["counters"]}
     good = counters.get("good", 0)
@@ -171,7 +171,7 @@ def _job(given: argparse.Namespace) -> Job:
 
 
 def _check_beams(arguments: Sequence[str]) -> None:
-    """Refuse options that Beam does not know, which it would ignore; raises `JobError`."""
+    """Refuse options that Beam does not know, since Beam would ignore them; raises `JobError`."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for kind in PipelineOptions.__subclasses__():
         kind._add_argparse_args(parser)

@@ -1,4 +1,4 @@
-"""Lines of text and CSV out of a binary file, read in pieces, whatever its lines are like."""
+"""Lines of text and rows of CSV from a binary file, which is read in pieces."""
 
 import bz2
 import csv
@@ -11,15 +11,15 @@ from typing import IO, Any
 from shared.errors import BadRequest, ServiceError, TooLarge
 
 LARGEST = 10_000_000
-"""Bytes of a line, a cell or a file: as many as a request may bring by default."""
+"""Bytes of a line, a cell or a file: the default limit of a request, too."""
 CHUNK = 1 << 20
 COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def decompressed(file: IO[bytes], path: str) -> IO[bytes]:
-    """Return the content of a file that its name says is compressed; reading one that is cut off raises.
+    """Return the decompressed content of a file, by its name; reading a truncated file raises an error.
 
-    Beam's own reading ends there without a word.
+    Beam's own decompression would end there without an error.
     """
     for suffix, opened in COMPRESSED.items():
         if path.lower().endswith(suffix):
@@ -28,12 +28,12 @@ def decompressed(file: IO[bytes], path: str) -> IO[bytes]:
 
 
 def lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | TooLarge]]:
-    """Yield the number of each line, from 1, and the line without its LF; a long one is not kept."""
+    """Yield the number of each line, from 1, and the line without its LF, or an error if it is too long."""
     number, rest, skipping = 0, b"", False
     while chunk := file.read(CHUNK):
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
-            if skipping:  # the end of a long one
+            if skipping:  # the end of a line that was too long
                 skipping = False
                 continue
             number += 1
@@ -48,17 +48,17 @@ def lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | TooLarge]]:
 
 
 def table(file: IO[bytes]) -> Iterator[tuple[int, dict[str, str] | ServiceError]]:
-    """Yield the rows of a CSV with the number of the line that each ends in; the first row has the names.
+    """Yield the rows of a CSV, each with the number of its last line; the first row has the names.
 
     Cells are separated by commas, or by semicolons or tabs if there is no comma in the first line.
 
     Raises:
-        BadRequest: the first row is no header.
+        BadRequest: the first row is not a header.
     """
     text = _Text(file)
     first = next(text, "")
     if not first.strip("\n"):
-        return  # nothing is in it
+        return  # the file is empty
     delimiter = next((each for each in ",;\t" if each in first), ",")
     csv.field_size_limit(LARGEST)
     reader = csv.reader(itertools.chain([first], text), delimiter=delimiter, strict=True)
@@ -82,7 +82,7 @@ def table(file: IO[bytes]) -> Iterator[tuple[int, dict[str, str] | ServiceError]
 
 
 def _names(row: Any, cells: list[str]) -> list[str]:
-    """The columns' names, of the first row; raises `BadRequest` if it has none, or one twice."""
+    """The names in the first row; raises `BadRequest` if one is empty or occurs twice."""
     if isinstance(row, ServiceError):
         raise row
     names = [cell.strip() for cell in cells]
@@ -94,7 +94,7 @@ def _names(row: Any, cells: list[str]) -> list[str]:
 
 
 class _Text:
-    """The lines of a file as text; `fault` is what is wrong with one that was read since it was None."""
+    """The lines of a file as text; `fault` is the error of a line read since `fault` was set to None."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._lines = lines(file)

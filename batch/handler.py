@@ -1,4 +1,4 @@
-"""The model as Beam's `RunInference` holds it: loaded once in a process, asked through `scoring.score`."""
+"""The model handler of Beam's `RunInference`: loads the model once a process, calls `scoring.score`."""
 
 import resource
 from collections import Counter
@@ -19,19 +19,19 @@ from .job import Job, Row
 from .scoring import NULL, failed, load, score
 
 NAMESPACE = "batch"
-base.resource = resource  # Beam measures memory by it, but drops it together with PyTorch if that is not here
+base.resource = resource  # Beam measures memory with it, but does not import it if PyTorch is missing
 WEIGHT = 64_000
-"""Bytes that count as one more row of a batch, so that no batch holds much more than 16 MB."""
+"""Bytes that count as one more row of a batch, so that no batch has much more than 16 MB."""
 
 
 class Handler(ModelHandler[Row, dict[str, Any], Service]):
-    """Gives each row its score, and says there what is wrong with it.
+    """Gives each row its score or its error.
 
-    Beam's own way with an error sends the whole batch to the dead letters, so none may be raised here.
+    If this raised an error, Beam would send the whole batch to the dead letters.
     """
 
     def __init__(self, job: Job, service: Service) -> None:
-        # What a network holds of a batch grows with its images.
+        # The memory that a network needs grows with the images of a batch.
         most = 64 if isinstance(service.reader, Images) else 256
         super().__init__(max_batch_size=most, element_size_fn=weight, env_vars=_environment(job))
         self._name, self._prefix = job.name, job.prefix
@@ -40,8 +40,7 @@ class Handler(ModelHandler[Row, dict[str, Any], Service]):
         """Load the pinned model.
 
         Raises:
-            JobError: this environment has other packages than the function.
-            ModelUnavailable: the model cannot be had.
+            JobError: this environment does not have the function's packages, or the model cannot be loaded.
         """
         self.set_environment_vars()
         return ready(self._name)
@@ -52,7 +51,7 @@ class Handler(ModelHandler[Row, dict[str, Any], Service]):
         model: Service,
         inference_args: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> Iterable[dict[str, Any]]:
-        """Score a batch, and count what came out."""
+        """Score a batch, and count the good rows and the errors."""
         version = model.pin.version
         scores = iter(score(self._name, [value for _, value, error in batch if error is None]))
         scored, fates = [], Counter[str]()
@@ -69,18 +68,17 @@ class Handler(ModelHandler[Row, dict[str, Any], Service]):
         return scored
 
     def get_num_bytes(self, batch: Sequence[Row]) -> int:
-        return sum(map(_size, batch))  # Beam's own would pickle it
+        return sum(map(_size, batch))  # Beam's own method would pickle the batch
 
     def get_metrics_namespace(self) -> str:
         return NAMESPACE
 
 
 def ready(name: str) -> Service:
-    """Return the function `name` with its model in memory, in an environment that is the function's.
+    """Check that this environment has a function's packages; return it with its model in memory.
 
     Raises:
-        JobError: it is not.
-        ModelUnavailable: the model cannot be had.
+        JobError: the packages differ, or the model cannot be loaded.
     """
     try:
         requirements.check(name)
@@ -95,7 +93,7 @@ def ready(name: str) -> Service:
 
 
 def weight(row: Row) -> int:
-    """How many rows of a batch this one counts as."""
+    """How many rows this row counts as in the size of a batch."""
     return 1 + _size(row) // WEIGHT
 
 

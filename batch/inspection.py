@@ -1,4 +1,4 @@
-"""What can be seen of the input before the job begins: its columns, and what would go wrong with all rows."""
+"""Checks of the input before the job begins: its columns, and errors that would concern all rows."""
 
 import itertools
 import os
@@ -21,11 +21,11 @@ from .write import Columns
 
 TEXT = pyarrow.string()
 SOME = 20
-"""Files that are looked at before the job begins, for one that is neither empty nor damaged."""
+"""How many files are checked before the job begins, to find one that is neither empty nor damaged."""
 
 
 def check_credentials(*places: str) -> None:
-    """Look for credentials where one of the places is in Google Cloud; Beam would go on without.
+    """Check that there are credentials if a place is in Google Cloud; Beam would start without them.
 
     Raises:
         JobError: there are none, or they cannot be read.
@@ -35,7 +35,7 @@ def check_credentials(*places: str) -> None:
         return
     try:
         google.auth.default()
-    except Exception as error:  # of a file that is none, of a folder, of a right
+    except Exception as error:  # a missing or damaged file, a folder, a missing permission
         raise JobError(
             f"{cloud[0]}: no valid credentials: {cause(error)}; run gcloud auth "
             "application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
@@ -43,14 +43,14 @@ def check_credentials(*places: str) -> None:
 
 
 def first_files(pattern: str) -> list[str]:
-    """Return the names of some files of this pattern.
+    """Return the names of some files that match this pattern.
 
     Raises:
-        JobError: there is none, or they cannot be listed.
+        JobError: no file matches, or the files cannot be listed.
     """
     try:
         [match] = FileSystems.match([pattern], [SOME])
-    except Exception as error:  # of any kind: what is missing are a scheme, a bucket, a right
+    except Exception as error:  # of any kind: an unknown scheme or bucket, a missing permission
         raise JobError(f"--input {pattern}: cannot be listed: {cause(error)}") from error
     if not match.metadata_list:
         raise JobError(
@@ -61,10 +61,10 @@ def first_files(pattern: str) -> list[str]:
 
 
 def columns_of(job: Job) -> Columns:
-    """Return the columns of the input with their types: of the table, or of the first file that can be read.
+    """Return the columns of the input with their types, from the table or the first readable file.
 
     Raises:
-        JobError: none can be read.
+        JobError: no file can be read.
     """
     if job.format == "bigquery":
         return _of_table(job.input)
@@ -88,10 +88,10 @@ def columns_of(job: Job) -> Columns:
 
 
 def check(job: Job, reader: Reader, columns: Columns) -> Columns:
-    """Return those of the input's columns that are carried through.
+    """Return the columns of the input that are copied to the output.
 
     Raises:
-        JobError: there is no such column, none is named, or one has the name of what is added.
+        JobError: a column is missing or not named, or has the same name as an added one.
     """
     if not columns and job.format in TABULAR:
         return columns  # an empty file

@@ -1,14 +1,14 @@
-"""What one batch job is asked to do."""
+"""The description of one batch job."""
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
 Row = tuple[dict[str, Any], Any, dict[str, str] | None]
-"""A row on its way: the columns that are carried through, the value to score, and what is wrong with it."""
+"""A row in the pipeline: the columns to copy to the output, the value to score, and its error."""
 
 ADDED = ("label", "probabilities", "warnings", "model", "error")
-"""What is added to a row's own columns; see `batch.scoring.Score`."""
+"""The columns that are added to a row; see `batch.scoring.Score`."""
 BIGQUERY = "bq://"
 TABLE = re.compile(r"bq://[a-z][a-z0-9:.-]{4,61}\.[A-Za-z0-9_]{1,1024}\.[\w$-]{1,1024}")
 
@@ -21,13 +21,12 @@ class Job:
         name: the function.
         input: a pattern of files, or `bq://project.dataset.table`.
         format: one of `read.FORMATS`.
-        column: the column with the values to score; None for rows of a table, or where lines or files are
-            the values.
-        keep: the columns that are carried through; None for all.
+        column: the column with the values to score; None if whole rows, lines or files are the values.
+        keep: the columns to copy to the output; None for all.
         output: a folder, or `bq://project.dataset.table`.
         output_format: `jsonl`, `parquet` or `bigquery`.
-        prefix: begins the names of what is added.
-        store: `MODEL_STORE` where the job is submitted, if that is a bucket; empty otherwise.
+        prefix: comes before the names of the added columns.
+        store: the `MODEL_STORE` of the machine that submits the job, if it is a bucket; else empty.
     """
 
     name: str
@@ -42,5 +41,5 @@ class Job:
 
     @property
     def added(self) -> tuple[str, ...]:
-        """The names of what is added."""
+        """The names of the added columns."""
         return tuple(self.prefix + name for name in ADDED)

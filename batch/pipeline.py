@@ -21,11 +21,11 @@ def build(pipeline: beam.Pipeline, job: Job, service: Service, columns: Columns,
 
     Args:
         pipeline: a new one.
-        job: what is asked for.
+        job: the job.
         service: the function.
-        columns: those that are carried through.
-        spread: whether rows are dealt out to several workers after they are read, so that one large file
-            keeps all of them busy.
+        columns: the columns to copy to the output.
+        spread: whether to distribute the rows over the workers after reading, so that one large file keeps
+            all of them busy.
     """
     rows = _read(pipeline, job, Source(job, service.reader))
     if spread:

@@ -1,4 +1,4 @@
-"""A line now and then on how many rows a local run has scored, from whichever process it does so in."""
+"""Prints every few seconds how many rows a local run has scored, in all its processes together."""
 
 import contextlib
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 
 VARIABLE = "BATCH_PROGRESS"
 SECONDS = 5.0
-"""Between two lines."""
+"""Seconds between two lines."""
 
 
 def count(rows: int) -> None:
-    """Count rows; nobody need be watching. Each is a byte of a file, appended by any process."""
+    """Count rows, if `shown` is active: each process appends a byte to a file for each row."""
     if path := os.environ.get(VARIABLE):
         with contextlib.suppress(OSError):
             os.write(_opened(path), b"." * rows)
@@ -29,7 +29,7 @@ def _opened(path: str) -> int:
 
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
-    """Write a line to standard error now and then while this runs here."""
+    """Write a line to standard error every few seconds while the context lasts."""
     with tempfile.NamedTemporaryFile(prefix="batch-") as file:
         over = threading.Event()
         began = time.monotonic()

@@ -1,7 +1,7 @@
-"""From files to rows: Parquet, JSON Lines, CSV, lines of text, or files that are values themselves.
+"""From files to rows: Parquet, JSON Lines, CSV, lines of text, or files that are themselves the values.
 
-Whatever is wrong with one row, or with the content of one file, becomes a row that says so. A file that
-cannot be opened stops the job: the runner tries again, or tells.
+An error in a row, or in the content of a file, becomes a bad row. A file that cannot be opened stops the job,
+unless the runner tries again and succeeds.
 """
 
 import gzip
@@ -33,7 +33,7 @@ SUFFIXES = {
 FORMATS = ("parquet", "jsonl", "csv", "lines", "files")
 TABULAR = ("parquet", "jsonl", "csv", "bigquery")
 ROWS = 256
-"""Rows of Parquet that are decoded at a time: with images, each may have megabytes."""
+"""Rows of Parquet to decode at a time; with images, each may have megabytes."""
 DAMAGED = (
     EOFError,
     zlib.error,
@@ -43,7 +43,7 @@ DAMAGED = (
     pyarrow.ArrowNotImplementedError,
     ServiceError,
 )
-"""What reading a file raises whose content is damaged. An `OSError` says that it cannot be reached."""
+"""Errors from reading a file with damaged content. An `OSError` means that it cannot be reached."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -52,7 +52,7 @@ Piece = tuple[str, int, int]
 
 
 def format_of(path: str, reader: Reader) -> str:
-    """Return the format of files of this name; raises `JobError` if the name does not say."""
+    """Return the format of files with this name; raises `JobError` if the name does not tell."""
     suffix = re.search(r"(\.[A-Za-z0-9]+)(?:\.(?:gz|bz2|zst|xz))?$", path)
     if suffix and (known := SUFFIXES.get(suffix[1].lower())):
         return known
@@ -65,14 +65,14 @@ def format_of(path: str, reader: Reader) -> str:
 
 
 class Source:
-    """Reads the pieces of a job's input. It is pickled with the pipeline, and holds no file open."""
+    """Reads the pieces of a job's input. It is pickled with the pipeline, so it keeps no file open."""
 
     def __init__(self, job: Job, reader: Reader) -> None:
         self._job = job
         self._is_table = isinstance(reader, Rows)
 
     def pieces(self, path: str, size: int) -> Iterator[Piece]:
-        """Split a file into what can be read independently of the rest."""
+        """Split a file into pieces that can be read independently."""
         if self._job.format == "parquet":
             try:
                 with opened(path) as file:
@@ -81,11 +81,11 @@ class Source:
                     )
                 return
             except DAMAGED:
-                pass  # `rows` says what is wrong with it
+                pass  # `rows` reports the error
         yield path, size, -1
 
     def rows(self, piece: Piece) -> Iterator[Row]:
-        """Read the rows of a piece; a damaged one ends in a row that says so."""
+        """Read the rows of a piece; if it is damaged, the last row is the error."""
         path, size, group = piece
         if self._job.format == "files":
             yield self._file(path, size)
@@ -98,7 +98,7 @@ class Source:
             yield {"file": path}, None, _fault("unreadable", f"the rest of the file cannot be read: {error}")
 
     def row(self, columns: dict[str, Any], where: dict[str, Any]) -> Row:
-        """Make a row of its columns; `where` it stands is said if they cannot be carried through."""
+        """Make a row from its columns; if they cannot be copied to the output, it has its place, `where`."""
         job, kept = self._job, self.kept(columns)
         if clash := next((name for name in job.added if name in kept), None):
             return where, None, _fault("name_clash", f"the row already has a column {clash!r}: use --prefix")
@@ -109,7 +109,7 @@ class Source:
         return kept, columns[job.column], None
 
     def kept(self, columns: dict[str, Any]) -> dict[str, Any]:
-        """Return the columns that are carried through; an image itself is not, unless it is asked for."""
+        """Return the columns to copy to the output; without `--keep`, these do not include the image."""
         keep, column = self._job.keep, self._job.column
         if keep is not None:
             return {name: columns[name] for name in keep if name in columns}
@@ -131,7 +131,7 @@ class Source:
             try:
                 if content := _whole(line).strip():
                     columns = json_body.loads(content)
-                    # Half a character cannot be written in UTF-8, nor be sent from one worker to the next.
+                    # Half of a surrogate pair cannot be encoded in UTF-8, nor sent between workers.
                     columns = _characters(columns) if b"\\ud" in content.lower() else columns
                     yield self.row(columns, where)
             except ServiceError as error:
@@ -168,12 +168,12 @@ class Source:
         try:
             with opened(path) as file:
                 return where, file.read(), None
-        except Exception as error:  # gone, or not readable: one row of many
+        except Exception as error:  # deleted, or not readable: an error of this row only
             return where, None, _fault("unreadable", f"the file cannot be read: {error}")
 
 
 def _characters(value: Any) -> Any:
-    """The value with each half of a character replaced, as the reader of texts has it."""
+    """Replace each unpaired surrogate in a value, as the reader of texts does."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):
@@ -182,7 +182,7 @@ def _characters(value: Any) -> Any:
 
 
 def opened(path: str) -> IO[bytes]:
-    """Open a file, local or in a bucket, as its bytes are."""
+    """Open a file, local or in a bucket, without decompression."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)  # type: ignore[no-any-return]
 
 

@@ -1,10 +1,10 @@
-"""What is installed over Beam: the functions' own locks, so that a batch answers as the function does.
+"""The packages to install after Beam: those of the functions' lock files, so that a batch answers as they do.
 
     python -m batch.requirements [NAME ...]           # lines for `pip install --no-deps -r`
-    python -m batch.requirements --check [NAME ...]   # whether this environment has them
+    python -m batch.requirements --check [NAME ...]   # check that this environment has them
 
-Beam asks for an older Pillow than the functions have, which decodes some images differently by one level of a
-pixel and moves probabilities by up to 0.003. Nothing in Beam uses it, so the function's is put over it.
+Beam requires an older Pillow than the functions. It decodes some pixels differently by one level, which moves
+probabilities by up to 0.003. Nothing in Beam uses Pillow, so the function's version replaces it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 BEAMS = frozenset({"protobuf"})
-"""Packages that stay as Beam has them: its generated code is not for protobuf 7; no model is run by it."""
+"""Packages that keep Beam's version: its generated code does not support protobuf 7, which no model needs."""
 
 _ENTRY = re.compile(
     r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)(?: *; *([^\\\n]*?))? *\\?\n(?:[ \t]+\S[^\n]*\n)*", re.MULTILINE
@@ -25,7 +25,7 @@ _ENTRY = re.compile(
 
 
 class Entry(NamedTuple):
-    """One package of a lock: name, version, the marker of where it is wanted, and its lines with hashes."""
+    """One package of a lock file: name, version, environment marker, and its lines with hashes."""
 
     package: str
     version: str
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class Mismatch(Exception):
-    """The packages are not those of the lock, or two locks do not agree; says what to do."""
+    """The packages are not those of the lock file, or two lock files differ; the message says what to do."""
 
 
 def main() -> None:
@@ -55,15 +55,15 @@ def main() -> None:
 
 
 def functions(root: Path = ROOT) -> list[str]:
-    """Return the names of all functions that are here."""
+    """Return the names of all functions in this repository."""
     return sorted(path.parent.name for path in root.glob("functions/*/requirements.txt"))
 
 
 def entries(name: str, root: Path = ROOT) -> list[Entry]:
-    """Return the entries of a function's lock, but for `BEAMS`.
+    """Return the entries of a function's lock file, without `BEAMS`.
 
     Raises:
-        Mismatch: there is no such lock.
+        Mismatch: there is no such file.
     """
     path = root / "functions" / name / "requirements.txt"
     try:
@@ -76,10 +76,10 @@ def entries(name: str, root: Path = ROOT) -> list[Entry]:
 
 
 def merged(names: Iterable[str], root: Path = ROOT) -> list[Entry]:
-    """Return the entries of several locks together.
+    """Return the entries of several lock files together.
 
     Raises:
-        Mismatch: two of them want other versions of a package.
+        Mismatch: they have different versions of a package.
     """
     chosen: dict[tuple[str, str], Entry] = {}
     for name in names:
@@ -94,10 +94,10 @@ def merged(names: Iterable[str], root: Path = ROOT) -> list[Entry]:
 
 
 def check(name: str, root: Path = ROOT) -> None:
-    """Check that this environment has the packages of a function's lock.
+    """Check that this environment has the packages of a function's lock file.
 
     Raises:
-        Mismatch: it has another version of one, or none; the answers could differ from the function's.
+        Mismatch: a package is missing or has another version, so answers could differ from the function's.
     """
     from packaging.markers import Marker
 

@@ -1,9 +1,9 @@
-"""A function's own reader and classifier, asked for the values of a column.
+"""Score the values of a column with a function's own reader and classifier.
 
     from batch.scoring import score
     score("review", ["I loved it.", None, ""])
 
-Any engine that can call Python can use it; `batch/README.md` has twelve lines for each. It needs no Beam.
+Any engine that can call Python can use this, without Beam; `batch/README.md` has the code for each.
 """
 
 import importlib
@@ -22,19 +22,19 @@ from shared.web.service import Service
 from .errors import JobError
 
 Score = dict[str, Any]
-"""`label`, `probabilities`, `warnings`, `model` (its version) and `error`, which is None or has `code` and
-`message`; of a bad value, label and probabilities are None."""
+"""`label`, `probabilities`, `warnings`, `model` (the version) and `error`, which is None or has `code` and
+`message`; for a bad value, label and probabilities are None."""
 
 NULL = {"code": "null", "message": "expected a value; it is NULL"}
 LONGEST = 1000
-"""Characters of an error's message: one may quote what came."""
+"""Characters of an error's message, which may quote the input."""
 
 
 def score(name: str, values: Iterable[Any]) -> list[Score | None]:
     """Score each value with the model that the function `name` pins, in order.
 
-    NULL, as None, NaN or what pandas, Arrow and numpy have for it, gives None. Whatever is wrong with a value
-    is said in its place, under `error`; no value raises.
+    NULL gives None, also in the form of NaN or of the NULLs of pandas, Arrow and numpy. A bad value has its
+    `error` in its place; no value raises an exception.
 
     Args:
         name: a folder of functions/.
@@ -43,7 +43,7 @@ def score(name: str, values: Iterable[Any]) -> list[Score | None]:
 
     Raises:
         JobError: there is no such function, or it is not valid.
-        ModelUnavailable: the model cannot be had. It is loaded once in a process.
+        ModelUnavailable: the model cannot be loaded, which happens once in a process.
     """
     service = load(name)
     items = [_item(service, value) for value in values]
@@ -55,7 +55,7 @@ def score(name: str, values: Iterable[Any]) -> list[Score | None]:
 def columns(name: str, values: Iterable[Any]) -> dict[str, list[Any]]:
     """Score values as `score` does, for engines of columns: `label`, `probabilities` and `error` for each.
 
-    The error is a text, of its code and message. All three are None for NULL.
+    The error is a string with its code and message. All three are None for NULL.
     """
     scores = score(name, values)
     faults = [each["error"] if each else None for each in scores]
@@ -68,12 +68,12 @@ def columns(name: str, values: Iterable[Any]) -> dict[str, list[Any]]:
 
 @cache
 def load(name: str) -> Service:
-    """Import the function `name` and return what it is made of; its model is loaded by `classifier()`.
+    """Import the function `name` and return its `Service`, whose `classifier()` loads the model.
 
     Raises:
         JobError: there is no such function, or its pin or a setting is not valid.
     """
-    # The function takes over logging and warnings, as it does in a server. Here they are the engine's.
+    # The import configures logging and warnings. Here they belong to the engine, so restore them.
     handlers, level = logging.root.handlers[:], logging.root.level
     with warnings.catch_warnings():
         try:
@@ -96,13 +96,13 @@ def load(name: str) -> Service:
 
 
 def _item(service: Service, value: Any) -> Any:
-    """What the reader makes of a value, or what is wrong with it; None for NULL."""
+    """The input that the reader makes of a value, or an error; None for NULL."""
     try:
         value = plain(value)
         return None if value is None else _read(service, value)
     except ServiceError as error:
         return error
-    except Exception as error:  # of a type whose very methods fail
+    except Exception as error:  # a value whose own methods raise errors
         return BadRequest(f"expected {service.reader.what}; got {type(value).__name__}: {error!r}")
 
 
@@ -117,7 +117,7 @@ def _read(service: Service, value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 (a line for each library)
-    """Return a value in Python's own types: None for any kind of NULL, dicts for rows."""
+    """Convert a value to Python's own types: None for any kind of NULL, dicts for rows."""
     kind = type(value)
     if value is None or kind in (str, bytes, int, bool):
         return value

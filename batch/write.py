@@ -18,19 +18,19 @@ from .job import BIGQUERY, Job
 OUTPUTS = ("good", "bad")
 ERROR = pyarrow.struct([("code", pyarrow.string()), ("message", pyarrow.string())])
 Columns = Mapping[str, Any]
-"""The columns that are carried through, each with its type in Arrow, or with that in BigQuery."""
+"""The columns to copy to the output, each with its Arrow type or its BigQuery type."""
 
 
 def refuse_earlier(job: Job) -> None:
-    """Refuse a folder that has shards of an earlier run, which a reader would take for those of this one.
+    """Refuse a folder with files of an earlier run, which a reader could not tell from those of this run.
 
     Raises:
-        JobError: there are some, or that cannot be known.
+        JobError: there are such files, or the folder cannot be listed.
     """
     try:
         patterns = [FileSystems.join(job.output, f"{kind}-*") for kind in OUTPUTS]
         matches = FileSystems.match(patterns, [1, 1])
-    except Exception as error:  # of any kind: there is no such bucket or scheme, or no right
+    except Exception as error:  # of any kind: an unknown bucket or scheme, a missing permission
         raise JobError(f"--output {job.output}: cannot be listed: {cause(error)}") from error
     for pattern, match in zip(patterns, matches, strict=True):
         if match.metadata_list:
@@ -41,7 +41,7 @@ def refuse_earlier(job: Job) -> None:
 
 
 def write(kind: str, rows: Any, job: Job, labels: tuple[str, ...], columns: Columns) -> Any:
-    """Write rows, `kind` of which is `good` or `bad`."""
+    """Write the rows of one `kind`, `good` or `bad`."""
     if job.output_format == "bigquery":
         return _to_bigquery(rows, kind, job, columns)
     prefix = FileSystems.join(job.output, kind)
@@ -54,7 +54,7 @@ def write(kind: str, rows: Any, job: Job, labels: tuple[str, ...], columns: Colu
 
 
 def encoded(row: Any) -> bytes:
-    """A row as a line of JSON, in UTF-8; a NaN, which is not valid JSON, as null, and bytes as base64."""
+    """A row as a line of JSON, in UTF-8. NaN, which is not valid JSON, becomes null; bytes become base64."""
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_json).encode()
     except ValueError:
@@ -76,7 +76,7 @@ def _finite(value: Any) -> Any:
 
 
 def fitted(row: dict[str, Any], schema: pyarrow.Schema) -> dict[str, Any]:
-    """The row as the schema has it: a column that is of text takes other values as JSON."""
+    """Fit a row to the schema: a column of strings gets other values as JSON."""
     converted = {}
     for field in schema:
         value = row.get(field.name)
@@ -99,7 +99,7 @@ def _added(kind: str, prefix: str, labels: tuple[str, ...]) -> list[tuple[str, p
 
 
 def _to_bigquery(rows: Any, kind: str, job: Job, columns: Columns) -> Any:
-    """Append to a new table; the bad rows go to one beside it, whose name ends in `_bad`."""
+    """Write to a new table; bad rows go to a second table, whose name ends in `_bad`."""
     table = job.output.removeprefix(BIGQUERY) + ("_bad" if kind == "bad" else "")
     project, dataset, name = table.rsplit(".", 2)
     types = {column: bigquery_type(each) for column, each in columns.items()}
@@ -118,7 +118,7 @@ def _to_bigquery(rows: Any, kind: str, job: Job, columns: Columns) -> Any:
 
 
 def bigquery_type(kind: pyarrow.DataType) -> str:
-    """The type of a column in BigQuery; what has no plain one is written as JSON, in a text."""
+    """The BigQuery type of a column; values of other types are written as JSON, in a STRING."""
     known = {
         "BOOLEAN": pyarrow.types.is_boolean,
         "INTEGER": pyarrow.types.is_integer,
@@ -131,7 +131,7 @@ def bigquery_type(kind: pyarrow.DataType) -> str:
 
 
 def for_bigquery(row: dict[str, Any], types: Mapping[str, str], prefix: str) -> dict[str, Any]:
-    """The row as BigQuery takes it: probabilities as a list, of each label with its own."""
+    """Convert a row for BigQuery: the probabilities become a list of labels with their probability."""
     converted = dict.fromkeys(types) | row
     for name, kind in types.items():
         if kind == "STRING" and converted[name] is not None and not isinstance(converted[name], str):

@@ -1,4 +1,4 @@
-"""Where the cell lies in a picture, and what speaks against there being just one."""
+"""Find the cell in a picture, and warn if the picture does not show exactly one."""
 
 from collections.abc import Sequence
 
@@ -18,46 +18,46 @@ Part = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels of the image."""
 
 SIDE = 64
-"""Pixels a side at most on which all is measured: a speck of dust is averaged away."""
+"""The most pixels a side of the small copy that is measured, in which specks of dust disappear."""
 TOLERANCE = 24
-"""Levels of 256 by which a background's pixels may differ from its colour."""
+"""Levels (of 256) by which a pixel of the background may differ from the background's colour."""
 SPECK = 0.03
-"""The part of a row or column that must differ from the background to belong to the cell."""
+"""A row or column belongs to the cell if more than this share of it differs from the background."""
 TIGHT = 0.88
-"""A cell of this part of the picture's height and width fills it. Of the training cells, all do."""
+"""A cell with this share of the picture's height and width fills it, as all training cells do."""
 ALIKE = 0.6
-"""The part of the corners that must be of one colour: a cell is round, and stands on a background."""
+"""The share of the corners that must have one colour: a cell is round, so the corners show the background."""
 FILLED = 0.36, 0.95
-"""The part of its box that one cell fills."""
+"""The share of its box that one cell fills: at least, at most."""
 PIECES = 1.7
-"""Into how many pieces the rows and columns of one cell fall on average: 1, but for dark and pale spots."""
+"""The most pieces into which a row or column of one cell is split on average: 1, plus spots."""
 CUT = 0.7
-"""The part of one side of the picture that a whole cell touches at most."""
+"""The largest share of one side of the picture that a whole cell touches; otherwise, the edge cuts it off."""
 NECK = 0.5
-"""What is thinner than this part of its box somewhere in its middle third is counted: it may be two cells."""
+"""If a cell is thinner than this share of its box in its middle third, it may be two cells."""
 WAIST = 0.52
-"""The narrowest place between two wide ones, as a part of the narrower of these: below it, two cells touch.
+"""If the narrowest place is below this share of the narrower of the two wide places beside it, two cells touch.
 
-One in a thousand training cells is below it; of pairs that touch side by side, all are.
+One in a thousand training cells is below it; all pairs that touch side by side are.
 """
 FRAMES = 3
-"""How many frames, one within the other, are taken off."""
+"""How many frames, one within the other, are removed."""
 BLOB = 0.08
-"""The part of its box that a second cell covers at least."""
+"""The smallest share of the box that a second cell covers."""
 SPOT = 0.01
-"""The part of the picture that one of many things covers at least."""
+"""The smallest share of the picture that one of several objects covers."""
 SMALLEST = 40
-"""Pixels a side that show a parasite; the smallest cells of the training have about 50."""
+"""Pixels a side in which a parasite can be seen; the smallest training cells have about 50."""
 COLOUR = 2
-"""Levels of 256 by which the channels of a grey picture differ at most."""
+"""The most levels (of 256) by which the channels of a grey picture differ."""
 
 
 def find(image: Image.Image) -> tuple[Box, Sequence[Warned]]:
     """Find the cell in an upright RGB image that stands on a plain background, black or light.
 
-    If there is none, it is looked for once more within the frames of one colour that the picture may have.
-    Returns the box to cut out, which is the whole image unless there are margins, and warnings. Its cost is
-    bounded: all is measured on at most 64 x 64 pixels.
+    If there is none, look for it once more within the frames of one colour that the picture may have. Returns
+    the box to crop to, which is the whole image unless there are margins, and warnings. The cost is bounded,
+    because only a copy of at most 64 x 64 pixels is measured.
     """
     small = _small(image, (0, 0, *image.size))
     found = _find(image, (0, 0, *image.size), small)
@@ -77,17 +77,17 @@ def _find(image: Image.Image, part: Part, small: Pixels) -> tuple[Box, list[Warn
     cell = _differs(small, background)
     box = _box(cell)
     if box is None or alike < ALIKE:
-        return _what_instead(small, background)
+        return _other_than_one(small, background)
     rows, columns = box
     height, width = rows.stop - rows.start, columns.stop - columns.start
     step = (part[2] - part[0]) / cell.shape[1], (part[3] - part[1]) / len(cell)
     if min(width * step[0], height * step[1]) < MIN_SIDE:
         return NOT_A_CELL
     if not _is_one(cell[box]):
-        return _what_instead(small, background)
+        return _other_than_one(small, background)
     if _is_cut_off(cell) or min(_waist(cell[box]), _waist(cell[box].T)) < WAIST:
         return SEVERAL_CELLS
-    warned = _what_is_lost(small, min(width * step[0], height * step[1]))
+    warned = _too_poor(small, min(width * step[0], height * step[1]))
     if height >= TIGHT * len(cell) and width >= TIGHT * cell.shape[1]:
         return _part_of(image, part), warned
     left, top = part[0] + columns.start * step[0], part[1] + rows.start * step[1]
@@ -144,7 +144,7 @@ def _between(small: Pixels) -> tuple[int, int]:
 
 
 def _background(small: Pixels) -> tuple[Colour, float]:
-    """The median colour of the four corners, and the part of them that is alike it."""
+    """The median colour of the four corners, and the share of their pixels that have it."""
     high, wide = max(1, len(small) // 8), max(1, small.shape[1] // 8)
     ends = np.concatenate([small[:high], small[-high:]])
     corners = np.concatenate([ends[:, :wide], ends[:, -wide:]], axis=1).reshape(-1, 3)
@@ -153,7 +153,7 @@ def _background(small: Pixels) -> tuple[Colour, float]:
 
 
 def _differs(pixels: Pixels, colour: Colour) -> Mask:
-    """Which pixels, shape (..., 3), are not of a colour."""
+    """Which pixels, shape (..., 3), differ from a colour."""
     far = np.abs(pixels - colour) > TOLERANCE
     return np.asarray(far[..., 0] | far[..., 1] | far[..., 2])
 
@@ -173,7 +173,7 @@ def _is_cut_off(cell: Mask) -> bool:
 
 
 def _is_one(cell: Mask) -> bool:
-    """Whether what stands in its box fills it as one cell does."""
+    """Whether a mask, cropped to its box, has the shape of one cell."""
     if not FILLED[0] <= cell.mean() <= FILLED[1] or _pieces(cell) > PIECES:
         return False
     high, wide = len(cell) // 3, cell.shape[1] // 3
@@ -194,28 +194,28 @@ def _waist(cell: Mask) -> float:
 
 
 def _pieces(cell: Mask) -> float:
-    """Into how many pieces the rows and columns of a mask fall on average."""
+    """The mean number of pieces in the rows and columns of a mask."""
     across = ((cell[:, 1:] > cell[:, :-1]).sum() + cell[:, 0].sum()) / len(cell)
     down = ((cell[1:] > cell[:-1]).sum() + cell[0].sum()) / cell.shape[1]
     return float(across + down) / 2
 
 
-def _what_instead(small: Pixels, background: Colour) -> Warned:
-    """Tell several cells on a background from anything else."""
+def _other_than_one(small: Pixels, background: Colour) -> Warned:
+    """Choose between the warnings for several cells and for anything else."""
     lightest = np.quantile(small.reshape(-1, 3), 0.95, axis=0).astype(np.int16)
     several = any(_blobs(_differs(small, colour), SPOT) > 1 for colour in (background, lightest))
     return SEVERAL_CELLS if several else NOT_A_CELL
 
 
-def _what_is_lost(small: Pixels, side: float) -> list[Warned]:
-    """Warn of a picture without colours, or of a cell of few pixels."""
+def _too_poor(small: Pixels, side: float) -> list[Warned]:
+    """Warn of a picture without colours, or of a cell with few pixels."""
     if (np.abs(small - small[..., :1]) <= COLOUR).all():
         return [GREY]
     return [SMALL] if side < SMALLEST else []
 
 
 def _blobs(mask: Mask, least: float) -> int:
-    """How many connected parts cover at least `least` of a mask, by union of the runs of its rows."""
+    """Count the connected parts that cover at least a share of a mask, by union-find over runs in rows."""
     parents: list[int] = []
     sizes: list[int] = []
 

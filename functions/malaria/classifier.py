@@ -1,4 +1,4 @@
-"""The malaria classifier: an image network that finds the cell, and says why, and when it is unsure."""
+"""The malaria classifier: an image network that crops to the cell, explains its answers, and warns."""
 
 from shared.pin import Pin
 from shared.runtimes import images

@@ -22,7 +22,7 @@ SCHEMA: dict[str, Any] = {
         "heatmap": {
             "type": "string",
             "pattern": "^data:image/png;base64,",
-            "description": "a picture to lay over the image, stretched to the same box",
+            "description": "a picture to lay over the image, at the same size",
         },
         "grid": {
             "type": "array",
@@ -31,21 +31,21 @@ SCHEMA: dict[str, Any] = {
         },
         "box": {
             "type": "array",
-            "description": "the part of the image that the grid covers, if it has margins that were cut off: "
+            "description": "the part of the image that the grid covers, if margins were cropped: "
             "left, top, right and bottom, from 0 to 1",
             "items": {"type": "number"},
         },
     },
 }
 
-# In log-odds. Of the 1,804 calibration cells called rightly, the hottest point is over 27 in 95 % of the
-# infected and below 9 in 95 % of the normal ones.
+# In log-odds. Among the 1,804 calibration cells with a right label, the hottest point is over 27 in 95 % of
+# the infected cells and below 9 in 95 % of the normal ones.
 HOTTEST = 40.0
-BOLDEST = 170  # the parasite is still seen through it
+BOLDEST = 170  # so that the parasite is still visible below it
 
 
 def explain(prediction: images.Prediction, size: tuple[int, int]) -> dict[str, Any] | None:
-    """Say where the network looked: a picture of `size` (height, width), and the numbers it is made of."""
+    """Return where the network looked: a picture of `size` (height, width), and its numbers."""
     if prediction.map is None:
         return None
     picture = base64.b64encode(heatmap(prediction.map, size, prediction.box)).decode()
@@ -56,22 +56,22 @@ def explain(prediction: images.Prediction, size: tuple[int, int]) -> dict[str, A
 
 
 def _warmth(levels: int) -> Pixels:
-    """Colours from clear yellow to bold red, shape (levels, 4), RGBA."""
+    """Colours from transparent yellow to opaque red, shape (levels, 4), RGBA."""
     level = np.linspace(0, 1, levels)
     red, blue = np.full(levels, 255), np.zeros(levels)
     return np.stack([red, 220 * (1 - level), blue, BOLDEST * level], axis=1).round().astype(np.uint8)
 
 
-# As many steps as the eye can tell apart: of 256, the PNG would be half as large again.
+# The eye cannot tell more steps apart, and with 256 the PNG would be half as large again.
 _WARMTH = _warmth(64)
 
 
 def heatmap(attention: Floats, size: tuple[int, int], box: Box = WHOLE) -> bytes:
     """Draw a class-activation map into `box` of an RGBA PNG of `size` (height, width).
 
-    `attention` has shape (rows, columns), in log-odds. Where it does not speak for `Infected`, at 0 and
-    below, the picture is clear; where it does, yellow to red, the more opaque the more it does. The scale is
-    the same for every cell: at `HOTTEST` and above it is red, `BOLDEST` in 255 opaque.
+    `attention` has shape (rows, columns), in log-odds. At 0 and below, it does not speak for `Infected`, and
+    the picture is transparent. Above 0, it goes from yellow to red and becomes more opaque. The scale is the
+    same for every cell: at `HOTTEST` and above it is red, with an alpha of `BOLDEST` of 255.
     """
     height, width = size
     left, right = round(box.left * width), max(round(box.right * width), round(box.left * width) + 1)

@@ -1,7 +1,7 @@
-"""The review classifier: texts in, a `Sentiment` each out. No HTTP, no storage.
+"""The review classifier: from texts to a `Sentiment` for each.
 
-Two formats: `linear`, the weights of our own model, read with numpy alone, and `joblib`, a scikit-learn
-model. Only the latter imports scikit-learn.
+It reads two formats: `linear`, the weights of our own model, which need only numpy, and `joblib`, a
+scikit-learn model. Only `joblib` imports scikit-learn.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from .linear import Linear, Scale
 from .ngrams import Codes, code_points
 
 PER_CHARACTER = 80
-"""Work for a character of a review, in the unit of `budget.MAX_WORK`: of one that has marks."""
+"""Work for a character of a review with marks, in the unit of `budget.MAX_WORK`."""
 PER_EXPLAINED = 400
-"""Work for a character of an explained review in which each is a token."""
+"""Work for a character of an explained review in which each character is a token."""
 
 EXPLANATION: dict[str, Any] = {
     "type": ["object", "null"],
     "description": "What each word adds to the log-odds of the second label: `intercept` and the `log_odds` "
-    "of all `tokens` sum to `log_odds`. Null for a model that cannot tell.",
+    "of all `tokens` sum to `log_odds`. Null for a model that cannot explain its answers.",
     "required": ["log_odds", "intercept", "tokens"],
     "properties": {
         "log_odds": {"type": "number"},
@@ -59,7 +59,7 @@ FIELDS: dict[str, Any] = {
 }
 
 NOTHING = 2
-"""Code points of a line without a token: the two spaces around it."""
+"""Code points of a line without any token: two spaces."""
 
 WARNINGS = {
     "unknown_language": "The model knows too few words of this text to judge it: send a review in English, "
@@ -73,7 +73,7 @@ WARNINGS = {
 
 @dataclass(frozen=True)
 class Review:
-    """A review as it was sent, and the code points of its cleaned line, shape (letters,), uint32."""
+    """A review as it was sent, and the code points of its cleaned line, shape (code points,), uint32."""
 
     text: str
     codes: Codes
@@ -81,7 +81,7 @@ class Review:
 
 @dataclass(frozen=True)
 class Sentiment:
-    """A review, the log-odds of the second label, and how they came about."""
+    """A review, the log-odds of the second label, and how they were computed."""
 
     review: Review
     log_odds: float
@@ -121,11 +121,11 @@ class Classifier:
             ) from error
 
     def decode(self, raw: str) -> Review:
-        """Clean a review, its work counted.
+        """Clean a review, and count its work.
 
         Raises:
-            Unusable: there is nothing in it to read.
-            TooMuchWork: it, and what the request asked for before, are over the budget.
+            Unusable: it has no words or other tokens.
+            TooMuchWork: the work of this request is over the budget.
         """
         budget.spend(PER_CHARACTER * len(raw), "review")
         codes = code_points(raw)
@@ -134,7 +134,7 @@ class Classifier:
         return Review(raw, codes)
 
     def sample(self) -> Review:
-        """Return something to predict on."""
+        """Return an example to predict."""
         return self.decode("A film.")
 
     def predict(self, batch: Sequence[Review]) -> list[Sentiment]:
@@ -142,7 +142,7 @@ class Classifier:
         return [Sentiment(review, *self._linear.weigh(review.codes)) for review in batch]
 
     def encode(self, output: Sentiment, explain: bool) -> Answer:
-        """Say the label and the probabilities, the language, and which tokens speak for the second label."""
+        """Return the label, the probabilities, the language and, if asked for, an explanation."""
         second = float(logistic(np.array(output.log_odds)))
         answer = verdict(self.labels, (1 - second, second), self._threshold)
         answer["language"] = output.scale.language
@@ -150,12 +150,12 @@ class Classifier:
             answer["warnings"] = [{"code": code, "message": WARNINGS[code]}]
         if explain:
             budget.spend(PER_EXPLAINED * len(output.review.text), "explanation")
-            with turn():  # if that makes it a slow request
+            with turn():  # an explanation may make this a slow request
                 answer["explanation"] = self._linear.explain(output.review.text).fields
         return answer
 
     def _warning(self, output: Sentiment, second: float) -> str | None:
-        """The code of what speaks against relying on an answer, the most telling one."""
+        """The code of the warning that an answer needs, or None; the most specific one."""
         scale, limits = output.scale, self._linear.limits
         short = scale.words < limits.few
         if not scale.known:

@@ -1,4 +1,4 @@
-"""Which language a line is in, and whether its words are known at all."""
+"""The language of a line, and how many of its words are known."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,15 +10,15 @@ from .ngrams import Buckets, Codes, Floats
 
 SPACE = 32
 NGRAM = 3
-"""Characters that tell a language by three (Cavnar and Trenkle 1994)."""
+"""The length of the character n-grams that tell a language (Cavnar and Trenkle 1994)."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What is known of the words of a line.
+    """Counts over the words of a line.
 
-    `tokens` counts words and signs, `words` those with letters, and `letters` the letters of these. `known`
-    is what the model has met: words, emoji, emoticons, ratings.
+    `tokens` counts words and signs, `words` the words that begin with a letter, and `letters` their letters.
+    `known` counts the tokens that occur in the training data: words, emoji, emoticons, ratings.
     """
 
     tokens: int
@@ -28,16 +28,16 @@ class Vocabulary:
 
     @property
     def share(self) -> float:
-        """The share of known words, in doubt a bit more: of two words one may be a name."""
+        """The share of known words, with one more counted as known, since one of two words may be a name."""
         return (self.known + 1) / (self.words + 1) if self.known else 0.0
 
 
 @dataclass(frozen=True)
 class Languages:
-    """A linear classifier over the character trigrams of a line, and the words that its reviews had.
+    """A linear classifier over the character trigrams of a line, and the words of its training reviews.
 
     `weights` is int8 of shape (2**k, languages): log-odds = intercepts + scale / sqrt(n) * sum over the n
-    trigrams. `words` is a bit for each bucket of words, little end first.
+    trigrams. `words` has a bit for each bucket of words, in little-endian bit order.
     """
 
     names: tuple[str, ...]
@@ -52,14 +52,14 @@ class Languages:
 
     def probabilities(self, trigrams: Buckets) -> Floats:
         """The probability of each language, shape (languages,), given the hashed trigrams of a line."""
-        # Whole numbers below 2**24 are exact in float32, and a product sums them faster than `sum` does.
+        # Whole numbers below 2**24 are exact in float32, and a matrix product is faster than `sum`.
         sums = np.ones(trigrams.size, np.float32) @ self._floats.take(trigrams, axis=0)
         scores = self.intercepts + self.scale / np.sqrt(max(trigrams.size, 1)) * sums
         odds = np.exp(scores - scores.max())
         return np.asarray(odds / odds.sum(), dtype=np.float64)
 
     def vocabulary(self, codes: Codes, buckets: Buckets) -> Vocabulary:
-        """Count the words of a line, which begins and ends with a space; `buckets` are those of its words."""
+        """Count the words of a line that begins and ends with a space; `buckets` has one for each word."""
         spaces = np.flatnonzero(codes == SPACE)
         initials = codes[spaces[:-1] + 1]
         lettered = is_letter(initials)
@@ -73,7 +73,7 @@ class Languages:
 
 
 def is_letter(codes: Codes) -> NDArray[np.bool_]:
-    """Whether each code point of a lower-case text begins a word: no digit, punctuation or emoji does."""
+    """Whether each code point of a lower-case text is a letter, not a digit, punctuation or an emoji."""
     latin = (codes >= 97) & (codes <= 122)
     other = (codes >= 0xC0) & ((codes < 0x2000) | (codes >= 0x2C00)) & ((codes < 0x3000) | (codes >= 0x3040))
     return latin | (other & ((codes < 0xE000) | (codes >= 0x20000)))

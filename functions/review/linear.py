@@ -1,4 +1,4 @@
-"""The model file: weights of hashed n-grams, and what scales their sum."""
+"""The linear model: weights of hashed n-grams, and how their sum is scaled."""
 
 import io
 import json
@@ -18,17 +18,22 @@ from .ngrams import Buckets, Codes, Floats, Ngrams, Span, code_points, distinct,
 
 @dataclass(frozen=True)
 class Limits:
-    """Where the model stops being sure; all were chosen in training.
+    """Limits for short, unknown and undecided texts; all were chosen in training.
 
-    A text of up to `short` tokens is short, one of `long` and more is not, and what is between is so in part.
-    In a short text the weights for short ones count, and the intercept grows with the square root of the
-    number of known character n-grams, up to `evidence`: so does, in a text that says nothing, the sum of n
-    weights over sqrt(n). If less than `known` of the words are known, the log-odds are times `doubt`. A
-    language is named if its probability is `sure`. Probabilities of the second label within `undecided`
-    decide nothing. If a text in doubt has less than `few` words, it is too short; but `many` letters that are
-    no known word are another language, and not a name or a slip: Chinese has no spaces. A text is mixed if
-    its words, one by one, say at least `strong`, in log-odds, for either side, and the one side at least a
-    share of `even` of the other.
+    Attributes:
+        evidence: in a short text, the intercept grows with the square root of the number of known character
+            n-grams, up to this number; so does the sum of n weights over sqrt(n) in a text without opinion.
+        short: a text with at most so many tokens is short, and the weights for short texts count fully.
+        long: a text with at least so many tokens is not short; in between, it is short in part.
+        known: if a smaller share of the words is known, the log-odds are multiplied by `doubt`.
+        doubt: see `known`.
+        sure: a language is named if it has at least this probability.
+        undecided: the range of probabilities that is too close to 0.5 for a decision.
+        few: a text in doubt with fewer words is too short.
+        many: but with so many letters that are not known words, it is in another language (Chinese has no
+            spaces), and not just a name or a typing error.
+        strong: a text is mixed only if its words have at least these log-odds on both sides.
+        even: a text is mixed only if the weaker side has at least this share of the stronger one.
     """
 
     evidence: int = 400
@@ -44,24 +49,24 @@ class Limits:
     even: float = 0.5
 
     def brevity(self, tokens: int) -> float:
-        """How short a line of so many tokens is, from 0 to 1."""
+        """How short a line with so many tokens is, from 0 to 1."""
         return min(max((self.long - tokens) / (self.long - self.short), 0.0), 1.0)
 
     def share(self, met: int, brevity: float) -> float:
-        """How much of the intercept counts if so many n-grams of characters are known."""
+        """The share of the intercept that counts if so many character n-grams are known."""
         return float(1 - brevity * (1 - min(met / self.evidence, 1.0) ** 0.5))
 
 
 @dataclass(frozen=True)
 class Short:
-    """Weights that count in short texts alone: of `buckets`, sorted uint32, int8 `weights` times `scale`."""
+    """Weights for short texts only: `weights`, int8, times `scale` for each of `buckets`, sorted uint32."""
 
     buckets: Buckets
     weights: NDArray[np.int8]
     scale: float
 
     def of(self, buckets: Buckets) -> Floats:
-        """The weight of each bucket; 0 where there is none."""
+        """The weight of each bucket; 0 for a bucket without a weight."""
         place = np.minimum(np.searchsorted(self.buckets, buckets), max(self.buckets.size - 1, 0))
         if not self.buckets.size:
             return np.zeros(buckets.size)
@@ -70,10 +75,10 @@ class Short:
 
 @dataclass(frozen=True)
 class Scale:
-    """How a line is weighed: log-odds = intercept + factor * (sum of weights + brevity * sum of short ones).
+    """How a line is scored: log-odds = intercept + factor * (sum of weights + brevity * sum of short ones).
 
-    `language` is None if it is in doubt. `words` counts the line's words, `letters` their letters; `known`
-    is whether enough of them are known.
+    `language` is None if it is in doubt. `words` counts the line's words, `letters` their letters. `known`
+    says whether enough words are known.
     """
 
     intercept: float
@@ -97,10 +102,10 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The log-odds of the second label, and the parts that they are the sum of.
+    """The log-odds of the second label, and the terms of their sum.
 
-    `intercept` is what the model says before it reads a word: next to nothing of a text with next to nothing
-    in it. `tokens` are in the order of the text and do not overlap; they and the intercept sum to `log_odds`.
+    `intercept` is the part that belongs to no word; it is near 0 if the text is very short. `tokens` are in
+    the order of the text and do not overlap. The tokens and the intercept sum to `log_odds`.
     """
 
     log_odds: float
@@ -109,16 +114,16 @@ class Explanation:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As the answer has it: `asdict`, for a third of its time."""
+        """The fields of the answer, like `asdict`, but in a third of the time."""
         return vars(self) | {"tokens": [vars(token) for token in self.tokens]}
 
 
 @dataclass(frozen=True)
 class Line:
-    """The code points of a cleaned line, shape (letters,), and what the model reads in it.
+    """The code points of a cleaned line, shape (code points,), and its n-grams.
 
-    Of a text with marks it is followed by the same line without, from `bare` on. `words` and `chars` are the
-    buckets of n-grams, one for each occurrence.
+    If the text has marks, the line is followed by the same line without them, which begins at `bare`. `words`
+    and `chars` are the buckets of n-grams, one for each occurrence.
     """
 
     codes: Codes
@@ -133,8 +138,8 @@ class Linear:
 
     log-odds = intercept + factor * sum over tables of 1 / sqrt(n) * sum of the weights of its n distinct
     buckets. `weights` is int8 of shape (2, 2**bits): words, characters; `scales` has shape (2,). Intercept
-    and factor are those of the line: see `scale_of`. `calibration` has a slope and an offset for each
-    language, and for a line of none ("").
+    and factor depend on the line: see `scale_of`. `calibration` has a slope and an offset for each language,
+    and under "" for a line without a known language.
     """
 
     ngrams: Ngrams
@@ -151,7 +156,7 @@ class Linear:
         """Read what `save` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError or OSError: the bytes are something else.
+            ValueError, KeyError, TypeError or OSError: the bytes are not in this format.
         """
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
@@ -208,7 +213,7 @@ class Linear:
         )
 
     def line(self, codes: Codes) -> Line:
-        """What the model reads in a line that `code_points` has made."""
+        """The n-grams of a line that `code_points` returned."""
         whole = with_unmarked(codes)
         return Line(whole, codes.size - 1 if whole.size > codes.size else 0, *self.ngrams.buckets(whole))
 
@@ -217,11 +222,11 @@ class Linear:
         return self.weigh(code_points(text))[0]
 
     def weigh(self, codes: Codes) -> tuple[float, Scale]:
-        """The log-odds of a line, and how they came about."""
+        """The log-odds of a line, and how they were computed."""
         line = self.line(codes)
         reading = self._reading(line)
         total, met = 0.0, 0
-        families = distinct(line.words), distinct(line.chars)  # sorts them: not to be read any more
+        families = distinct(line.words), distinct(line.chars)  # sorts `line` in place
         for step, buckets in zip(self.scales, families, strict=True):
             weights = self.weights.reshape(-1)[buckets]
             total += step * weights.sum(dtype=np.int64) / np.sqrt(max(buckets.size, 1))
@@ -233,13 +238,13 @@ class Linear:
         return float(scale.intercept + scale.factor * total), scale
 
     def scale_of(self, line: Line) -> Scale:
-        """How a line is weighed."""
+        """How a line is scored."""
         chars = distinct(line.chars.copy())
         met = int(np.count_nonzero(self.weights.reshape(-1)[chars]))
         return self._scale(self._reading(line), met)
 
     def _reading(self, line: Line) -> tuple[Vocabulary, str | None]:
-        """What is known of the words of a line, and its language if that is sure."""
+        """The counts of a line's words, and its language if that is sure."""
         bare = line.codes[line.bare :]
         words = int(np.count_nonzero(line.codes == SPACE)) - 1
         written = int(np.count_nonzero(bare == SPACE)) - 1
@@ -253,7 +258,7 @@ class Linear:
         return vocabulary, self.languages.names[best] if share[best] >= self.limits.sure else None
 
     def _scale(self, reading: tuple[Vocabulary, str | None], met: int) -> Scale:
-        """The scale of a line that has so many known n-grams of characters."""
+        """The scale of a line with so many known character n-grams."""
         limits, (vocabulary, language) = self.limits, reading
         known = vocabulary.share >= limits.known
         trust = 1.0 if known else limits.doubt
@@ -270,7 +275,7 @@ class Linear:
         )
 
     def sides(self, codes: Codes, scale: Scale) -> tuple[float, float]:
-        """What the words of a line, one by one, say for the second label, and what they say against it."""
+        """The sums of a line's word weights for the second label and against it, in log-odds."""
         line = self.line(codes)
         buckets = distinct(line.words)
         weights = self.weights[0][buckets] * self.scales[0]
@@ -284,7 +289,7 @@ class Linear:
         return logistic(np.array([self.log_odds(text) for text in texts], dtype=np.float64))
 
     def explain(self, text: str) -> Explanation:
-        """Share out the log-odds among the tokens of `text`, with nothing left over.
+        """Distribute the log-odds over the tokens of `text`, so that the sum is exact.
 
         A bucket's term is shared equally among the occurrences of its n-grams, an occurrence's share among
         the tokens it covers: see `Ngrams.shares`. A token gets its share of the unmarked line too.
@@ -313,7 +318,7 @@ class Linear:
 
 
 def _contributions(text: str, spans: Sequence[Span], shares: Floats) -> list[Contribution]:
-    """The tokens of these spans; those that share a character of `text` are given as one."""
+    """The tokens of these spans; tokens that share a character of `text` are merged."""
     starts, ends = np.array(spans).T
     first = np.flatnonzero(np.concatenate([[True], starts[1:] >= ends[:-1]]))
     last = np.append(first[1:], starts.size) - 1

@@ -1,16 +1,16 @@
-"""Text to hashed n-grams: the one vectoriser of training and serving.
+"""Text to hashed n-grams; training and serving use this same vectoriser.
 
-A review is cleaned into tokens joined by single spaces. Every word n-gram and every character n-gram is
-a substring of that line, and the polynomial hash of any substring comes from two prefix sums (Karp and
-Rabin 1987), so numpy hashes all of them at once, with no loop over n-grams:
+A review is cleaned to a line of tokens with single spaces between them. Every word n-gram and every
+character n-gram is a substring of that line. The polynomial hash of any substring follows from two prefix
+sums (Karp and Rabin 1987), so numpy hashes all of them at once, without a loop over n-grams:
 
     S[i] = sum of code[j] * P**j for j < i,  modulo 2**64
     hash(start, end) = (S[end] - S[start]) * P**-start
 
-A finaliser then spreads the hash over 2**bits buckets. Words and characters have a table each.
+A finaliser then spreads the hashes over 2**bits buckets. Words and characters each have their own table.
 
-Writers of Hausa, Igbo and Yoruba put all, some or none of the tone marks, underdots and hooks. So a line
-with such letters is followed by the same line without them: its n-grams are features beside the marked ones.
+Authors in Hausa, Igbo and Yoruba write all, some or none of the tone marks, underdots and hooks. So a line
+with such letters is followed by the same line without them, whose n-grams are features, too.
 """
 
 import html
@@ -45,28 +45,28 @@ _EMOTICON = r"[:;=]'?-?[()\[\]dpo/\\|*3]+(?!\w)|</?3"
 _TOKEN = re.compile(rf"{ratings.TENTHS}|{_WORD}|{_EMOTICON}|[^\s\w]")
 _PLAIN = str.maketrans({"_": " ", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 
-# A link or an e-mail address, bounded so that no text takes long to search.
+# A link or an e-mail address, with bounds so that no text takes long to search.
 _LINK = re.compile(
     r"(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]]"
     r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}",
     re.IGNORECASE,
 )
 _EMOJI = "\u2190-\u2bff\U0001f000-\U0001faff"
-# Category Cf (format characters), but for joiners inside emoji; two blanks that count as letters; and what
-# chooses the look of an emoji: variation selectors, colours of skin.
+# Category Cf (format characters), except joiners inside emoji; two blanks that Unicode counts as letters; and
+# what changes the look of an emoji: variation selectors and skin colours.
 _UNSEEN = re.compile(
     "[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\u2800\u3164\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064"
     "\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
     f"|(?<![{_EMOJI}\ufe0f\U0001f3fb-\U0001f3ff])\u200d|\u200d(?![{_EMOJI}])"
 )
-# Letters and digits in another dress: full-width, mathematical, enclosed, ligatures. None has a tone mark.
+# Variants of letters and digits: full-width, mathematical, enclosed, ligatures. None has a tone mark.
 _DRESSED = re.compile(
     "[\u2102\u210a-\u2113\u2115\u2119-\u211d\u2124\u2128\u212c\u212d\u212f-\u2131\u2133-\u2134\u2139\u213c-\u213f"
     "\u2145-\u2149\u2460-\u2473\u24b6-\u24ea\u3000\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff\U0001f130-\U0001f149]"
 )
 
-# Pieces of a text that can be rewritten one by one: a character reference ends before the next `&`, and no
+# Pieces of a text that can be rewritten separately: a character reference ends before the next `&`, and no
 # character below U+0300 is composed with the one before it.
 _REFERENCE = re.compile("&[^&]*")
 _LONG_NUMBER = re.compile("&#([0-9]{1000,})")
@@ -92,10 +92,10 @@ _INVERSES = _powers(_INVERSE, _TABLED)
 
 
 def clean(text: str) -> str:
-    """Tokens of `text`, lower-case and in NFC, joined by single spaces.
+    """The tokens of `text`, in lower case and NFC, joined by single spaces.
 
-    HTML tags, links, e-mail addresses and invisible characters go; entities become characters, letters in
-    another dress plain ones; words, emoticons, emoji, ratings and punctuation are tokens.
+    HTML tags, links, e-mail addresses and invisible characters are removed. Entities become characters, and
+    variants of letters plain letters. Words, emoticons, emoji, ratings and punctuation are tokens.
     """
     if "&" in text:
         text = _unescaped(text)
@@ -120,32 +120,32 @@ def _undressed(letter: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """`html.unescape`, which fails on a number of more digits than Python converts (4,300).
+    """`html.unescape`, but also for numbers with more digits than Python converts (4,300).
 
-    Eight digits, of which the first is not 0, are more than the last code point.
+    Eight digits without leading zeros are already more than the last code point.
     """
     return html.unescape(_LONG_NUMBER.sub(lambda match: f"&#{match[1].lstrip('0')[:8] or '0'}", text))
 
 
 def _composed(text: str) -> str:
-    """NFC, without the quadratic time that `unicodedata` takes to order thousands of marks in a row."""
+    """NFC, without the quadratic time that `unicodedata` needs for thousands of marks in a row."""
     if len(text) > 5_000 and not text.isascii():
         text = _MARKED.sub(_ordered, text)
     return unicodedata.normalize("NFC", text)
 
 
 def _ordered(run: re.Match[str]) -> str:
-    """Decomposed, and marks sorted by their class and stably: the canonical order of UAX 15."""
+    """Decompose a run and sort its marks stably by class: the canonical order of UAX 15."""
     letters = "".join(unicodedata.normalize("NFD", letter) for letter in run[0])
     marks = groupby(letters, key=lambda letter: unicodedata.combining(letter) > 0)
     return "".join("".join(sorted(group, key=unicodedata.combining)) for _, group in marks)
 
 
 def token_spans(text: str) -> list[Span]:
-    """Where in `text` each token of `clean(text)` comes from, in their order.
+    """The span in `text` of each token of `clean(text)`, in order.
 
-    What is rewritten as one has one span: all of `&amp;`, or of letters that NFC composes or reorders.
-    So tokens may share characters, as the two that NFC makes of U+0958 do, but they never cross.
+    Characters that are rewritten together have one span: `&amp;`, or letters that NFC composes or reorders.
+    So tokens may share characters, as the two that NFC makes of U+0958 do, but their order never changes.
     """
     traced = _Traced(text, [(place, place + 1) for place in range(len(text))])
     if "&" in text:
@@ -168,7 +168,7 @@ def token_spans(text: str) -> list[Span]:
 
 @dataclass(frozen=True)
 class _Traced:
-    """A rewritten text, and for each of its characters the span of the first text it stands for."""
+    """A rewritten text, and for each of its characters the span in the original text."""
 
     text: str
     spans: list[Span]
@@ -178,7 +178,7 @@ class _Traced:
         return self.spans[start][0], self.spans[end - 1][1]
 
     def sub(self, pattern: re.Pattern[str], rewrite: Callable[[re.Match[str]], str]) -> "_Traced":
-        """`pattern.sub`, traced."""
+        """Like `pattern.sub`, but keep the spans."""
         texts, spans, done = [], [], 0
         for match in pattern.finditer(self.text):
             old, new = match[0], rewrite(match)
@@ -193,19 +193,19 @@ class _Traced:
 
 
 def _unchanged(old: str, new: str) -> Span:
-    """How many characters at the head and at the tail of `old` stay, one at least between them being new."""
+    """How many characters at the start and at the end of `old` stay; at least one in between is new."""
     most = max(min(len(old), len(new)) - 1, 0)
     tail = min(_common(old[::-1], new[::-1]), most)
     return min(_common(old, new), most - tail), tail
 
 
 def _common(one: str, other: str) -> int:
-    """Length of what both begin with."""
+    """The length of the common prefix."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def code_points(text: str) -> Codes:
-    """Code points of the cleaned text between two spaces; a run of one character is cut to two."""
+    """Code points of the cleaned text with a space on each side; runs of one character are cut to two."""
     line = f" {clean(text)} ".encode("utf-32-le", "surrogatepass")
     codes = np.frombuffer(line, dtype="<u4")
     keep = np.ones(codes.size, dtype=bool)
@@ -215,7 +215,7 @@ def code_points(text: str) -> Codes:
 
 @cache
 def _bare() -> Codes:
-    """Each code point below `_MARKLESS` less its marks; 0 for a combining mark."""
+    """Each code point below `_MARKLESS` without its marks; 0 for a combining mark."""
     letters = (chr(code).translate(_HOOKED) for code in range(_MARKLESS))
     bare = np.array([ord(unicodedata.normalize("NFD", letter)[0]) for letter in letters], dtype=np.uint32)
     bare[0x300:0x370] = 0
@@ -223,10 +223,10 @@ def _bare() -> Codes:
 
 
 def with_unmarked(codes: Codes) -> Codes:
-    """The line, and where it has letters with marks, once more without them.
+    """The line; if it has letters with marks, followed by the same line without marks.
 
-    The second line is the first letter by letter, less the combining marks that stand alone: so it is known
-    which letters an n-gram of either stands for.
+    The second line has the letters of the first, one by one, without separate combining marks. So it is known
+    which letters an n-gram of either line covers.
     """
     if codes.max() < _UNMARKED:
         return codes
@@ -238,9 +238,9 @@ def with_unmarked(codes: Codes) -> Codes:
 
 @dataclass(frozen=True)
 class Ngrams:
-    """Which n-grams are features: so many consecutive words, so many consecutive characters.
+    """Which n-grams are features: the numbers of consecutive words and of consecutive characters.
 
-    Either family has a table of 2**bits buckets; a bucket below half of `size` is a word n-gram's.
+    Each family has a table of 2**bits buckets; buckets below half of `size` are those of word n-grams.
     """
 
     words: tuple[int, ...] = (1, 2, 3)
@@ -249,7 +249,7 @@ class Ngrams:
 
     @property
     def size(self) -> int:
-        """Buckets of both tables together."""
+        """The number of buckets of both tables together."""
         return 2 << self.bits
 
     def features(self, text: str) -> tuple[Buckets, Buckets]:
@@ -257,15 +257,15 @@ class Ngrams:
         return self.features_of(with_unmarked(code_points(text)))
 
     def features_of(self, codes: Codes) -> tuple[Buckets, Buckets]:
-        """The same of a line that `code_points` and `with_unmarked` have made."""
+        """The same for a line from `code_points` and `with_unmarked`."""
         words, chars = self.buckets(codes)
         return distinct(words), distinct(chars)
 
     def buckets(self, codes: Codes) -> tuple[Buckets, Buckets]:
-        """A bucket for each occurrence: order by order, and in an order from left to right.
+        """A bucket for each occurrence of an n-gram: by n, and for each n from left to right.
 
-        A word n-gram spans from the start of its first word to the end of its last, a character
-        n-gram starts at each position: so the bucket's place tells the characters it stands for.
+        A word n-gram reaches from the start of its first word to the end of its last word; a character n-gram
+        starts at each position. So the index of a bucket tells which characters it covers.
         """
         size = codes.size
         powers = _POWERS if size <= _TABLED else _powers(_PRIME, size)
@@ -280,11 +280,12 @@ class Ngrams:
         return self._spread(words, table=0), self._spread(chars, table=1)
 
     def shares(self, codes: Codes, words: Floats, chars: Floats) -> Floats:
-        """Sum up by word what n-grams are worth: `words` and `chars`, a value for each of `buckets(codes)`.
+        """Distribute values over words: `words` and `chars` have a value for each of `buckets(codes)`.
 
-        The result has shape (words of the line,) and the sum of all the values. A word n-gram gives equal
-        parts to its words, a character n-gram to its characters but spaces: they belong to their word. One
-        of nothing but spaces, as where a word is a mark alone and the line unmarked, is the word's after it.
+        The result has shape (words of the line,), and its sum is that of all values. A word n-gram gives
+        equal parts to its words. A character n-gram gives equal parts to its characters, without spaces, and
+        so to their words. If it has only spaces (a word was a mark alone, and marks are removed), the next
+        word gets all of it.
         """
         letters = codes != _SPACE
         count = codes.size - np.count_nonzero(letters) - 1
@@ -293,7 +294,7 @@ class Ngrams:
         return parts + _parts(words, np.ones(count, dtype=bool), self.words)
 
     def _spread(self, hashes: list[Hashes], table: int) -> Buckets:
-        """The finaliser of splitmix64 (Steele et al. 2014), its top bits, behind the table's offset."""
+        """The top bits of splitmix64's finaliser (Steele et al. 2014), plus the table's offset."""
         mixed = np.concatenate(hashes)
         mixed += np.uint64(_SEEDS[table])
         mixed ^= mixed >> np.uint64(30)
@@ -309,9 +310,9 @@ def _windows(starts: Hashes, ends: Hashes, unshift: Hashes) -> Hashes:
 
 
 def _parts(values: Floats, takes: NDArray[np.bool_], orders: tuple[int, ...]) -> Floats:
-    """Give what each n-gram is worth in equal parts to those of its places that take any, else to its first.
+    """Distribute each n-gram's value equally over its units that take any, else to its first unit.
 
-    `values` are order by order and from left to right, `takes` and the result have a place for each unit.
+    `values` are ordered by n and from left to right; `takes` and the result have an element for each unit.
     """
     totals = np.zeros(takes.size)
     for n in orders:
@@ -327,7 +328,7 @@ def _parts(values: Floats, takes: NDArray[np.bool_], orders: tuple[int, ...]) ->
 
 
 def distinct(buckets: Buckets) -> Buckets:
-    """`numpy.unique`, for half its time on a few thousand."""
+    """Like `numpy.unique`, but sorts in place, and takes half the time for a few thousand values."""
     buckets.sort()
     keep = np.ones(buckets.size, dtype=bool)
     np.not_equal(buckets[1:], buckets[:-1], out=keep[1:])

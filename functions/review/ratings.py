@@ -1,6 +1,6 @@
-"""Ratings within a review: `8/10`, `3 out of 5`, four stars of five are each one token, of ten.
+"""Ratings in a review, such as `8/10`, `3 out of 5` or four stars: each becomes one token on a scale of ten.
 
-So a rating means the same however it is written, and the model learns ten numbers and not a thousand.
+So a rating means the same however it is written, and the model learns eleven tokens instead of a thousand.
 """
 
 import re
@@ -8,7 +8,7 @@ import re
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _VALUES = {name: float(value) for value, name in enumerate(_NAMES)}
 _FULL, _EMPTY = "[\u2605\u2b50\U0001f31f]", "[\u2606\u2729]"
-_ALONE = r"(?<![\w.,/\u2044].)"  # after a first character: looking for one of few is what makes it fast
+_ALONE = r"(?<![\w.,/\u2044].)"  # after the first character, since few characters are fast to search for
 # In English and Pidgin, Hausa, Igbo, Yoruba.
 _OF = r"\s?(?:/|\bout of\b|\b(?:a )?cikin\b|\bn'ime\b|\bn\u00edn\u00fa\b|\bninu\b)\s?"
 _TOTAL = rf"{_OF}(?P<total>10|100|5|ten|five)(?![\w/]|[.,]\d)(?:[ -]?stars?\b)?"
@@ -29,19 +29,19 @@ _SIGNS = {
         *(f"{name}{gap}star" for name in ("zero", "one", "four", "five") for gap in " -"),
     ),
 }
-"""What a text with a match of a pattern has: much faster to look for."""
+"""For each pattern, signs that every text with a match contains; they are much faster to search for."""
 
 TENTHS = r"(?:10|\d)\u204410(?!\w)"
-"""What a rating becomes, with a fraction slash: `8\u204410`."""
+"""A pattern for the token of a rating, with a fraction slash: `8\u204410`."""
 
 
 def patterns(text: str) -> list[re.Pattern[str]]:
-    """What to look for in a lower-case text: nothing, in most."""
+    """The patterns that may match a lower-case text; for most texts, none."""
     return [pattern for pattern, signs in _SIGNS.items() if any(sign in text for sign in signs)]
 
 
 def in_tenths(rating: re.Match[str]) -> str:
-    """A match of a pattern as a token, with spaces around it; what is no rating stays, as `24/10`."""
+    """The token for a match, with spaces around it; what is not a rating, such as `24/10`, is unchanged."""
     groups = rating.groupdict()
     if not groups:
         full, empty = (len(re.findall(kind, rating[0])) for kind in (_FULL, _EMPTY))

@@ -1,8 +1,8 @@
 """The public keys of an identity provider, by their `kid`, as a JSON Web Key Set (RFC 7517).
 
-They are fetched when a token first asks for one (with `WARM_UP`, when the worker starts), and at most once in
-`PAUSE` seconds whatever the tokens say. Old keys stay in use while a refresh fails; without any, nobody may
-call.
+They are fetched when the first token arrives (with `WARM_UP`, when the worker starts), and at most once in
+`PAUSE` seconds, whatever tokens arrive. Old keys stay in use while a refresh fails; without any keys, nobody
+may call.
 """
 
 import base64
@@ -22,7 +22,7 @@ from ...errors import SignInUnavailable
 Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 PAUSE = 60.0
-"""Seconds between two fetches: random `kid`s must not make a function hammer its provider."""
+"""Seconds between two fetches, so that tokens with random `kid`s cannot flood the provider."""
 SECONDS = 3.0
 """How long a connection, or a read, may take."""
 LARGEST = 1_000_000
@@ -30,10 +30,10 @@ LARGEST = 1_000_000
 
 
 class Keys:
-    """The keys of one provider. Any number of threads may ask; one of them fetches, the others wait."""
+    """The keys of one provider. Any number of threads may use it; one of them fetches, the others wait."""
 
     def __init__(self, find: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
-        """Use the key set whose URL `find` returns (it may ask the provider); `clock` counts seconds."""
+        """`find` returns the URL of the key set, perhaps from the provider; `clock` counts seconds."""
         self._find = find
         self._clock = clock
         self._lock = threading.Lock()
@@ -42,13 +42,13 @@ class Keys:
         self._next = float("-inf")
 
     def get(self, kid: str) -> Key | None:
-        """Return the key with this `kid`; None if the provider has none such.
+        """Return the key with this `kid`; None if the provider does not have it.
 
         Raises:
-            SignInUnavailable: no keys can be had.
+            SignInUnavailable: no keys can be fetched.
         """
         key = self._keys.get(kid)
-        # Who has a key, if a stale one, does not wait for the fetch of another thread.
+        # A thread that has a key, even a stale one, does not wait for the fetch of another.
         if (key is None or self._clock() >= self._stale) and self._lock.acquire(blocking=key is None):
             try:
                 if kid not in self._keys or self._clock() >= self._stale:
@@ -58,11 +58,11 @@ class Keys:
             key = self._keys.get(kid)
         if not self._keys:
             wait = max(self._next - self._clock(), 1.0)
-            raise SignInUnavailable("the identity provider's keys cannot be had", wait)
+            raise SignInUnavailable("the identity provider's keys cannot be fetched", wait)
         return key
 
     def fetch(self) -> None:
-        """Fetch the keys before a token asks for one. If that fails, the first token tries again at once."""
+        """Fetch the keys before the first token arrives. If that fails, the first token tries again."""
         with self._lock:
             if not self._keys:
                 self._refresh()
@@ -84,7 +84,7 @@ class Keys:
 
 
 def parse(body: bytes) -> dict[str, Key]:
-    """Read a key set; keys of other kinds than RSA and P-256, or for encryption, are left out."""
+    """Read a key set, without keys for encryption and keys that are neither RSA nor P-256."""
     keys: dict[str, Key] = {}
     for jwk in json.loads(body)["keys"]:
         if isinstance(jwk, dict) and isinstance(jwk.get("kid"), str) and jwk.get("use", "sig") == "sig":
@@ -113,10 +113,10 @@ def _number(text: str) -> int:
 
 
 def discover(issuer: str) -> str:
-    """Ask an OpenID Connect provider where its keys lie (OpenID Connect Discovery 1.0).
+    """Return the URL of an OpenID Connect provider's keys (OpenID Connect Discovery 1.0).
 
     Raises:
-        ValueError, KeyError, OSError or HTTPException: it does not say, or is not this issuer.
+        ValueError, KeyError, OSError or HTTPException: its answer has no such URL, or is from another issuer.
     """
     body, _ = fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     document = json.loads(body)
@@ -126,10 +126,10 @@ def discover(issuer: str) -> str:
 
 
 def fetch(url: str) -> tuple[bytes, float]:
-    """GET a document over HTTPS (or HTTP on this machine); its body, and for how many seconds it holds.
+    """GET a document over HTTPS (or HTTP on this machine); return its body and its max-age in seconds.
 
     Raises:
-        ValueError, OSError or HTTPException: it cannot be had.
+        ValueError, OSError or HTTPException: it cannot be fetched.
     """
     parts = urlsplit(url)
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")

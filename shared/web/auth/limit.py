@@ -9,17 +9,17 @@ from ...errors import TooManyRequests
 from ...settings import Rate
 
 MOST = 10_000
-"""Callers that are remembered; beyond, the one who has not called for longest is forgotten."""
+"""Callers to remember at most; beyond that, the least recent caller is forgotten."""
 
 
 class Limit:
-    """Counts the calls of each caller. Any number of threads may ask it at once."""
+    """Counts the calls of each caller. Any number of threads may use it at once."""
 
     def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
         self._clock = clock
         self._lock = threading.Lock()
-        # Of each caller the calls left, and when they were counted.
+        # For each caller: how many calls are left, and when they were counted.
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def count(self, caller: str) -> None:

@@ -1,4 +1,4 @@
-"""Who may call: users signed in with Firebase or OpenID Connect, from an app that proves itself."""
+"""Who may call: users who signed in with Firebase or OpenID Connect, and apps with App Check."""
 
 import hashlib
 import os
@@ -21,37 +21,37 @@ APP_CHECK_KEYS = "https://firebaseappcheck.googleapis.com/v1/jwks"
 
 @dataclass(frozen=True)
 class User:
-    """Who calls. `id` is a hash of the provider's name for the user, for logs and limits: never the name."""
+    """A user. `id` is a hash of the issuer and the `sub` for logs and limits, never the `sub` itself."""
 
     id: str
 
 
 class Gate:
-    """Checks the tokens of requests. Any number of threads may ask it at once."""
+    """Checks the tokens of requests. Any number of threads may use it at once."""
 
     def __init__(self, settings: Settings) -> None:
-        """Check what the settings say; one that says neither sign-in nor App Check lets everybody in."""
+        """Check the tokens that the settings require; without sign-in and App Check, admit everybody."""
         self._sign_in = settings.sign_in
         self._allow = settings.sign_in_allow
         self._expected, self._keys = _provider(settings)
         self._app, self._app_keys = _app_check(settings)
         if settings.warm_up:
-            # In each worker: a thread does not live through gunicorn's fork.
+            # In each worker, because a thread does not survive gunicorn's fork.
             os.register_at_fork(after_in_child=self.fetch_keys)
 
     def fetch_keys(self) -> None:
-        """Begin to fetch the keys, so that the first user need not wait for them."""
+        """Start to fetch the keys, so that the first user does not have to wait for them."""
         for keys in (self._keys, self._app_keys):
             if keys:
                 threading.Thread(target=keys.fetch, daemon=True).start()
 
     def admit(self, headers: "Mapping[str, str] | Headers") -> User | None:
-        """Return the user that a request's headers prove; None if nobody has to sign in.
+        """Return the user whose token is in a request's headers; None if nobody has to sign in.
 
         Raises:
-            Unauthenticated: a token is missing; or is not good, which is an `InvalidToken`.
-            Forbidden: the user is not one of those allowed.
-            SignInUnavailable: the provider's keys cannot be had.
+            Unauthenticated: a token is missing, or not valid (`InvalidToken`).
+            Forbidden: `SIGN_IN_ALLOW` does not include the user.
+            SignInUnavailable: the provider's keys cannot be fetched.
         """
         if self._app and self._app_keys:
             token = headers.get("X-Firebase-AppCheck", "")
@@ -70,10 +70,10 @@ class Gate:
 
 
 def allowed(claims: Claims, allow: frozenset[str]) -> bool:
-    """Whether a user with these claims is one of those that `SIGN_IN_ALLOW` names.
+    """Whether `SIGN_IN_ALLOW` includes a user with these claims.
 
-    Anonymous users are only if `anonymous` is named; the others are if nothing else is named, or one of
-    `uid:ID`, `domain:DOMAIN` (of a verified e-mail address) and `claim:NAME=VALUE` is theirs.
+    Anonymous users need the entry `anonymous`. Other users need one entry that matches them: `uid:ID`,
+    `domain:DOMAIN` (of a verified e-mail address) or `claim:NAME=VALUE`; without such entries, all may call.
     """
     if _anonymous(claims):
         return "anonymous" in allow
@@ -99,7 +99,7 @@ def _is(claims: Claims, kind: str, value: str) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """A claim as people write it in a setting; None if it is no text, number or truth value."""
+    """A claim as people write it in a setting; None if it is not a string, a number or a boolean."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int) else None

@@ -1,4 +1,4 @@
-"""Signed tokens (RFC 7519): taken apart strictly, their signature verified, their claims checked."""
+"""Signed tokens (RFC 7519): strict parsing, verification of the signature, checks of the claims."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ from ...errors import InvalidToken
 from .keys import Key, Keys
 
 LONGEST = 16_000
-"""Characters of a token; real ones have some one or two thousand."""
+"""Characters of a token; real ones have one or two thousand."""
 SKEW = 10.0
 """Seconds that clocks may differ."""
 
@@ -31,11 +31,11 @@ class Expected:
 
     Attributes:
         issuer: the `iss`.
-        audience: the `aud`: itself, or (`listed`) one of a list.
+        audience: the `aud`, or one of the `aud` if `listed`.
         algorithms: of the signature, `RS256` or `ES256`.
-        signed_in: whether `auth_time` must be there, and be in the past.
+        signed_in: whether the token must have an `auth_time` in the past.
         listed: whether `aud` is a list that holds the audience.
-        longest_subject: characters of the `sub`, at most.
+        longest_subject: the most characters of the `sub`.
     """
 
     issuer: str
@@ -47,11 +47,11 @@ class Expected:
 
 
 def verify(token: str, expected: Expected, keys: Keys, now: Callable[[], float] = time.time) -> Claims:
-    """Return the claims of a token that its issuer has signed, for this audience, and that still holds.
+    """Verify a token, and return its claims.
 
     Raises:
-        InvalidToken: it is no such token; the message says why.
-        SignInUnavailable: the issuer's keys cannot be had.
+        InvalidToken: the token is not valid for this issuer and audience; the message says why.
+        SignInUnavailable: the issuer's keys cannot be fetched.
     """
     if len(token) > LONGEST or not re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", token, re.ASCII):
         raise InvalidToken("expected a signed token of three parts")
@@ -100,9 +100,9 @@ def _check_claims(claims: Claims, expected: Expected, now: float) -> None:
         raise InvalidToken("the token has expired; sign in again")
     past = ["iat", *(["auth_time"] if expected.signed_in else [])]
     if any(_time(claims, name) > now + SKEW for name in past):
-        raise InvalidToken("the token is of the future; is a clock wrong?")
+        raise InvalidToken("the token was issued in the future; check the clocks of both machines")
     if "nbf" in claims and _time(claims, "nbf") > now + SKEW:
-        raise InvalidToken("the token does not hold yet")
+        raise InvalidToken("the token is not valid yet")
 
 
 def _time(claims: Claims, name: str) -> float:
@@ -113,7 +113,7 @@ def _time(claims: Claims, name: str) -> float:
 
 
 def _signed(key: Key, algorithm: str, content: bytes, signature: bytes) -> bool:
-    """Whether `signature` is by the key; an algorithm of another kind of key is not."""
+    """Whether `signature` was made with the key; False if the algorithm needs another kind of key."""
     try:
         if algorithm == "RS256" and isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, content, padding.PKCS1v15(), SHA256())

@@ -1,6 +1,6 @@
-"""The protocols of engines that score many rows, each with paths, bodies and errors of its own.
+"""The protocols of engines that score many rows; each has its own paths, bodies and errors.
 
-Each is imported once it is called on.
+Each module is imported when the first request needs it.
 """
 
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def paths(name: str) -> tuple[str, ...]:
-    """The paths on which engines send the inputs of the function of this name."""
+    """The paths to which engines send inputs for the function of this name."""
     return "/bigquery", f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"
 
 
 def route(path: str, endpoint: "Endpoint") -> Route:
-    """The route of an engine's path; `NOWHERE` if the path is none."""
+    """The route of an engine's path; `NOWHERE` for any other path."""
     if path == "/bigquery":
         from . import bigquery
 

@@ -1,8 +1,8 @@
-"""BigQuery's remote functions: `calls` in, `replies` out, each in the place of its row.
+"""BigQuery's remote functions: `calls` in, `replies` out, one for each row, in order.
 
-BigQuery retries a 408, 429, 500, 503 or 504, up to twenty times; any other status fails the query, and
-`errorMessage` is shown. So what is wrong with a row is its reply, and what is wrong with the statement is a
-4xx that says how to mend it.
+BigQuery retries a 408, 429, 500, 503 or 504 up to twenty times. Any other status fails the query, and
+BigQuery shows its `errorMessage`. So an error in a row is the reply for that row, and an error in the
+statement is a 4xx that says how to correct it.
 """
 
 from functools import partial
@@ -32,16 +32,16 @@ SMALLER = "set max_batching_rows in the OPTIONS of the SQL function to"
 
 
 class Null(ServiceError):
-    """All arguments are NULL, and so is the reply."""
+    """All arguments are NULL, so the reply is NULL, too."""
 
 
 def route(endpoint: "Endpoint") -> Route:
-    """The route of the path on which BigQuery calls."""
+    """The route of the path that BigQuery calls."""
     return Route({"POST": partial(answer, endpoint)}, problem)
 
 
 def answer(endpoint: "Endpoint", call: Call) -> Response:
-    """Reply to each call in its place."""
+    """Reply to each call, in order."""
     service = endpoint.service
 
     def read(request: Request, _: Settings) -> ParsedRequest:
@@ -59,7 +59,7 @@ def answer(endpoint: "Endpoint", call: Call) -> Response:
 
 
 def problem(error: ServiceError, identifier: str) -> Response:
-    """Make the response of an error, with the remedy that BigQuery is to show."""
+    """Make the response of an error; its message, which BigQuery shows, says what to do."""
     message = f"{error.detail} ({identifier})" if identifier else error.detail
     if isinstance(error, TooLarge | TimedOut) and "max_batching_rows" not in message:
         message = f"{message[: MAX_MESSAGE // 2]}; {SMALLER} a smaller number"
@@ -71,7 +71,7 @@ def parse(request: Request, service: Service, facts: Facts) -> ParsedRequest:
     """Read the inputs of `calls`; fields that BigQuery adds are ignored.
 
     Raises:
-        BadRequest: there are no `calls`, or with other arguments than the function takes.
+        BadRequest: there are no `calls`, or their arguments are not those of the function.
         TooLarge: there are more than `MAX_INSTANCES` of them.
     """
     body = body_of(request)
@@ -100,7 +100,7 @@ def _fewer(rows: int) -> str:
 
 
 def _explain(context: Any) -> bool:
-    """Whether the context asks for explanations; raises `BadRequest` if it asks for what there is not."""
+    """Whether the context asks for explanations; raises `BadRequest` if it has anything else."""
     if isinstance(context, ServiceError):
         raise context
     if context is None:
@@ -111,10 +111,10 @@ def _explain(context: Any) -> bool:
 
 
 def _arguments(arguments: Any, service: Service) -> list[Any]:
-    """Check what is the same for all calls, since the SQL function says it.
+    """Check the number of arguments, which is the same for all calls of a SQL function.
 
     Raises:
-        BadRequest: there is another number of arguments than the function takes.
+        BadRequest: the function takes another number of arguments.
     """
     if not isinstance(arguments, list):
         raise BadRequest(f"expected a list of arguments for each call; got {json_body.name_of(arguments)}")
@@ -148,7 +148,7 @@ def _input(service: Service, arguments: list[Any]) -> Any:
 
 
 def _row(arguments: list[Any]) -> Any:
-    """A row of one JSON argument, or of the values of its columns; BigQuery sends some numbers as strings."""
+    """A row from one JSON argument, or from one argument for each column; some numbers are strings."""
     [first] = arguments[:1]
     if isinstance(first, str) and len(arguments) == 1:
         first = _json(first)
@@ -166,7 +166,7 @@ def _json(text: str) -> Any:
 
 
 def _fetch(settings: Settings, parsed: ParsedRequest, call: Call, take: "Take") -> ParsedRequest:
-    """Fetch what signed URLs name."""
+    """Fetch the objects of signed URLs."""
     from .objects import SignedUrl, fetch
 
     if not any(isinstance(item, SignedUrl) for item in parsed.items):

@@ -1,4 +1,4 @@
-"""The paths of engines, as OpenAPI has them."""
+"""The paths of engines in the OpenAPI document."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +24,15 @@ def paths(service: "Service", example: Any, security: Content) -> Content:
 
     Args:
         service: the function.
-        example: an input, as `instances` has it.
-        security: what a caller must prove, as a member of each operation.
+        example: an input, as in `instances`.
+        security: the security requirement, which each operation that predicts gets.
     """
     v1, v2 = (f"/{version}/models/{service.name}" for version in ("v1", "v2"))
     is_ready = answered(object_of(name={"const": service.name}, ready={"const": True}))
     operations: Content = {
         "/bigquery": {"post": _bigquery(service, example) | security},
         f"{v1}:predict": {"post": _predict(service, example) | security},
-        v1: {"get": _get("The model is ready; it is loaded, if need be.", is_ready)},
+        v1: {"get": _get("The model is ready; it is loaded if necessary.", is_ready)},
         "/v2": {
             "get": _get(
                 "The server.", answered(object_of(name=TEXT, version=TEXT, extensions={"type": "array"}))
@@ -41,15 +41,15 @@ def paths(service: "Service", example: Any, security: Content) -> Content:
         "/v2/health/live": {"get": _get("The process is alive.", answered(object_of(live={"const": True})))},
         "/v2/health/ready": {
             "get": _get(
-                "The model is ready; it is loaded, if need be.", answered(object_of(ready={"const": True}))
+                "The model is ready; it is loaded if necessary.", answered(object_of(ready={"const": True}))
             )
         },
     }
     infer = {"post": _infer(service, example) | security}
     for model in (v2, f"{v2}/versions/{service.pin.version}"):
-        operations[model] = {"get": _get("What the model takes and gives.", answered(_metadata()))}
+        operations[model] = {"get": _get("The model's inputs and outputs.", answered(_metadata()))}
         operations[f"{model}/ready"] = {
-            "get": _get("The model is ready; it is loaded, if need be.", is_ready)
+            "get": _get("The model is ready; it is loaded if necessary.", is_ready)
         }
         operations[f"{model}/infer"] = infer
     return operations
@@ -76,7 +76,7 @@ def _post(service: "Service", summary: str, content: Content, success: Content, 
 
 
 def _bigquery(service: "Service", example: Any) -> Content:
-    """`calls` to `replies`."""
+    """The operation of BigQuery: `calls` to `replies`."""
     context = {
         "type": ["object", "null"],
         "properties": {"explain": {"enum": EXPLAIN}},
@@ -114,7 +114,7 @@ def _predict(service: "Service", example: Any) -> Content:
     schemas = ("Answer", "Answers")
     return _post(
         service,
-        f"As {service.path}, for clients of TensorFlow Serving and KServe.",
+        f"The same as {service.path}, for clients of TensorFlow Serving and KServe.",
         {"application/json": bodies(service, example)["application/json"]},
         {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in schemas]},
         ERROR,
@@ -129,7 +129,7 @@ def _metadata() -> Content:
 
 
 def _infer(service: "Service", example: Any) -> Content:
-    """Tensors to tensors."""
+    """The operation of the Open Inference Protocol: tensors to tensors."""
     sizes = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2}
     datatypes = {"enum": [*CODES] if isinstance(service.reader, Rows) else ["BYTES"]}
     tensor = with_optional(

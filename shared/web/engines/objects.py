@@ -1,7 +1,7 @@
-"""Objects of Cloud Storage by their signed URLs, as BigQuery's object tables give them.
+"""Objects of Cloud Storage by their signed URLs, which BigQuery's object tables contain.
 
-A URL comes from whoever calls, so nothing but Cloud Storage is ever connected to: the host is a constant, and
-of the URL only the path and the query are used. It is a credential, so no message and no log has it.
+Any caller may send a URL, so this connects only to Cloud Storage: the host is a constant, and only the path
+and the query of the URL are used. A signed URL is a credential, so no message and no log contains it.
 """
 
 import io
@@ -26,13 +26,13 @@ from ..call import Call
 
 STORAGE = "https://storage.googleapis.com"
 THREADS = 8
-"""Downloads at once, of all requests: each waits for the network, and a request brings up to a hundred."""
+"""Downloads at once, over all requests: each waits for the network, and a request may have a hundred."""
 SECONDS = 10.0
-"""For one object, whatever it takes: connecting, and an attempt more."""
+"""For one object, including the connection and a second attempt."""
 STEP = 1 << 16
 TICK_SECONDS = 0.25
 _URL = re.compile(r"\s*+(?!data:)[a-z][a-z0-9+.-]*+:", re.IGNORECASE)
-# Printable ASCII but `#` and the backslash, which some take for a slash.
+# Printable ASCII without `#` and the backslash, which some programs treat as a slash.
 _TARGET = re.compile(r"/[!\"$-\[\]-~]{1,8000}")
 
 
@@ -44,10 +44,10 @@ class SignedUrl:
 
 
 def signed_url(value: Any, settings: Settings) -> SignedUrl | None:
-    """Parse a signed URL; None if the value is no URL at all.
+    """Parse a signed URL; None if the value is not a URL.
 
     Raises:
-        BadRequest: it is a URL of something else.
+        BadRequest: it is not a URL of Cloud Storage.
     """
     if not isinstance(value, str) or not _URL.match(value):
         return None
@@ -58,9 +58,9 @@ def signed_url(value: Any, settings: Settings) -> SignedUrl | None:
 
 
 def store(settings: Settings) -> str:
-    """Where objects are fetched from: Cloud Storage, or the emulator that the model comes from in a test.
+    """The origin of objects: Cloud Storage, or in a test the emulator that also has the model.
 
-    In production there is no emulator, whatever the environment says.
+    In production, the environment variable of the emulator is ignored.
     """
     deployed = settings.service or settings.vertex or os.environ.get("GAE_SERVICE")
     emulator = "" if deployed else os.environ.get("STORAGE_EMULATOR_HOST", "")
@@ -68,12 +68,12 @@ def store(settings: Settings) -> str:
 
 
 def fetch(items: Sequence[Any], call: Call, take: Take, settings: Settings) -> list[Any]:
-    """Replace each signed URL by its object's bytes, or by what is wrong with it.
+    """Replace each signed URL by its object's bytes, or by an error.
 
     Raises:
-        TooLarge: together they are larger than a body may be.
+        TooLarge: the objects together are larger than a body may be.
         Overloaded: there is no memory left for them.
-        TimedOut or ClientLeft: nobody waits for them any more.
+        TimedOut or ClientLeft: nobody waits for the answer any more.
     """
     job = _Job(store(settings), settings.max_body, take, call.deadline)
     contents = [_pool().submit(job.fetch, item) if isinstance(item, SignedUrl) else item for item in items]
@@ -88,7 +88,7 @@ def fetch(items: Sequence[Any], call: Call, take: Take, settings: Settings) -> l
         job.stopped = True
         for each in pending:
             each.cancel()
-        wait(pending)  # or memory would be taken after it has been given back
+        wait(pending)  # otherwise a download could reserve memory after the request has freed its share
     return [each.result() if isinstance(each, Future) else each for each in contents]
 
 
@@ -103,7 +103,7 @@ def _context() -> ssl.SSLContext:
 
 
 class _Again(Exception):
-    """It may go better in a second attempt; the message says what went wrong."""
+    """A second attempt may succeed; the message says what went wrong."""
 
 
 class _Job:
@@ -116,7 +116,7 @@ class _Job:
         self._left = limit
 
     def fetch(self, url: SignedUrl) -> bytes | ServiceError:
-        """Return the object, or what is wrong with it; raises what is wrong with the whole request."""
+        """Return the object, or its error; raises an error that concerns the whole request."""
         end = min(time.monotonic() + SECONDS, self._deadline)
         try:
             try:
@@ -200,7 +200,7 @@ def _left(end: float) -> float:
 
 
 class _Timed(io.RawIOBase):
-    """What a connection receives until `end`, however slowly; `HTTPResponse` takes it for a socket."""
+    """Reads from a connection until `end`, however slow it is; `HTTPResponse` uses this as a socket."""
 
     def __init__(self, stream: socket.socket, end: float) -> None:
         self._stream, self._end = stream, end

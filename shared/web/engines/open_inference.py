@@ -1,6 +1,6 @@
 """The Open Inference Protocol (V2) over REST, as Triton, KServe and MLServer speak it.
 
-Its tensors have no place for what is wrong with one input, so that fails the request, and says which.
+Its tensors have no place for an error, so one bad input fails the request, and the message says which.
 """
 
 import base64
@@ -70,7 +70,7 @@ def _live(_: Call) -> Response:
 
 
 def _ready(service: Service, _: Call) -> Response:
-    service.classifier()  # ... is in memory after that, or this raises
+    service.classifier()  # loads the model, or raises
     return respond_json({"ready": True})
 
 
@@ -84,7 +84,7 @@ def _model(service: Service, _: Call) -> Response:
 
 
 def metadata(service: Service) -> Content:
-    """What the model takes and gives, as clients of the protocol read it."""
+    """The model's inputs and outputs, in the form of the protocol."""
     reader, pin = service.reader, service.pin
     taken: Content = {"name": reader.fields[-1], "datatype": "BYTES", "shape": [-1]}
     if isinstance(reader, Rows):
@@ -109,7 +109,7 @@ def _names(service: Service) -> list[str]:
 
 
 def infer(endpoint: "Endpoint", call: Call) -> Response:
-    """Answer the elements of the input tensor."""
+    """Classify the elements of the input tensor."""
     service, inference = endpoint.service, _Inference(endpoint.service)
 
     def read(request: Request, _: Settings) -> ParsedRequest:
@@ -127,7 +127,7 @@ def infer(endpoint: "Endpoint", call: Call) -> Response:
 
 
 def _good(place: str, result: Answer | ServiceError) -> Answer:
-    """Return an answer; raises what is wrong with the input at this place."""
+    """Return an answer; raises the error of the input at this place."""
     if not isinstance(result, ServiceError):
         return result
     if result.status >= 500:
@@ -137,7 +137,7 @@ def _good(place: str, result: Answer | ServiceError) -> Answer:
 
 
 def _output(service: Service, name: str, answers: Sequence[Answer], shape: list[int]) -> Content:
-    """One output tensor, of as many rows as there are answers."""
+    """One output tensor, with a row for each answer."""
     if name == service.key:
         return {"name": name, "datatype": "BYTES", "shape": shape, "data": [one["label"] for one in answers]}
     if name == "probabilities":
@@ -155,7 +155,7 @@ def _output(service: Service, name: str, answers: Sequence[Answer], shape: list[
 
 
 class _Inference:
-    """One request: its inputs, and what it asks for."""
+    """One request: its inputs, and the outputs that it asks for."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -165,7 +165,7 @@ class _Inference:
         self.places: list[str] = []
 
     def outputs(self, answers: Sequence[Answer]) -> list[str]:
-        """The outputs that are asked for, or those that have something to say."""
+        """The outputs that the request asks for; by default, those with content."""
         service = self._service
         warned = ["warnings"] if any(one.get("warnings") for one in answers) else []
         explained = ["explanation"] if self._explain else []
@@ -190,7 +190,7 @@ class _Inference:
         return self._service.reader.limited(ParsedRequest(items, True, self._explain))
 
     def _requested(self, outputs: Any) -> list[str]:
-        """The names in `outputs`; whether they are to come in binary is ignored: they come as JSON."""
+        """The names in `outputs`. A request for binary outputs is ignored: all outputs are JSON."""
         known = _names(self._service)
         if outputs is None:
             return []
@@ -201,7 +201,7 @@ class _Inference:
         return list(dict.fromkeys(names))
 
     def _items(self, inputs: Sequence[Tensor]) -> list[Any]:
-        """The inputs in the tensors, or what is wrong with each."""
+        """The inputs in the tensors, with an error in place of each bad one."""
         reader = self._service.reader
         if isinstance(reader, Rows):
             rows = self._rows(inputs)
@@ -220,7 +220,7 @@ class _Inference:
         return [in_place(self._value(tensor), value) for value in tensor.values]
 
     def _value(self, tensor: Tensor) -> Callable[[Any], Any]:
-        """What reads an element: raw bytes as those of a file, a string as that of JSON."""
+        """Return the function that reads an element: bytes like a file, a string like one in JSON."""
         reader = self._service.reader
 
         def read(value: Any) -> Any:
@@ -234,7 +234,7 @@ class _Inference:
         return read
 
     def _rows(self, inputs: Sequence[Tensor]) -> list[Any]:
-        """Rows of one tensor of values, or of a tensor for each column."""
+        """Rows, from one tensor of values or from a tensor for each column."""
         fields = self._service.reader.fields
         if any(tensor.datatype == "BYTES" for tensor in inputs):
             raise BadRequest("expected tensors of numbers, such as FP64; got BYTES")
@@ -261,7 +261,7 @@ class _Inference:
 
 
 def _number(value: Any) -> Any:
-    """A value of a row: NaN is missing, and true is 1."""
+    """A value of a row: NaN becomes None (missing), and true becomes 1."""
     if isinstance(value, bool):
         return int(value)
     return None if value != value else value  # noqa: PLR0124 (NaN alone differs from itself)

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol, in JSON and in binary, to plain lists; each is what it says it is.
+"""Tensors of the Open Inference Protocol, in JSON and in binary, to lists of checked type and shape.
 
 https://github.com/kserve/open-inference-protocol and the binary tensor data extension of Triton.
 """
@@ -29,7 +29,7 @@ CODES = {
 }
 """How `struct` reads an element of each datatype but BYTES."""
 MAX_SIZE = 1 << 31
-"""Of one dimension: more than any body holds."""
+"""Of one dimension: more than any body can contain."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Tensor:
     """One input tensor.
 
     Attributes:
-        place: how a message names it.
-        name: as the client calls it.
+        place: its place in the request, for messages.
+        name: its name.
         datatype: `BYTES`, or one of `CODES`.
-        shape: one dimension or two, neither negative.
-        values: the elements, row by row; of BYTES in binary as bytes, in JSON as they are there.
-        is_base64: whether the client says that its strings are base64.
+        shape: one or two dimensions, not negative.
+        values: the elements, row by row; elements of BYTES are bytes if sent in binary, else JSON values.
+        is_base64: whether the client declares its strings as base64.
     """
 
     place: str
@@ -54,10 +54,10 @@ class Tensor:
 
 
 def split(body: bytes, header: str | None) -> tuple[dict[str, Any], memoryview]:
-    """Return a body's JSON, and the binary tensors behind it, by `Inference-Header-Content-Length`.
+    """Return a body's JSON and the binary tensors after it, split by `Inference-Header-Content-Length`.
 
     Raises:
-        BadRequest: the header is no length within the body, or the JSON is none.
+        BadRequest: the header is not a length within the body, or the JSON is not valid.
     """
     length = len(body)
     if header is not None:
@@ -77,11 +77,11 @@ def split(body: bytes, header: str | None) -> tuple[dict[str, Any], memoryview]:
 
 
 def read(inputs: Any, binary: memoryview) -> list[Tensor]:
-    """Read the tensors of the field `inputs`, and of what follows the JSON.
+    """Read the tensors of the field `inputs`, with the binary data after the JSON.
 
     Raises:
-        BadRequest: one is not what it says it is, or two have the same name.
-        TooLarge: they have more than `json_body.MAX_VALUES` elements.
+        BadRequest: a tensor does not match its type or shape, or two have the same name.
+        TooLarge: the tensors have more than `json_body.MAX_VALUES` elements.
     """
     if not isinstance(inputs, list) or not inputs:
         raise BadRequest("expected a list of at least one tensor in the field 'inputs'")
@@ -104,7 +104,7 @@ def read(inputs: Any, binary: memoryview) -> list[Tensor]:
 
 
 def _tensor(place: str, content: Any, binary: memoryview) -> tuple[Tensor, int]:
-    """Read one tensor; returns it and how many of the bytes are its."""
+    """Read one tensor; return it and how many bytes of the binary data belong to it."""
     if isinstance(content, BadRequest):
         raise content
     if not isinstance(content, dict):
@@ -134,7 +134,7 @@ def _tensor(place: str, content: Any, binary: memoryview) -> tuple[Tensor, int]:
 
 
 def _shape(place: str, shape: Any) -> tuple[tuple[int, ...], int]:
-    """The dimensions, and how many elements they are; raises `BadRequest`."""
+    """The dimensions, and the number of elements; raises `BadRequest`."""
     if (
         not isinstance(shape, list)
         or len(shape) not in (1, 2)
@@ -164,7 +164,7 @@ def _from_json(place: str, data: Any, datatype: str) -> list[Any]:
 
 
 def _fits(value: Any, datatype: str) -> bool:
-    """Whether a JSON value is of this datatype; null is missing, and what BYTES are, readers check."""
+    """Whether a JSON value has this datatype. null is a missing value; readers check elements of BYTES."""
     if value is None or datatype == "BYTES":
         return True
     if isinstance(value, bool) or datatype == "BOOL":
@@ -186,7 +186,7 @@ def _from_bytes(place: str, content: memoryview, datatype: str, count: int) -> l
 
 
 def _strings(place: str, content: memoryview, count: int) -> list[bytes]:
-    """Elements of BYTES: each its length, in four bytes of little endian, and itself."""
+    """Elements of BYTES: each is its length, in four little-endian bytes, and its content."""
     strings: list[bytes] = []
     start = 0
     while start < len(content):

@@ -25,15 +25,16 @@ def route(path: str, endpoint: "Endpoint") -> Route:
 
 
 def ready(service: Service, _: Call) -> Response:
-    """Say that the model is ready, having loaded it if need be; raises `ModelUnavailable`.
+    """Load the model if necessary, and answer that it is ready; raises `ModelUnavailable`.
 
-    Clients of these protocols ask before they send anything, and would wait for an idle function for ever.
+    Clients of these protocols check this before they send anything. If it did not load the model, they would
+    wait for an idle function for ever.
     """
     service.classifier()
     return respond_json({"name": service.name, "ready": True})
 
 
 def problem(error: ServiceError, identifier: str) -> Response:
-    """Make the response of an error: `error` says what is wrong, as clients of this protocol print it."""
+    """Make the response of an error: clients of this protocol print the field `error`."""
     message = f"{error.detail} ({identifier})" if identifier else error.detail
     return respond_json({"error": message}, error.status, error.headers)

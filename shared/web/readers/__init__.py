@@ -1,6 +1,6 @@
-"""Readers: from one HTTP request to the images, texts or rows it brings, within limits.
+"""Readers: from one HTTP request to its images, texts or rows, within limits.
 
-A reader is liberal with how clients wrap an input, and strict with what the input is.
+A reader accepts the many ways in which clients wrap an input, but is strict about the input itself.
 """
 
 from .images import Images

@@ -1,18 +1,18 @@
-"""From bytes to text, by what the client declares and by what the bytes show."""
+"""From bytes to text, by the declared charset and by the bytes themselves."""
 
 import codecs
 
 from ...errors import BadRequest
 
 BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32-le",  # before that of UTF-16, which it begins with
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark is the beginning of this one
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-# Not every codec of Python: some are no charsets, and `idna` takes quadratic time. ISO-8859-1 is read as
-# browsers read it (WHATWG Encoding Standard): the bytes that windows-1252 has more are no letters in it.
+# Not every codec of Python: some are not charsets, and `idna` takes quadratic time. ISO-8859-1 is read as
+# windows-1252, as browsers do (WHATWG Encoding Standard): it only adds letters where ISO-8859-1 has none.
 CODECS = {
     **dict.fromkeys(("utf-8", "utf8", "us-ascii", "ascii", "ansi-x3.4-1968"), "utf-8"),
     **dict.fromkeys(("iso-8859-1", "iso8859-1", "iso88591", "latin1", "latin-1", "l1", "cp1252"), "cp1252"),
@@ -25,15 +25,16 @@ CODECS = {
 def decode(content: bytes, charset: str = "") -> str:
     """Decode the bytes of a text.
 
-    A byte-order mark decides, then the declared charset, then UTF-8. Whatever is declared, ASCII is ASCII.
+    The charset is that of a byte-order mark, else the declared one, else UTF-8. Text in ASCII is always read
+    as ASCII.
 
     Raises:
-        BadRequest: the charset is none we read, or the bytes are not in it.
+        BadRequest: the charset is not supported, or the bytes are not valid in it.
     """
     for mark, codec in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return _decode(content[len(mark) :], codec, codec)
-    # UTF-16 of English is ASCII, too, with a NUL beside each letter.
+    # English in UTF-16 also consists of ASCII bytes, with a NUL beside each letter.
     if content.isascii() and b"\0" not in content:
         return content.decode("ascii")
     name = charset.strip(" \t'").lower().replace("_", "-")

@@ -10,9 +10,9 @@ from ...errors import BadRequest, TooLarge
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 MAX_PARTS = 2_000
-"""More than any batch has; each costs a few microseconds and kilobytes."""
+"""More than a request may have inputs; each part costs a few microseconds and kilobytes."""
 MAX_HEAD = 8_000
-"""Bytes of a part's headers: a long file name, percent-encoded, has two thousand."""
+"""Bytes of a part's headers; a long percent-encoded file name has two thousand."""
 MAX_ESCAPES = 1_000_000
 """Percent-encoded bytes; each takes fifty bytes of memory while it is decoded."""
 
@@ -28,9 +28,9 @@ class Part(NamedTuple):
     """One part of a form.
 
     Attributes:
-        name: the field's name, without the `[]` or `[0]` that some libraries add to a list's.
+        name: the field's name, without the `[]` or `[0]` that some libraries add for lists.
         content: the value.
-        charset: as declared; empty if it is not.
+        charset: the declared charset, or empty.
         is_file: whether it has a file name.
     """
 
@@ -41,18 +41,18 @@ class Part(NamedTuple):
 
 
 def boundary_of(body: bytes) -> str:
-    """The boundary of a multipart form that comes under another type; empty if the body is none."""
+    """The boundary of a multipart form with another Content-Type; empty if the body is not such a form."""
     match = _HEAD.match(body)
     return match[1].decode("ascii") if match else ""
 
 
 def multipart(body: bytes, boundary: str, charset: str = "") -> list[Part]:
-    """Parse a `multipart/form-data` body (RFC 7578), its lines ended by CRLF or, as some clients have it, LF.
+    """Parse a `multipart/form-data` body (RFC 7578). Lines end with CRLF or, from some clients, with LF.
 
-    A part without a charset is in that of the form, if the form has one.
+    A part without a charset has that of the form, if the form has one.
 
     Raises:
-        BadRequest: there is no boundary, or the body is no such form.
+        BadRequest: there is no boundary, or the body is not such a form.
         TooLarge: it has more than `MAX_PARTS` parts, or a part with more than `MAX_HEAD` bytes of headers.
     """
     if not boundary:
@@ -65,15 +65,15 @@ def multipart(body: bytes, boundary: str, charset: str = "") -> list[Part]:
     end = start + len(line) if start >= 0 else len(body)
     newline = b"\n" if body.startswith(b"\n", end) else b"\r\n"
     parts: list[Part] = []
-    # Each time, `end` is where a line with the boundary ends; two dashes more close the form.
+    # In each round, `end` is the end of a boundary; two more dashes close the form.
     while not body.startswith(b"--", end):
         following = body.find(line, end)
         stop = following - len(newline)
-        # The boundary is in no content, or it would not divide.
+        # The content of a part never contains the boundary.
         if not body.startswith(newline, end) or following < 0 or not body.startswith(newline, stop):
             raise BadRequest(
                 f"the multipart form is damaged or cut off: expected the boundary {boundary[:70]!r} on a "
-                "line of its own before each part, and with two dashes more after the last"
+                "line of its own before each part, and the boundary with two more dashes after the last"
             )
         if len(parts) == MAX_PARTS:
             raise TooLarge(f"expected a form of at most {MAX_PARTS:,} parts")
@@ -83,7 +83,7 @@ def multipart(body: bytes, boundary: str, charset: str = "") -> list[Part]:
 
 
 def in_charset(parts: list[Part], charset: str) -> list[Part]:
-    """The parts with the form's charset, which a field `_charset_` may say (RFC 7578, 4.6)."""
+    """The parts with the form's charset, which a field `_charset_` may declare (RFC 7578, 4.6)."""
     stated = [part.content[:50].decode("latin-1") for part in parts if part.name == "_charset_"]
     default = stated[0] if stated else charset
     if not default:
@@ -122,7 +122,7 @@ def _headers(head: str, newline: str) -> dict[str, str]:
 
 
 def _options(header: str) -> dict[str, str]:
-    """The options of a header by their names in small letters; of the quoted ones, without the quotes."""
+    """The options of a header, by their lower-case names; without the quotes around values."""
     return {
         name.lower(): (_ESCAPED.sub(r"\1", quoted) if "\\" in quoted else quoted) or plain.strip()
         for name, quoted, plain in _OPTION.findall(header)
@@ -130,7 +130,7 @@ def _options(header: str) -> dict[str, str]:
 
 
 def _decoded(content: bytes, encoding: str) -> bytes:
-    """Undo a Content-Transfer-Encoding, which RFC 7578 deprecates and old clients send."""
+    """Decode a Content-Transfer-Encoding, which RFC 7578 deprecates but old clients send."""
     try:
         if encoding == "base64":
             return binascii.a2b_base64(content)
@@ -148,7 +148,7 @@ def _decoded(content: bytes, encoding: str) -> bytes:
 
 
 def is_urlencoded(body: bytes) -> bool:
-    """Whether a body that is said to be urlencoded begins as it: that is curl's default for any body."""
+    """Whether the body looks urlencoded: curl declares any body as urlencoded by default."""
     return not body or bool(_FIELD.match(body))
 
 
@@ -157,15 +157,15 @@ def urlencoded(body: bytes, charset: str, base64: bool = False) -> list[Part]:
 
     Args:
         body: the form.
-        charset: what its values are in; empty if that is not declared.
-        base64: whether its values are base64, which many clients put there as it is, `+` being no blank.
+        charset: the charset of its values, or empty.
+        base64: whether its values are base64, which many clients do not encode, so that `+` is not a blank.
 
     Raises:
-        BadRequest: it has more than `MAX_PARTS` fields, or an `&` in a value is not encoded: what follows it
-            would be lost.
+        BadRequest: it has more than `MAX_PARTS` fields, or an `&` in a value is not encoded, so that the rest
+            of the value would be lost.
         TooLarge: it has more than `MAX_ESCAPES` percent-encoded bytes in a field.
     """
-    # What encodes one of `+` and `/` encodes both.
+    # A client that encodes one of `+` and `/` encodes both.
     plus = b"+" if base64 and not re.search(rb"%2[BFbf]", body) else b" "
     fields = body.split(b"&", MAX_PARTS)
     if len(fields) > MAX_PARTS:

@@ -11,18 +11,18 @@ from . import charsets, forms, json_body
 from .forms import Part
 from .reader import Inputs, Reader, is_json, unlisted
 
-# PNG, JPEG, GIF, WebP, BMP, TIFF, HEIC and AVIF, JPEG 2000: to know them in base64, not to judge them.
+# PNG, JPEG, GIF, WebP, BMP, TIFF, HEIC and AVIF, JPEG 2000: to recognise base64 of images, not to validate.
 SIGNATURE = re.compile(
     rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]|\0\0\0.(?:ftyp|jP)|\xff\x4f\xff\x51",
     re.DOTALL,
 )
 HEAD = 100
-"""Bytes that tell what follows."""
+"""Bytes that show what a body is."""
 _TEXT = re.compile(rb"[\t\n\r -~]+")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_\s-]+={0,2}\s*")
 _SCHEME = re.compile(rb"\s*+data:", re.IGNORECASE)
-# A parameter may hold a comma, quoted or not: so the first "base64," is looked for. Whatever blanks
-# there are, either fails in linear time.
+# A parameter may contain a comma, quoted or not, so the pattern looks for the first "base64,". Both patterns
+# take linear time, however many blanks there are.
 _BASE64_URL = re.compile(rb"\s*+data:(?:[ -~]*?;)?\s*+base64\s*+,", re.IGNORECASE)
 _DATA_URL = re.compile(rb'\s*+data:(?:[^",]++|"[^"]*+")*+,', re.IGNORECASE)
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -34,24 +34,24 @@ class Images(Reader):
 
     what = "an image file"
     kinds = ("image/.+",)
-    max_instances = 128  # nothing is gained beyond 32; as photos of cells they take 60 MB of memory
+    max_instances = 128  # more than 32 are not faster; 128 photos of cells take 60 MB of memory
 
     def parse(self, body: bytes, kind: str, params: Mapping[str, str]) -> tuple[Inputs, bool | None]:
-        """Take an image that comes under the type of JSON, which some clients set whatever they send."""
+        """Accept an image with the Content-Type of JSON, which some clients set for any body."""
         if is_json(kind) and SIGNATURE.match(body) and not _TEXT.fullmatch(body[:HEAD]):
             return Inputs([body]), None
         return super().parse(body, kind, params)
 
     def raw(self, body: bytes, kind: str, params: Mapping[str, str]) -> Inputs:  # noqa: ARG002
-        """Read a body that is an image; as text, it is base64."""
+        """Read a body that is an image, or an image in base64 if it is text."""
         return Inputs([_image(body, kind == "text/plain")])
 
     def part(self, part: Part) -> Inputs:
-        """Read a file, or base64 as the text of a field."""
+        """Read a file, or the base64 in a text field."""
         return Inputs([_image(part.content, not part.is_file)])
 
     def instance(self, value: Any) -> bytes:
-        """Read base64: alone, under a field or `b64`, or as a tensor of TensorFlow Serving's, `x_bytes`."""
+        """Read base64: alone, under a field or `b64`, or as a tensor `x_bytes` of TensorFlow Serving."""
         value = unlisted(value)
         if isinstance(value, dict):
             tensors = [name for name in value if name.endswith("_bytes") and isinstance(value[name], dict)]
@@ -76,8 +76,8 @@ class Images(Reader):
 
 
 def _image(content: bytes, as_text: bool) -> bytes:
-    """Return an image's bytes, out of base64 if it is in it, or if it comes as text and is ASCII."""
-    if content.startswith(tuple(charsets.BYTE_ORDER_MARKS)):  # of a text file; of no image
+    """Return an image's bytes; decode content that is base64, or ASCII in a text field."""
+    if content.startswith(tuple(charsets.BYTE_ORDER_MARKS)):  # which text files have, but images do not
         content = charsets.decode(content).encode()
     if (as_text and _TEXT.fullmatch(content[:HEAD])) or is_wrapped(content):
         content = from_base64(content)
@@ -104,10 +104,10 @@ def is_wrapped(content: bytes) -> bool:
 def from_base64(text: bytes) -> bytes:
     """Decode base64 as any encoder writes it, or a data URL (RFC 2397).
 
-    Lines may be broken, the alphabet may be the URL-safe one (RFC 4648), the padding may be missing.
+    There may be line breaks, the alphabet may be the URL-safe one (RFC 4648), and the padding may be missing.
 
     Raises:
-        BadRequest: there are other characters in it, or it is cut off.
+        BadRequest: it has other characters, or is truncated.
     """
     if url := _BASE64_URL.match(text):
         text = forms.unquoted(text[url.end() :])

@@ -1,4 +1,4 @@
-"""JSON bodies: what is wrong with one value stays with that value."""
+"""JSON bodies: an error in one value does not affect the others."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from ...errors import BadRequest, TooLarge
 from . import charsets
 
 MAX_CONTAINERS = 100_000
-"""Objects and lists: ten megabytes of `{}` would become a quarter of a gigabyte of them."""
+"""Objects and lists: ten megabytes of `{}` would become a quarter of a gigabyte in memory."""
 MAX_VALUES = 300_000
 """Values, by their commas: each takes up to two hundred bytes of memory, and a microsecond."""
 
@@ -26,8 +26,8 @@ def loads(body: bytes, charset: str = "") -> dict[str, Any]:
 def parse(text: str) -> Any:
     """Parse JSON.
 
-    NaN and infinite numbers, which are not valid JSON, come back as floats. An object that has a field twice
-    comes back as the `BadRequest` that says so. So a bad instance does no harm to the others.
+    NaN and infinite numbers, which are not valid JSON, are returned as floats. In place of an object that has
+    a field twice, there is a `BadRequest`. So a bad instance does not affect the others.
 
     Raises:
         BadRequest: the text is not JSON.
@@ -49,7 +49,7 @@ def parse(text: str) -> Any:
 
 
 def name_of(value: Any) -> str:
-    """What a JSON value is, for a message."""
+    """The kind of a JSON value, for a message."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}, which is not valid JSON"
     if value is None or isinstance(value, bool):
@@ -62,7 +62,7 @@ def _loads(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError:
         raise
-    except ValueError:  # a number has more digits than Python converts; reading each by itself takes its time
+    except ValueError:  # a number has more digits than Python converts; this way is slower
         return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
 
 
@@ -75,7 +75,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | BadRequest:
 
 
 def _whole(digits: str) -> int | float:
-    """A whole number; as a float, which is infinite, if it has more digits than Python converts (4,300)."""
+    """A whole number; if it has more digits than Python converts (4,300), an infinite float."""
     try:
         return int(digits)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the readers have in common: forms, raw bodies and JSON, chosen by the content type and the bytes."""
+"""What all readers share: they read forms, raw bodies and JSON, chosen by the content type and the bytes."""
 
 import itertools
 import re
@@ -16,27 +16,27 @@ from . import forms, json_body
 from .forms import MULTIPART, URLENCODED, Part
 
 LARGE = 1_000_000
-"""Bytes beyond which bodies are parsed one at a time: a burst of them would fill the memory."""
+"""Bytes. Larger bodies are parsed one at a time, since many at once would fill the memory."""
 UNTYPED = (
     *("", "*/*", "application/octet-stream", "binary/octet-stream", "text/plain", "undefined"),
     *("application/binary", "application/x-binary", "application/x-octet-stream", "application/unknown"),
     *("application/force-download", "content/unknown", "unknown/unknown"),
 )
-"""Media types that say nothing: clients send them by default, with any content."""
+"""Media types that tell nothing about the content: clients send them by default."""
 BESIDE = frozenset({"explain", "parameters", "signature_name", "key"})
-"""Fields that may stand beside an input; all but `explain` are Google's and TensorFlow's, and ignored."""
+"""Fields allowed beside an input; clients of Google and TensorFlow send the others besides `explain`."""
 YES = frozenset({"", "1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """What one request brings.
+    """The inputs of one request.
 
     Attributes:
-        items: the inputs in their order, or what is wrong with each.
-        many: whether the answer is to be a list.
-        explain: whether each answer is to be explained.
+        items: the inputs in order; an error in place of each bad one.
+        many: whether the answer is a list.
+        explain: whether to explain each answer.
     """
 
     items: list[Any]
@@ -48,8 +48,8 @@ class Inputs(NamedTuple):
     """The inputs of a body, or of a part of a form.
 
     Attributes:
-        items: each input, or what is wrong with it; lazy, so that no list is read far over the limit.
-        many: whether the answer is to be a list.
+        items: each input, or its error; lazy, so that no list is read far over the limit.
+        many: whether the answer is a list.
     """
 
     items: Iterable[Any]
@@ -60,15 +60,15 @@ class Reader:
     """Reads requests.
 
     Attributes:
-        fields: the names that a form and JSON may use; the first is the article's.
-        what: what a field holds, for messages.
+        fields: the field names in forms and JSON; the first is that of the article.
+        what: what a field contains, for messages.
         kinds: the media types of a raw body.
-        max_instances: the most inputs of a request, if `MAX_INSTANCES` does not say otherwise.
+        max_instances: the most inputs of a request, unless `MAX_INSTANCES` is set.
     """
 
     what = ""
     kinds: tuple[str, ...] = ()
-    # As a thousand reviews of 1,300 characters: nothing is gained beyond, and it takes 18 MB of memory.
+    # A thousand reviews of 1,300 characters take 18 MB of memory; more are not faster.
     max_instances = 1024
 
     def __init__(self, *fields: str) -> None:
@@ -78,14 +78,14 @@ class Reader:
         """Read the inputs of a request.
 
         Args:
-            request: the request, its body in memory.
+            request: the request, with its body in memory.
             settings: the limits.
-            kind: the media type of its body, whatever it says itself.
+            kind: the media type of its body, in place of the declared one.
 
         Raises:
-            BadRequest: there is no input in it, or the body is not of the form that its type says.
-            UnsupportedType: another content type or encoding.
-            TooLarge: more than `settings.max_instances` inputs.
+            BadRequest: it has no input, or the body is not valid for its type.
+            UnsupportedType: the function does not read this content type or encoding.
+            TooLarge: it has more than `settings.max_instances` inputs.
         """
         body = body_of(request)
         by_query = yes_or_no(request.args.get("explain", "0"))
@@ -97,11 +97,11 @@ class Reader:
         return self.limited(ParsedRequest(items, inputs.many, by_query if explain is None else explain))
 
     def parse(self, body: bytes, kind: str, params: Mapping[str, str]) -> tuple[Inputs, bool | None]:
-        """Return the inputs of a body, and whether to explain them if it says so.
+        """Return the inputs of a body, and its `explain`, or None if it has none.
 
         Args:
             body: the request's body.
-            kind: its media type, in small letters.
+            kind: its media type, in lower case.
             params: the parameters of its Content-Type.
         """
         charset = params.get("charset", "")
@@ -124,7 +124,7 @@ class Reader:
         return self.raw(body, kind, params), None
 
     def raw(self, body: bytes, kind: str, params: Mapping[str, str]) -> Inputs:
-        """Read a body that is an input, or several, by itself."""
+        """Read a body that consists of one input or several, without a form or JSON."""
         raise NotImplementedError
 
     def part(self, part: Part) -> Inputs:
@@ -132,24 +132,24 @@ class Reader:
         raise NotImplementedError
 
     def value(self, value: Any) -> Any:
-        """Read what stands under a field of JSON; raises `ServiceError`."""
+        """Read the value of a JSON field; raises `ServiceError`."""
         raise NotImplementedError
 
     def instance(self, value: Any) -> Any:
         """Read an element of `instances`: a value, alone or under a field; raises `ServiceError`.
 
-        Batch jobs send a table's row: a list of its one column, or an object with further columns.
+        Batch jobs send rows of a table: a list with one column, or an object with further columns.
         """
         value = unlisted(value)
         return self.value(self.unwrap(value, *self.fields) if isinstance(value, dict) else value)
 
     def limited(self, request: ParsedRequest) -> ParsedRequest:
-        """Refuse what is too much in all; raises `TooLarge`."""
+        """Return the request, or raise `TooLarge` if its inputs together are too much."""
         return request
 
     @staticmethod
     def unwrap(value: Mapping[str, Any], *names: str) -> Any:
-        """Return what stands under the one of these names that an object has; raises `BadRequest`."""
+        """Return the value of the one field of these names that an object has; raises `BadRequest`."""
         present = [name for name in names if name in value]
         if len(present) != 1:
             got = ", ".join(present or value)[:100] or "none"
@@ -173,7 +173,7 @@ class Reader:
         return self.fields_of(forms.urlencoded(body, charset))
 
     def fields_of(self, parts: Sequence[Part]) -> tuple[Inputs, bool | None]:
-        """Read the parts of a form; raises `BadRequest` if not one of the fields is among them."""
+        """Read the parts of a form; raises `BadRequest` unless it has exactly one of the reader's fields."""
         used = [field for field in self.fields if any(part.name == field for part in parts)]
         if not used:
             names = ", ".join(part.name for part in parts)[:200] or "none"
@@ -188,16 +188,16 @@ class Reader:
         return Inputs(items, len(groups) > 1 or any(group.many for group in groups)), explain
 
     def _is_form(self, body: bytes) -> bool:
-        """Whether a body under another type begins with a field of ours, as an urlencoded form does."""
+        """Whether a body with another type begins with one of our fields, like an urlencoded form."""
         names = "|".join(re.escape(name) for name in self.fields)
         return bool(
             re.match(rf"(?:{names})(?:\[\d*\]|%5B\d*%5D)?=(?!=)", body[:300].decode("latin-1"), re.ASCII)
         )
 
     def _object(self, body: bytes, charset: str) -> dict[str, Any] | None:
-        """Parse a JSON object that comes under another type; None if the body is anything else.
+        """Parse a JSON object with another Content-Type; None if the body is something else.
 
-        It is one if it has a field that we know: what only looks like JSON may be a text.
+        It counts as JSON only if it has a field that we know: a text may look like JSON, too.
         """
         if not re.match(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*+\{", body):
             return None
@@ -234,7 +234,7 @@ class Reader:
 
 
 def body_of(request: Request) -> bytes:
-    """Return the body, which is in memory; raises `UnsupportedType` if it is compressed."""
+    """Return the body from memory; raises `UnsupportedType` if it is compressed."""
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedType(f"expected a body without Content-Encoding; got {encoding[:50]}")
@@ -243,12 +243,12 @@ def body_of(request: Request) -> bytes:
 
 
 def is_json(kind: str) -> bool:
-    """Whether a media type is JSON's."""
+    """Whether a media type is JSON."""
     return kind in ("application/json", "text/json") or kind.endswith("+json")
 
 
 def in_place(step: Callable[[Any], Any], value: Any) -> Any:
-    """Read one value; what is wrong with it comes back in its place."""
+    """Read one value with `step`; return the error in its place if it is bad."""
     try:
         return value if isinstance(value, ServiceError) else step(value)
     except ServiceError as error:
@@ -256,7 +256,7 @@ def in_place(step: Callable[[Any], Any], value: Any) -> Any:
 
 
 def unlisted(value: Any) -> Any:
-    """The element of a list of one, or the value itself; raises what is wrong with that element."""
+    """The element of a list of one element, or else the value; raises the element if it is an error."""
     if not isinstance(value, list) or len(value) != 1:
         return value
     if isinstance(value[0], ServiceError):
@@ -265,7 +265,7 @@ def unlisted(value: Any) -> Any:
 
 
 def _explain(content: Mapping[str, Any]) -> bool | None:
-    """What a JSON body says of `explain`, or by `parameters`, as Vertex AI's clients do; None if nothing."""
+    """The `explain` of a JSON body, or of its `parameters` (Vertex AI's clients); None if there is none."""
     parameters = content.get("parameters")
     explain = content.get("explain")
     if explain is None and isinstance(parameters, dict):

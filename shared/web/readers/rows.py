@@ -14,19 +14,19 @@ from .forms import Part
 from .reader import Inputs, Reader, unlisted
 
 MAX_CELLS = 300_000
-"""Of a CSV body; each takes up to a hundred bytes of memory, and a microsecond."""
+"""Cells of a CSV body; each takes up to a hundred bytes of memory, and a microsecond."""
 
 Row = dict[str, Any] | list[Any]
-"""Values by the names of their columns, or in the model's order."""
+"""Values by column name, or in the model's order."""
 
-# Not all that `float` takes: it reads 1_000 as a thousand.
+# Stricter than `float`, which reads 1_000 as a thousand.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
-_NESTED = (dict, list, ServiceError)  # no value of a column
+_NESTED = (dict, list, ServiceError)  # a column's value is none of these
 _MISSING = ("", "null", "nan", "na")
 
 
 class Rows(Reader):
-    """Rows of a table: dicts by column, or lists in the model's order. The classifier checks their values."""
+    """Rows of a table, as dicts by column or lists in the model's order. The classifier checks the values."""
 
     what = "CSV, or a row as JSON,"
     kinds = ("text/csv", "application/csv")
@@ -52,7 +52,7 @@ class Rows(Reader):
         return table(charsets.decode(body, charset)), None
 
     def instance(self, value: Any) -> Row:
-        """Read a row, alone, under a field, or as the one column of a table's row."""
+        """Read a row: alone, under a field, or as the only column of a table's row."""
         if isinstance(inner := unlisted(value), dict | list):
             value = inner
         if isinstance(value, dict) and self._is_field(value):
@@ -60,7 +60,7 @@ class Rows(Reader):
         return self.value(value)
 
     def _is_field(self, value: dict[str, Any]) -> bool:
-        """Whether an object has a row under one of our fields, which may be the name of a column, too."""
+        """Whether an object has a row under one of our fields; a column may have the same name."""
         alone = len(value) == 1 and set(value) <= set(self.fields)
         return alone or any(isinstance(value.get(name), _NESTED) for name in self.fields)
 
@@ -74,14 +74,14 @@ class Rows(Reader):
 
 
 def table(text: str, header: str = "") -> Inputs:
-    """Read CSV, whose answer is always a list.
+    """Read CSV; the answer to it is always a list.
 
-    Cells are separated by commas, or by semicolons or tabs if there is no comma in the first line. That line
-    has the columns' names unless all its cells are numbers.
+    Cells are separated by commas, or by semicolons or tabs if the first line has no comma. The first line has
+    the names of the columns unless all its cells are numbers.
 
     Args:
         text: the CSV.
-        header: `present` or `absent` (RFC 4180), if the client says so.
+        header: `present` or `absent` (RFC 4180), if the client declares it.
 
     Raises:
         BadRequest: it cannot be read, or two columns have the same name.

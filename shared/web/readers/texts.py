@@ -10,7 +10,7 @@ from .forms import Part
 from .reader import Inputs, ParsedRequest, Reader
 
 MAX_CHARACTERS = 100_000
-"""Of one text; with `explain`, of all together: an explanation is forty times as long as its text."""
+"""Characters of one text; with `explain`, of all texts together: an explanation is forty times as long."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -36,7 +36,7 @@ class Texts(Reader):
         return _checked(value)
 
     def limited(self, request: ParsedRequest) -> ParsedRequest:
-        """Refuse more characters than can be explained."""
+        """Refuse an `explain` of too many characters."""
         texts = [item for item in request.items if not isinstance(item, ServiceError)]
         if request.explain and (total := sum(map(len, texts))) > MAX_CHARACTERS:
             raise TooLarge(
@@ -51,5 +51,5 @@ def _checked(text: str) -> str:
         raise TooLarge(f"expected at most {MAX_CHARACTERS:,} characters; this text has {len(text):,}")
     if not text.strip().strip("\ufeff"):
         raise Unusable("expected a text; it is blank")
-    # Half a character, which JavaScript leaves where it cuts a string; no encoding has it.
+    # Half of a surrogate pair, which JavaScript leaves when it cuts a string; no encoding can represent it.
     return _SURROGATE.sub("\ufffd", text)
