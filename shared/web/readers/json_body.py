@@ -49,7 +49,9 @@ def parse(text: str) -> Any:
 
 
 def name_of(value: Any) -> str:
-    """What a JSON value is, for a message."""
+    """What a JSON value is, for a message; raises what is wrong with an object that has a field twice."""
+    if isinstance(value, BadRequest):
+        raise value
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}, which is not valid JSON"
     if value is None or isinstance(value, bool):
