@@ -123,6 +123,19 @@ def test_a_request_is_known_in_the_log_by_its_id_and_no_user_or_row_is(review, c
     assert "mother" not in written
 
 
+@pytest.mark.parametrize("path", ["/bigquery", "/v2/models/review/infer"])
+def test_an_object_with_a_field_twice_is_named_as_what_is_wrong(review, path):
+    twice = '{"a": 1, "a": 2}'
+    tensor = f'{{"name": "text", "datatype": "BYTES", "shape": [1], "data": [{twice}]}}'
+    for body in (
+        f'{{"calls": [[{twice}]], "inputs": [{tensor}]}}',
+        f'{{"calls": [{twice}], "inputs": [{twice}]}}',
+        f'{{"calls": {twice}, "inputs": {twice}}}',
+        f'{{"calls": [["a"]], "userDefinedContext": {twice}, "inputs": [{tensor}], "id": {twice}}}',
+    ):
+        assert "'a' is there twice" in review.post(path, data=body).text
+
+
 def test_an_explanation_is_asked_for_by_the_context(review):
     bigquery = BigQuery(review)
     [explained] = bigquery.select(["good"], context=[("explain", "1")])

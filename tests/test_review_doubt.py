@@ -59,6 +59,14 @@ def test_a_text_without_evidence_is_near_even_and_warned_of(served, text):
     assert found["language"] is None
 
 
+def test_no_number_is_a_known_word_by_chance(served):
+    numbers = [str(number) for number in range(2100)]
+    signs = [*"!\"#$%&'()*+,-./:;<=>?@[\\]^`{|}~"]
+    for text in [*numbers, "9/11", "9 / 11", "11/9/2001", *signs]:
+        assert warned(answer(served, text)) == ["too_short"], text
+    assert warned(answer(served, "9/10")) == []
+
+
 @pytest.mark.parametrize("text", ["The", "the", "film", "of the", "and", "It is a film"])
 def test_common_words_decide_nothing(served, text):
     found = answer(served, text)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from .ngrams import Buckets, Codes, Floats
 
 SPACE = 32
+FRACTION = 0x2044
+"""The slash of a rating: `8\u204410`, in tenths."""
 NGRAM = 3
 """The length of the character n-grams that tell a language (Cavnar and Trenkle 1994)."""
 
@@ -63,13 +65,27 @@ class Languages:
         spaces = np.flatnonzero(codes == SPACE)
         initials = codes[spaces[:-1] + 1]
         lettered = is_letter(initials)
-        known = (self.words[buckets >> 3] >> (buckets & 7)) & 1
+        known = (self.words[buckets >> 3] >> (buckets & 7)) & ~_is_plain(codes, spaces)
         return Vocabulary(
             tokens=spaces.size - 1,
             words=int(np.count_nonzero(lettered)),
             known=int(np.count_nonzero(known)),
             letters=int(np.sum(np.diff(spaces)[lettered] - 1)),
         )
+
+
+def _is_plain(codes: Codes, spaces: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which tokens are a number or a sign of ASCII: the model has met none, whatever its bits say.
+
+    One bucket in a hundred is a known word's, and so would be the 9 of `9/11`.
+    """
+    starts, lengths = spaces[:-1] + 1, np.diff(spaces) - 1
+    initials = codes[starts]
+    numbers = (initials >= 48) & (initials <= 57)
+    slashes = np.concatenate([[0], np.cumsum(codes == FRACTION)])
+    numbers &= slashes[spaces[1:]] == slashes[starts]  # a rating is no number
+    signs = (lengths == 1) & (initials < 128) & ~is_letter(initials)
+    return np.asarray(numbers | signs)
 
 
 def is_letter(codes: Codes) -> NDArray[np.bool_]:

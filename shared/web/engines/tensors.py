@@ -83,6 +83,8 @@ def read(inputs: Any, binary: memoryview) -> list[Tensor]:
         BadRequest: a tensor does not match its type or shape, or two have the same name.
         TooLarge: the tensors have more than `json_body.MAX_VALUES` elements.
     """
+    if isinstance(inputs, BadRequest):
+        raise inputs
     if not isinstance(inputs, list) or not inputs:
         raise BadRequest("expected a list of at least one tensor in the field 'inputs'")
     tensors: list[Tensor] = []

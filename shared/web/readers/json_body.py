@@ -49,7 +49,13 @@ def parse(text: str) -> Any:
 
 
 def name_of(value: Any) -> str:
-    """The kind of a JSON value, for a message."""
+    """The kind of a JSON value, for a message.
+
+    Raises:
+        BadRequest: the value is an object that has a field twice.
+    """
+    if isinstance(value, BadRequest):
+        raise value
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}, which is not valid JSON"
     if value is None or isinstance(value, bool):
