@@ -133,7 +133,7 @@ def test_an_object_with_a_field_twice_is_named_as_what_is_wrong(review, path):
         f'{{"calls": {twice}, "inputs": {twice}}}',
         f'{{"calls": [["a"]], "userDefinedContext": {twice}, "inputs": [{tensor}], "id": {twice}}}',
     ):
-        assert "'a' is there twice" in review.post(path, data=body).text
+        assert "'a' occurs twice" in review.post(path, data=body).text
 
 
 def test_an_explanation_is_asked_for_by_the_context(review):

@@ -36,7 +36,7 @@ CUT = 0.7
 NECK = 0.5
 """If a cell is thinner than this share of its box in its middle third, it may be two cells."""
 WAIST = 0.52
-"""If the narrowest place is below this share of the narrower of the two wide places beside it, two cells touch.
+"""Two cells touch if the narrowest place is below this share of the narrower of the wide places beside it.
 
 One in a thousand training cells is below it; all pairs that touch side by side are.
 """
