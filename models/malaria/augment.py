@@ -36,8 +36,8 @@ def augment(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Augment RGB uint8, shape (n, side, side, 3), to float32 in [0, 1] of the same shape.
 
     This changes rotation, flip, scale and shift; stain, brightness, contrast and colour of the cell, whose
-    black background stays black; focus; and sensor noise. Some images get a light background in place of the black
-    one, since a crop without segmentation shows the slide.
+    black background stays black; focus; and sensor noise. Some images get a light background in place of
+    the black one, since a crop without segmentation shows the slide.
     """
     draw = Draw(seed, pixels.shape[0])
     noise = draw.normal(1.0, *pixels.shape[1:3], 1)

@@ -107,8 +107,8 @@ def two_views(trained: keras.Model) -> keras.Model:
     """Let `trained` see each image twice, upright and turned by 180 degrees.
 
     The outputs are (logit, attention, features, colours). The first three are means of both views.
-    `attention` is turned back first, and its mean is still the logit. `features` has shape (n, 96). `colours`,
-    the logarithms of the mean red, green and blue, has shape (n, 3).
+    `attention` is turned back first, and its mean is still the logit. `features` has shape (n, 96), and
+    `colours`, the logarithms of the mean red, green and blue, has shape (n, 3).
     """
     body = keras.Model(
         trained.inputs[0], [trained.get_layer(name).output for name in ("features", "attention")]
@@ -127,8 +127,8 @@ def served(viewed: keras.Model, temperature: float, limits: Limits) -> keras.Mod
     """Build the network to serve, from `two_views`: (probability, attention, doubts).
 
     The logit and the attention are divided by `temperature` (Guo et al. 2017), so the mean of the attention
-    is still the logit. `doubts` has shape (n, 1, 3): not a cell, unfamiliar, undecided. A doubt above 1 gives a
-    warning.
+    is still the logit. `doubts` has shape (n, 1, 3): not a cell, unfamiliar, undecided. A doubt above 1
+    gives a warning.
     """
     logit, attention, features, colours = viewed.outputs
     logit, attention = ops.multiply(logit, 1 / temperature), ops.multiply(attention, 1 / temperature)
