@@ -60,7 +60,7 @@ def test_an_unknown_function_is_refused(refusal, reviews):
 
 def test_a_second_run_into_the_same_folder_is_refused(batch, refusal, rows, reviews):
     batch(*words(reviews))
-    assert "of an earlier run: name a new folder" in refusal(*words(reviews))
+    assert "of an earlier run: give a new folder" in refusal(*words(reviews))
     (reviews["--output"] / "good-00000-of-00001.jsonl").unlink()
     assert "expected a folder without bad-*" in refusal(*words(reviews))
 
@@ -189,7 +189,7 @@ def test_an_interrupted_job_leaves_nothing_and_can_be_repeated(batch, rows, revi
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 1
-    assert "batch: interrupted before it was done; run it again" in rest
+    assert "batch: interrupted; run the same command again" in rest
     assert list(tmp_path.glob("out/good-*")) + list(tmp_path.glob("out/bad-*")) == []
     (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "A film."}')
     batch(*arguments)

@@ -1,7 +1,7 @@
-"""What differs between microscopes, stains and slides, drawn at random for each training image.
+"""Random augmentation of training images: the differences between microscopes, stains and slides.
 
-All of it runs on a batch in TensorFlow, from a stateless seed: the same step gives the same images,
-so that a resumed run goes on as if it had not stopped.
+It runs on a batch in TensorFlow, from a stateless seed. The same step gives the same images, so a resumed run
+gives the same result as an uninterrupted one.
 """
 
 import math
@@ -33,11 +33,11 @@ class Draw:
 
 @tf.function  # type: ignore[untyped-decorator]
 def augment(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """RGB uint8, shape (n, side, side, 3), to float32 in [0, 1] of the same shape.
+    """Augment RGB uint8, shape (n, side, side, 3), to float32 in [0, 1] of the same shape.
 
-    Turns, flips, scale and shift; stain, brightness, contrast and colour of the cell, whose black
-    background stays black; focus; sensor noise; and for some a light background in place of the black
-    one, since a crop that nobody segmented shows the slide.
+    This changes rotation, flip, scale and shift; stain, brightness, contrast and colour of the cell, whose
+    black background stays black; focus; and sensor noise. Some images get a light background in place of
+    the black one, since a crop without segmentation shows the slide.
     """
     draw = Draw(seed, pixels.shape[0])
     noise = draw.normal(1.0, *pixels.shape[1:3], 1)
@@ -46,7 +46,7 @@ def augment(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _move(images: tf.Tensor, draw: Draw) -> tf.Tensor:
-    """One affine map: a right-angle turn, a flip, up to 15 degrees more, scale and shift."""
+    """Apply one affine map: a right-angle turn, a flip, up to 15 degrees more, scale and shift."""
     side = images.shape[1]
     quarter = tf.floor(draw.uniform(0.0, 4.0)) * (math.pi / 2)
     angle = quarter + draw.uniform(-math.pi / 12, math.pi / 12)
@@ -85,9 +85,9 @@ def _develop(pixels: tf.Tensor, noise: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _stain(images: tf.Tensor, cell: tf.Tensor, draw: Draw) -> tf.Tensor:
-    """Hue, saturation, gain, gamma and contrast of the cell."""
+    """Change hue, saturation, gain, gamma and contrast of the cell."""
     hue, saturation = draw.normal(0.12, 1, 1), tf.exp(draw.normal(0.3, 1, 1))
-    # A turn about the grey axis, by Rodrigues' formula.
+    # A rotation about the grey axis, by Rodrigues' formula.
     axis = tf.constant([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3.0)
     turn = tf.eye(3) * tf.cos(hue) + axis * tf.sin(hue) + tf.ones((3, 3)) / 3.0 * (1.0 - tf.cos(hue))
     grey = tf.constant([[0.299, 0.587, 0.114]] * 3)
@@ -105,7 +105,7 @@ def _stain(images: tf.Tensor, cell: tf.Tensor, draw: Draw) -> tf.Tensor:
 
 
 def _focus(images: tf.Tensor, draw: Draw) -> tf.Tensor:
-    """Half of the images softened, or sharpened."""
+    """Blur or sharpen half of the images."""
     amount = draw.uniform(-0.6, 1.0, 1, 1, 1)
     amount = tf.where(draw.chance(0.5, 1, 1, 1), amount, 0.0)
     return images + amount * (_smooth(images, (1.0, 4.0, 6.0, 4.0, 1.0)) - images)

@@ -2,7 +2,7 @@
 
     python -m models.malaria.crossvalidate [--data cell_images.zip] [--epochs 12] [--out build/malaria-folds]
 
-A run that was stopped goes on from its last whole epoch. Writes `OUT/FOLD/`, as `train` does, and
+An interrupted run resumes after its last complete epoch. It writes `OUT/FOLD/`, as `train` does, and
 `OUT/cross_validation.json`: each fold, the folds' mean and standard deviation, and all cells pooled.
 """
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Train and measure the five folds, and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=data.SOURCE, help="as for train")
-    parser.add_argument("--epochs", type=int, default=12, help="of each fold")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of each fold")
     parser.add_argument("--out", type=Path, default=Path("build/malaria-folds"), help="where the results go")
     arguments = parser.parse_args()
 

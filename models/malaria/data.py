@@ -1,7 +1,7 @@
 """The malaria cell images of the U.S. National Library of Medicine: reading, patients, splits.
 
 Source: Rajaraman et al. 2018, PeerJ 6:e4568. The published archive is `cell_images.zip` with
-`cell_images/{Parasitized,Uninfected}/*.png`; a folder, or another image type, of that layout is read too.
+`cell_images/{Parasitized,Uninfected}/*.png`; a folder with that layout, or other image types, work too.
 """
 
 import itertools
@@ -39,10 +39,10 @@ class Cells:
 
 
 def files(source: Path) -> list[tuple[str, int, bytes]]:
-    """Every labelled image of a folder or zip archive: (file name, infected, encoded bytes), by name.
+    """Every labelled image of a folder or zip archive: (file name, infected, encoded bytes), sorted by name.
 
     Raises:
-        SystemExit: there is no such file, or it holds no image of the layout.
+        SystemExit: there is no such file, or it has no images in that layout.
     """
     if not source.exists():
         raise SystemExit(
@@ -69,7 +69,7 @@ def _entries(source: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]
 
 
 def patient(name: str) -> str:
-    """The patient a cell was cut from, by its file name.
+    """The patient of a cell, from the file name.
 
     One patient has two spellings (`C47P8thin`, `C47P8thinOriginal`); both give `C47P8`.
     """
@@ -82,7 +82,7 @@ def read(source: Path) -> Cells:
 
 
 def decoded(entries: list[tuple[str, int, bytes]]) -> Cells:
-    """Decode every one of `files` as the function decodes it."""
+    """Decode all `files` in the same way as the function does."""
     pixels = np.empty((len(entries), *SIZE, 3), np.uint8)
     for row, (_, _, data) in enumerate(tqdm(entries, desc="decoding", unit="cell")):
         pixels[row] = decode(data, SIZE)
@@ -94,10 +94,10 @@ def decoded(entries: list[tuple[str, int, bytes]]) -> Cells:
 
 
 def assign(cells: Cells, parts: int, seed: int) -> list[list[str]]:
-    """Assign each patient to one of `parts` lists, which are alike in infected cells and in cells.
+    """Assign each patient to one of `parts` lists with similar numbers of infected cells and of cells.
 
-    Patients are sorted by how many infected cells they have (they differ by a factor of hundreds) and
-    each run of `parts` neighbours is assigned at random, one to each list.
+    Patients are sorted by their number of infected cells, which differs by a factor of hundreds. Then each
+    group of `parts` neighbours is assigned at random, one to each list.
     """
 
     def burden(name: str) -> tuple[int, int, str]:
@@ -116,7 +116,7 @@ def assign(cells: Cells, parts: int, seed: int) -> list[list[str]]:
 def split(cells: Cells, fold: int, seed: int = 0) -> dict[str, list[str]]:
     """Patients for `train`, `validation` (calibration) and `test`: fold `fold` of five is the test.
 
-    A tenth of the patients that are left is for validation.
+    A tenth of the other patients is for validation.
     """
     folds = assign(cells, 5, seed)
     rest = cells.of([name for index, names in enumerate(folds) if index != fold for name in names])

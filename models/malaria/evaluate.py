@@ -64,13 +64,13 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier says of labelled cells: each field has shape (n,).
+    """The predictions for labelled cells; each field has shape (n,).
 
     Attributes:
-        probability: of the second label.
-        infected: the truth, 0 or 1.
-        patients: whose cells they are.
-        warned: the codes of the warnings, each between spaces.
+        probability: that of the second label.
+        infected: the true label, 0 or 1.
+        patients: the patient of each cell.
+        warned: the codes of the warnings, with a space before and after each.
     """
 
     probability: NDArray[np.float64]
@@ -80,7 +80,7 @@ class Answers:
 
     @classmethod
     def of(cls, classifier: images.Classifier, entries: Sequence[tuple[str, int, bytes]]) -> "Answers":
-        """Ask `classifier` how probable its second label is for each of `data.files`."""
+        """Classify all entries of `data.files`."""
         predictions = [
             classifier.predict([classifier.decode(image)])[0]
             for _, _, image in tqdm(entries, desc="predicting", unit="cell")
@@ -92,7 +92,7 @@ class Answers:
         return cls(np.array(probability), np.array(infected), np.array(patients), np.array(warned))
 
     def figures(self, threshold: float = 0.5) -> dict[str, Any]:
-        """Counts, figures, and their 95 % intervals by a bootstrap over patients."""
+        """The counts, the figures, and their 95 % intervals from a bootstrap over patients."""
         return {
             "cells": len(self.infected),
             "infected": int(self.infected.sum()),
@@ -103,7 +103,7 @@ class Answers:
         }
 
     def _warnings(self, threshold: float) -> dict[str, Any]:
-        """The part of the cells that is warned of, by code, and the accuracy of what is not `undecided`."""
+        """The share of cells with each warning, and the accuracy of the cells that are not `undecided`."""
         codes = sorted({code for codes in self.warned for code in codes.split()})
         if not codes:
             return {}

@@ -1,4 +1,4 @@
-"""What the network cannot be trusted with, from its features and logits of labelled cells."""
+"""The limits beyond which the network cannot be trusted, from its features and logits of labelled cells."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from models.malaria.network import Cloud, Limits
 
 SHRINKAGE = 1e-2
-"""The part of the mean variance that each dimension is given; one that hardly varies must not decide."""
+"""The share of the mean variance added to each dimension, so that none that hardly varies dominates."""
 ALIEN, UNFAMILIAR, STAINED = 0.998, 0.994, 0.996
-"""The part of the cells that is within each limit, so that about 1 in 100 is warned of without a reason."""
+"""The share of the cells within each limit; about 1 in 100 good cells gets a warning."""
 COVERAGE = 0.98
-"""The part of the cells whose label is not excluded."""
+"""The share of the cells whose true label is not excluded."""
 
 Floats = NDArray[np.float64]
 Truth = NDArray[np.int64]
@@ -20,13 +20,13 @@ Truth = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Measured:
-    """What the network says of labelled cells.
+    """The outputs of the network for labelled cells.
 
     Attributes:
         logits: shape (n,).
         features: shape (n, 96).
         colours: shape (n, 3).
-        infected: the truth, shape (n,).
+        infected: the true labels, shape (n,).
     """
 
     logits: Floats
@@ -36,9 +36,10 @@ class Measured:
 
 
 def limits(train: Measured, calibration: Measured, temperature: float) -> Limits:
-    """The limits, by the training cells and by cells of other patients.
+    """Compute the limits from the training cells and from cells of other patients.
 
-    A distance's limit is the wider of the two groups': patients differ, and there are few in either.
+    The limit of a distance is the larger of the two groups' limits, because patients differ, and there are
+    few in either group.
     """
     features, colours = cloud(train.features, train.infected), cloud(train.colours)
     far = [distances(each.features, features) for each in (train, calibration)]
@@ -72,8 +73,8 @@ def distances(points: Floats, cloud: Cloud) -> Floats:
 def undecided(logits: Floats, infected: Truth) -> float:
     """The log-odds below which neither label can be excluded, by split conformal prediction.
 
-    A label is excluded if its log-odds are below minus this; the true one is so for 2 % of such cells
-    (Angelopoulos and Bates 2021, arXiv 2107.07511). 0 if no more than that are wrong at all.
+    A label is excluded if its log-odds are below minus this value. This excludes the true label of 2 % of the
+    cells (Angelopoulos and Bates 2021, arXiv 2107.07511). The result is 0 if not more than 2 % are wrong.
     """
     wrong = np.where(infected == 1, -logits, logits)
     part = min(1.0, float(np.ceil((len(wrong) + 1) * COVERAGE) / len(wrong)))

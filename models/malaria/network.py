@@ -1,4 +1,4 @@
-"""The network: a small residual CNN whose class-activation map comes out of the same pass."""
+"""The network: a small residual CNN that returns its class-activation map in the same pass."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 STAIN = (0.7326, 0.5724, 0.5986)
 """The median colour, RGB, of the middle of the training cells."""
 EXPONENT = 0.5
-"""How much of the difference from `STAIN` is taken out: 0 would leave each cell as it is."""
+"""The strength of the stain correction towards `STAIN`; 0 would leave each cell as it is."""
 MARGIN = 16
-"""Pixels left out on each side for the middle of a cell, which a round cell that fills the image covers."""
+"""Pixels cropped on each side, so that a round cell that fills the image covers all of the rest."""
 DARKEST = 0.05
-"""The least mean that a channel is taken to have, so that no gain is above 4."""
+"""The lower bound of a channel's mean, so that no gain is above 4."""
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Where the training cells lie in a space.
+    """The distribution of the training cells in a space.
 
     Attributes:
-        means: of each class, shape (classes, dimensions).
-        whitening: to unit covariance, shape (dimensions, dimensions).
+        means: the mean of each class, shape (classes, dimensions).
+        whitening: the matrix that gives unit covariance, shape (dimensions, dimensions).
     """
 
     means: NDArray[np.float32]
@@ -33,14 +33,14 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the network knows of its own limits; all of it goes into the graph.
+    """The limits beyond which the network warns; they become part of the graph.
 
     Attributes:
-        features: where the cells lie by their features, 96 of them.
-        colours: where they lie by the logarithms of their mean red, green and blue.
-        alien: the distance by features beyond which an image shows no cell.
-        unfamiliar: the one beyond which a cell is unlike those of the training.
-        stained: the distance by colours beyond which it is stained or lit unlike them.
+        features: the distribution of the 96 features.
+        colours: the distribution of the logarithms of the mean red, green and blue.
+        alien: the distance of the features beyond which an image does not show a cell.
+        unfamiliar: the distance of the features beyond which a cell is unlike the training cells.
+        stained: the distance of the colours beyond which the stain or the light is unlike the training.
         undecided: the log-odds below which neither label can be excluded.
     """
 
@@ -53,7 +53,7 @@ class Limits:
 
 
 def build() -> keras.Model:
-    """An untrained network: RGB in [0, 1], shape (n, 100, 100, 3), to (logit, attention).
+    """Build an untrained network: RGB in [0, 1], shape (n, 100, 100, 3), to (logit, attention).
 
     `logit` has shape (n, 1). `attention` is the class-activation map, shape (n, 13, 13, 1), in
     log-odds: a 1x1 convolution over the last features, whose mean is the logit (Zhou et al. 2016).
@@ -72,7 +72,7 @@ def build() -> keras.Model:
 
 
 def normalised(image: Any) -> Any:
-    """Take out part of what differs between stains and lamps: a gain for each channel of each image.
+    """Correct part of the differences between stains and lamps, by a gain for each channel of each image.
 
     The gain is (training mean / this cell's mean) to the power of `EXPONENT`, so black stays black.
     """
@@ -87,14 +87,14 @@ def colour(image: Any) -> Any:
 
 
 def convolve(x: Any, filters: int, stride: int = 1, size: int = 3, activation: bool = True) -> Any:
-    """Convolution and batch normalisation, with a ReLU unless `activation` is false."""
+    """Add a convolution and batch normalisation, and a ReLU unless `activation` is false."""
     x = layers.Conv2D(filters, size, stride, padding="same", use_bias=False)(x)
     x = layers.BatchNormalization()(x)
     return layers.Activation("relu")(x) if activation else x
 
 
 def residual(x: Any, filters: int, stride: int = 1) -> Any:
-    """Two convolutions beside a short cut (He et al. 2016), which is pooled where `stride` is not 1."""
+    """Add two convolutions and a skip connection (He et al. 2016), which is pooled if `stride` is not 1."""
     skip = layers.AveragePooling2D(stride, padding="same")(x) if stride > 1 else x
     if x.shape[-1] != filters:
         skip = convolve(skip, filters, size=1, activation=False)
@@ -106,9 +106,9 @@ def residual(x: Any, filters: int, stride: int = 1) -> Any:
 def two_views(trained: keras.Model) -> keras.Model:
     """Let `trained` see each image twice, upright and turned by 180 degrees.
 
-    Puts out (logit, attention, features, colours). The first three are the mean of both views; `attention` is
-    turned back, and its mean is still the logit. `features` has shape (n, 96); `colours`, the logarithms of
-    the mean red, green and blue, shape (n, 3).
+    The outputs are (logit, attention, features, colours). The first three are means of both views.
+    `attention` is turned back first, and its mean is still the logit. `features` has shape (n, 96), and
+    `colours`, the logarithms of the mean red, green and blue, has shape (n, 3).
     """
     body = keras.Model(
         trained.inputs[0], [trained.get_layer(name).output for name in ("features", "attention")]
@@ -124,11 +124,11 @@ def two_views(trained: keras.Model) -> keras.Model:
 
 
 def served(viewed: keras.Model, temperature: float, limits: Limits) -> keras.Model:
-    """The network to serve, of `two_views`: (probability, attention, doubts).
+    """Build the network to serve, from `two_views`: (probability, attention, doubts).
 
     The logit and the attention are divided by `temperature` (Guo et al. 2017), so the mean of the attention
-    stays the logit. `doubts` has shape (n, 1, 3): not a cell, unfamiliar, undecided; each is above 1 if it
-    holds.
+    is still the logit. `doubts` has shape (n, 1, 3): not a cell, unfamiliar, undecided. A doubt above 1
+    gives a warning.
     """
     logit, attention, features, colours = viewed.outputs
     logit, attention = ops.multiply(logit, 1 / temperature), ops.multiply(attention, 1 / temperature)
@@ -147,7 +147,7 @@ def _distance(points: Any, cloud: Cloud) -> Any:
     away = []
     for mean in cloud.means:
         centred = ops.expand_dims(ops.subtract(points, mean[None]), 1)
-        # A product and a sum, not a matrix product, whose weights would be rounded to 8 bits.
+        # Not a matrix product, because quantisation would round its weights to 8 bits.
         white = ops.sum(ops.multiply(centred, cloud.whitening[None]), axis=2)
         away.append(ops.sum(ops.square(white), axis=1, keepdims=True))
     return ops.sqrt(ops.minimum(*away) if len(away) > 1 else away[0])

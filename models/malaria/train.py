@@ -2,9 +2,9 @@
 
     python -m models.malaria.train [--data cell_images.zip] [--out build/malaria]
 
-Patients are assigned to training, validation or test; the test patients are never looked at here. A run that
-was stopped goes on from its last whole epoch. The result, in `--out`: `malaria.keras`, `malaria.tflite` and
-`malaria-float.tflite`, `split.json` (who is in which part), `history.json` and `training.png`.
+Patients are assigned to training, validation or test; the test patients are never used here. An interrupted
+run resumes after its last complete epoch. The results, in `--out`, are `malaria.keras`, `malaria.tflite`,
+`malaria-float.tflite`, `split.json` (the patients of each part), `history.json` and `training.png`.
 """
 
 import argparse
@@ -32,14 +32,14 @@ SEED = 20261122
 
 
 def main() -> None:
-    """Train, or go on training, and export."""
+    """Train, or resume an interrupted training, and export."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--data", type=Path, default=data.SOURCE, help="NLM's cell_images.zip, or a folder of its layout"
     )
     parser.add_argument("--out", type=Path, default=Path("build/malaria"), help="where the results go")
     parser.add_argument(
-        "--epochs", type=int, default=26, help="in all; the learning rate is planned for them"
+        "--epochs", type=int, default=26, help="all epochs; the learning rate is planned for them"
     )
     parser.add_argument("--rate", type=float, default=PEAK_RATE, help="the peak of the learning rate")
     parser.add_argument("--start", type=Path, help="a malaria.keras to begin with, instead of random weights")
@@ -57,9 +57,9 @@ class Plan:
     """How to train.
 
     Attributes:
-        epochs: in all; the learning rate is planned for them.
-        rate: its peak.
-        start: a `malaria.keras` whose weights to begin with; None to begin with random ones.
+        epochs: all epochs; the learning rate is planned for them.
+        rate: the peak of the learning rate.
+        start: a `malaria.keras` with the first weights; None for random weights.
     """
 
     epochs: int
@@ -68,7 +68,7 @@ class Plan:
 
 
 def run(cells: data.Cells, fold: int, plan: Plan, out: Path) -> keras.Model:
-    """Train on the patients outside of `fold`, or go on with it, and write the results to `out`.
+    """Train on the patients outside of `fold`, or resume, and write the results to `out`.
 
     Returns the network to serve.
     """
@@ -82,7 +82,7 @@ def run(cells: data.Cells, fold: int, plan: Plan, out: Path) -> keras.Model:
 
 
 def fit(train: data.Cells, validation: data.Cells, plan: Plan, out: Path) -> keras.Model:
-    """Train as planned; the last epoch is the result, none is picked by its figures."""
+    """Train as planned. The last epoch is the result; no epoch is chosen by its figures."""
     epochs = plan.epochs
     steps = len(train.pixels) // BATCH
     checkpoint, history = out / "checkpoint.keras", out / "history.json"
@@ -90,7 +90,7 @@ def fit(train: data.Cells, validation: data.Cells, plan: Plan, out: Path) -> ker
     if checkpoint.exists() and history.exists():
         trainer = keras.models.load_model(checkpoint)
         done = json.loads(history.read_text())[: int(trainer.optimizer.iterations) // steps]
-        print(f"going on after epoch {len(done)} of {epochs}: {checkpoint}")
+        print(f"resuming after epoch {len(done)} of {epochs}: {checkpoint}")
     else:
         keras.utils.set_random_seed(SEED)
         trainer = compiled(begun(plan.start), steps, plan)
@@ -118,7 +118,7 @@ def fit(train: data.Cells, validation: data.Cells, plan: Plan, out: Path) -> ker
 
 
 def begun(start: Path | None) -> keras.Model:
-    """A new network, with the weights of a `malaria.keras` if `start` names one."""
+    """Build a network, with the weights of the `malaria.keras` at `start` if it is given."""
     built = network.build()
     if start:
         built.set_weights(keras.models.load_model(start, compile=False).get_weights())
@@ -126,9 +126,9 @@ def begun(start: Path | None) -> keras.Model:
 
 
 def compiled(built: keras.Model, steps: int, plan: Plan) -> keras.Model:
-    """The network up to its logit, with a learning rate that rises for an epoch and then falls to 0.
+    """Compile the network up to its logit; the learning rate rises for an epoch and then falls to 0.
 
-    From weights that are trained already it rises for a quarter of an epoch.
+    With trained weights at the start, it rises for a quarter of an epoch.
     """
     trainer = keras.Model(built.inputs[0], built.outputs[0])
     warm_up = steps // 4 if plan.start else steps
@@ -181,7 +181,7 @@ def temperature(logits: NDArray[np.float64], infected: NDArray[np.int64]) -> flo
 
 
 def export(trained: keras.Model, train: data.Cells, validation: data.Cells, out: Path) -> keras.Model:
-    """Calibrate on the validation patients, find the limits, and write the network to serve."""
+    """Calibrate on the validation patients, compute the limits, and write the network to serve."""
     full = keras.Model(trained.inputs[0], [trained.outputs[0], trained.get_layer("attention").output])
     viewed = network.two_views(full)
     held = measured(viewed, validation)
@@ -199,7 +199,7 @@ def export(trained: keras.Model, train: data.Cells, validation: data.Cells, out:
 
 
 def measured(viewed: keras.Model, cells: data.Cells) -> limits.Measured:
-    """What a network of two views says of cells as they are."""
+    """The outputs of a network with two views for cells without augmentation."""
     parts = [
         viewed.predict_on_batch(cells.pixels[start : start + BATCH].astype(np.float32) / 255)
         for start in range(0, len(cells.pixels), BATCH)
@@ -211,7 +211,7 @@ def measured(viewed: keras.Model, cells: data.Cells) -> limits.Measured:
 
 
 def convert(network: keras.Model, quantise: bool = True) -> bytes:
-    """The network as a LiteRT file that takes one image; with weights of 8 bits, unless told otherwise.
+    """Convert the network to a LiteRT file for one image, with 8-bit weights if `quantise`.
 
     Activations stay in float32 between the layers (dynamic-range quantisation).
     """

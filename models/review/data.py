@@ -26,9 +26,9 @@ LABELS = {"negative": 0, "neg": 0, "positive": 1, "pos": 1}
 TRANSLATED = ((0, 150), (400, 610), (850, 900))
 """The rows of en/train.tsv whose translations are the 410 rows of pcm, ha, ig and mt_en_*, in order.
 
-Nobody states it, and the same row number is wrong for 260 of the 410: found by the names, digits and
-lengths that a translation shares with its source. yo/train.tsv is rows 0 to 899 of en/train.tsv; all
-dev.tsv agree row by row.
+This is not documented, and using the same row number is wrong for 260 of the 410. The rows were matched by
+the names, digits and lengths that a translation shares with its source. yo/train.tsv has rows 0 to 899 of
+en/train.tsv; the rows of all dev.tsv agree.
 """
 
 
@@ -36,7 +36,7 @@ dev.tsv agree row by row.
 class Review:
     """One review: `corpus` is "imdb" or a folder of NollySenti.
 
-    `source` names what it is, or is a translation of: reviews with one source are one sample.
+    `source` identifies the original review; reviews with the same source are one sample.
     """
 
     text: str
@@ -46,13 +46,13 @@ class Review:
 
 
 def read(path: Path, what: str, parts: tuple[str, ...] = ()) -> list[Review]:
-    """The labelled reviews of a folder or archive of either layout, by name.
+    """Read the labelled reviews of a folder or archive of either layout, sorted by name.
 
-    Only those of `parts` (train, dev, test), where any are named. `what` says, in the message of an error,
-    which file it should have been.
+    If `parts` (train, dev, test) are named, only these are read. `what` describes the expected file in error
+    messages.
 
     Raises:
-        SystemExit: no such file, or no such reviews in it.
+        SystemExit: there is no such file, or it has no such reviews.
     """
     if not path.exists():
         raise SystemExit(f"{path}: not found; expected {what}")
@@ -73,7 +73,7 @@ def read(path: Path, what: str, parts: tuple[str, ...] = ()) -> list[Review]:
 
 
 def _files(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The files with reviews in a folder, zip or tar archive, but for machine-translated dev and test."""
+    """The files with reviews in a folder, zip or tar archive, without machine-translated dev and test."""
     if path.is_dir():
         for file in path.rglob("*"):
             if _is_wanted(PurePosixPath(file.as_posix())) and file.is_file():
@@ -100,7 +100,7 @@ def _is_wanted(name: PurePosixPath) -> bool:
 
 
 def _table(content: str, corpus: str, part: str) -> Iterator[Review]:
-    """Rows of a published TSV: a header, then a review, a tab, its label. Quotes are a spreadsheet's."""
+    """The rows of a published TSV: a header, then a review, a tab and its label. Quotes are as in CSV."""
     for row, line in enumerate(content.split("\n")[1:]):
         text, tab, label = line.strip("\r").rpartition("\t")
         if not tab:
@@ -111,7 +111,7 @@ def _table(content: str, corpus: str, part: str) -> Iterator[Review]:
 
 
 def source_row(corpus: str, part: str, row: int) -> int:
-    """The row of the English table whose translation this is."""
+    """The row of the English table that this row is a translation of."""
     if part != "train" or corpus in ("en", "yo"):
         return row
     rows = [source for first, last in TRANSLATED for source in range(first, last)]
@@ -119,7 +119,7 @@ def source_row(corpus: str, part: str, row: int) -> int:
 
 
 def samples(reviews: list[Review]) -> NDArray[np.int64]:
-    """A number for each review, shape (reviews,): one for a review, its translations and its duplicates."""
+    """A sample number for each review, shape (reviews,), equal for its translations and duplicates."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -135,5 +135,5 @@ def samples(reviews: list[Review]) -> NDArray[np.int64]:
 
 
 def assigned(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """A fold for each review, shape (reviews,): a group's are all in one."""
+    """A fold for each review, shape (reviews,); all reviews of a group are in one fold."""
     return (np.random.default_rng(seed).permutation(groups.max() + 1) % folds)[groups]

@@ -43,10 +43,10 @@ def main() -> None:
     originals = [
         review
         for review in reviews
-        if not review.corpus.startswith(data.TRANSLATION) and clean(review.text)  # else it is refused
+        if not review.corpus.startswith(data.TRANSLATION) and clean(review.text)  # refused if empty
     ]
     if not originals:
-        raise SystemExit("nothing to measure: there are machine translations only")
+        raise SystemExit("nothing to measure: the data has only machine translations")
     probability = np.array(
         [
             positive_probability(classifier, review.text)
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def positive_probability(classifier: Classifier | texts.Classifier, review: str) -> float:
-    """Ask for the probability of the second label, unrounded."""
+    """Return the probability of the second label, without rounding."""
     if isinstance(classifier, Classifier):
         return float(logistic(np.array(classifier.predict([classifier.decode(review)])[0].log_odds)))
     return float(classifier.predict([review])[0][1])
@@ -76,10 +76,10 @@ def positive_probability(classifier: Classifier | texts.Classifier, review: str)
 def figures(
     probability: NDArray[np.float64], reviews: list[data.Review], threshold: float = 0.5
 ) -> dict[str, Any]:
-    """Figures of each language, of all NollySenti and of IMDB, as far as there are reviews of them.
+    """The figures of each language, of all NollySenti and of IMDB, if there are reviews of them.
 
-    `probability`, shape (reviews,), is that of a positive review. The intervals draw a review together
-    with its translations.
+    `probability`, shape (reviews,), is that of a positive review. The bootstrap of the intervals draws a
+    review together with its translations.
     """
     positive = np.array([review.positive for review in reviews])
     corpus = np.array([review.corpus for review in reviews])

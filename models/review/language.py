@@ -1,4 +1,4 @@
-"""Fit what tells the language of a text: character trigrams, and the words that are known at all."""
+"""Fit the classifier of languages, by character trigrams, and collect the known words."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from models.review.lexicon import Example, symbols
 
 BITS = 14
 PIECES = (2, 5, 10)
-"""A review is learnt whole, and a piece of it of so many words each: short texts have languages too."""
+"""The model learns each review as a whole and as pieces with so many words, so that it knows short texts."""
 ENGLISH = 2500
-"""So many of IMDB's reviews are enough."""
+"""The number of IMDB reviews to learn from; more are not needed."""
 MET = 60
-"""A word of IMDB is known if it is in so many of its reviews: less often it has words of many languages."""
+"""A word is known if it is in so many IMDB reviews; rarer words are from many languages."""
 
 
 def fit(
@@ -27,9 +27,10 @@ def fit(
     lexicon: Sequence[Example],
     ngrams: Ngrams,
 ) -> Languages:
-    """Learn the language of reviews, of which those of IMDB count less, and which words they have.
+    """Learn the languages of reviews, and which words are known.
 
-    `language` is that of each text. The words of `lexicon` are known too.
+    `language` has the language of each text. Only some IMDB reviews are used. The words of `lexicon` are
+    known, too.
     """
     random = np.random.default_rng(0)
     some = random.permutation(np.flatnonzero(imdb))[:ENGLISH]
@@ -56,7 +57,7 @@ def fit(
 
 
 def _trigrams(texts: Sequence[str], ngrams: Ngrams) -> csr_matrix:
-    """Counts of hashed trigrams over the square root of their number, shape (texts, 2**BITS)."""
+    """Counts of hashed trigrams, divided by the square root of their number, shape (texts, 2**BITS)."""
     one = Ngrams(words=(1,), chars=(NGRAM,), bits=ngrams.bits)
     coarser = one.size // 2 // (1 << BITS)
     rows = [(one.buckets(with_unmarked(code_points(text)))[1] - one.size // 2) // coarser for text in texts]
@@ -70,7 +71,7 @@ def _trigrams(texts: Sequence[str], ngrams: Ngrams) -> csr_matrix:
 def _words(
     texts: Sequence[str], imdb: NDArray[np.bool_], lexicon: Sequence[Example], ngrams: Ngrams
 ) -> NDArray[np.uint8]:
-    """A bit for each bucket of words: known or not. Of what is no word, only `symbols` are."""
+    """A bit for each bucket of words: known or not. Of other tokens, only `symbols` are known."""
     known = np.zeros(ngrams.size // 2, dtype=np.uint8)
     counts = np.zeros(ngrams.size // 2, dtype=np.int64)
     for text, english in zip(texts, imdb, strict=True):

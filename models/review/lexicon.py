@@ -1,7 +1,7 @@
-"""Short texts whose sense is known: words, phrases, emoji and ratings, alone and in plain sentences.
+"""Short texts with known sentiment: words, phrases, emoji and ratings, alone and in plain sentences.
 
-`lexicon.tsv` lists them. Of its words, those marked VADER have the sign that VADER gives them (Hutto and
-Gilbert 2014, MIT licence); all else was written by the project.
+`lexicon.tsv` lists them. Words marked VADER have the sign that VADER gives them (Hutto and Gilbert 2014, MIT
+licence); the project wrote all others.
 """
 
 import csv
@@ -11,10 +11,10 @@ from pathlib import Path
 
 LEXICON = Path(__file__).with_name("lexicon.tsv")
 CLEAR = 0.93
-"""The probability of a positive review that a word of praise, alone, is to get."""
+"""The target probability of a positive review for a single word of praise."""
 CHANCES = {"Positive": CLEAR, "Negative": 1 - CLEAR, "neither": 0.5, "not negative": 0.75}
 RATINGS = (0.03, 0.04, 0.06, 0.12, 0.2, 0.42, 0.7, 0.86, 0.93, 0.96, 0.97)
-"""The same for a rating of 0 to 10. IMDB calls a review negative up to 4, and positive from 7 on."""
+"""The target for each rating from 0 to 10. In IMDB, up to 4 is negative, and from 7 on is positive."""
 
 SAID = {
     "en": (
@@ -51,7 +51,7 @@ RATING = (
 
 @dataclass(frozen=True)
 class Example:
-    """A text, its language ("any" if it is of none), the probability that it is positive, what it counts."""
+    """A text, its language ("any" if it has none), its target probability, and its weight."""
 
     language: str
     text: str
@@ -60,24 +60,24 @@ class Example:
 
 
 def read(path: Path = LEXICON) -> list[Example]:
-    """All short texts of the lexicon."""
+    """Return all short texts of the lexicon."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    examples = [example for row in rows for example in _said(row)]
+    examples = [example for row in rows for example in _examples(row)]
     for tenths, chance in enumerate(RATINGS):
         examples += [Example("any", sentence.format(f"{tenths}/10"), chance) for sentence in RATING]
     return examples
 
 
 def symbols(path: Path = LEXICON) -> list[str]:
-    """The emoji, emoticons and ratings that tell something."""
+    """The emoji, emoticons and ratings with a sentiment."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         listed = [row["text"] for row in rows if row["language"] == "any" and row["label"] != "neither"]
     return listed + [f"{tenths}/10" for tenths in range(11)]
 
 
-def _said(row: dict[str, str]) -> Iterator[Example]:
+def _examples(row: dict[str, str]) -> Iterator[Example]:
     language, text, chance = row["language"], row["text"], CHANCES[row["label"]]
     if row["kind"] == "adjective":
         opposite = CHANCES["Negative" if row["label"] == "Positive" else "not negative"]

@@ -1,7 +1,7 @@
-"""Weights for short texts, which the reviews, being long, do not teach: fitted to the lexicon.
+"""Weights for short texts, fitted to the lexicon, because the reviews are too long to teach them.
 
-In a short text the weights of the reviews stand, and what these add makes the lexicon's texts right. Common
-words, alone or in pairs, are to say there what they say in the reviews: so that "The" says nothing.
+In a short text, these weights are added to those of the reviews, so that the texts of the lexicon become
+right. Common words and pairs of words keep the weight that they have in reviews, so that "The" has none.
 """
 
 from collections import Counter
@@ -22,19 +22,19 @@ from shared.runtimes.outputs import logistic
 Floats = NDArray[np.float64]
 
 COMMON = 300
-"""So many words, and pairs of words, of each language are taken from the reviews."""
+"""The number of common words, and of pairs, from the reviews of each language."""
 SEEN = 20
-"""A word says half of what it says in the reviews if it is in so many."""
+"""A word in so many reviews gets half of its log-count ratio."""
 EACH = 1000.0
-"""What all the texts of a language count together."""
+"""The total weight of the texts of a language."""
 ANCHOR = 1000.0
-"""How much real reviews that are short hold the weights where they are."""
+"""The weight of short real reviews, whose scores should not change."""
 PENALTY = 0.01
 ITERATIONS = 500
 
 
 def common(texts: Sequence[str], positive: NDArray[np.int64], language: str) -> list[Example]:
-    """The common words and pairs of these reviews, and how likely a review with them is positive."""
+    """The common words and pairs of reviews, with the probability that a review with them is positive."""
     met: Counter[str] = Counter()
     liked: Counter[str] = Counter()
     for text, good in zip(texts, positive, strict=True):
@@ -61,7 +61,7 @@ def brevity(texts: Iterable[str], limits: Limits) -> Floats:
 
 
 def evidence(features: csr_matrix, weights: Floats, brief: Floats, ngrams: Ngrams, limits: Limits) -> Floats:
-    """How much of the intercept counts in each row."""
+    """The share of the intercept that counts in each row."""
     known = csr_matrix(features[:, ngrams.size // 2 :] != 0) @ (weights[ngrams.size // 2 :] != 0)
     return np.array([limits.share(met, short) for met, short in zip(known, brief, strict=True)])
 
@@ -74,7 +74,7 @@ def fit(
     ngrams: Ngrams,
     limits: Limits,
 ) -> Short:
-    """The weights that make the examples right, on top of `weights`, shape (ngrams.size,), and an intercept.
+    """Fit the weights that, added to `weights`, shape (ngrams.size,), give the examples their targets.
 
     `texts` are real reviews.
     """

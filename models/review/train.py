@@ -2,8 +2,8 @@
 
     python -m models.review.train [--imdb PATH] [--nollysenti PATH] [--out build/review]
 
-Each fit is kept in `--out`, so a run that was stopped goes on with the next one. The result: `review.npz`
-(served), `review.joblib` (the same as a scikit-learn pipeline), `metrics.json` and plots, out of fold.
+Each fit is saved in `--out`, so an interrupted run resumes with the next fit. The results are `review.npz`
+(to serve), `review.joblib` (the same as a scikit-learn pipeline), `metrics.json` and plots, out of fold.
 """
 
 import argparse
@@ -32,18 +32,18 @@ from shared.runtimes.outputs import logistic
 
 SEED = 20261122
 ASSIGNMENTS = 5
-"""How often reviews are assigned to folds: a language of 510 reviews moves by a point or two with that."""
+"""How many fold assignments: each moves the accuracy in a language with 510 reviews by a point or two."""
 FOLDS = 5
 TOLERANCE = 1e-5
-"""Where a regression stops. At scikit-learn's 1e-4 it is far from done: it cost 0.4 points of accuracy."""
+"""The tolerance of a regression. Scikit-learn's 1e-4 stops too early, which cost 0.4 points of accuracy."""
 ITERATIONS = 300
 SMOOTHING = 20.0
-"""A log-count ratio counts half where its n-gram is in so many reviews."""
+"""A log-count ratio counts half if its n-gram is in so many reviews."""
 SHARPNESS = 1.55
-"""The regression's log-odds times this are about calibrated; what is left to do depends on the language."""
+"""The regression's log-odds, times this, are about calibrated; the rest depends on the language."""
 LIMITS = Limits()
 ENOUGH = 50
-"""So many reviews of a language, at least, calibrate it."""
+"""The fewest reviews by which a language gets a calibration of its own."""
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 LABELS = ("Negative", "Positive")
 
@@ -52,17 +52,25 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What was chosen, on other folds than those the figures come from (see the model card).
+    """The settings, chosen on other folds than those of the figures (see the model card).
 
-    `c` is the inverse of the L2 penalty. A NollySenti review weighs as much as `weight` of IMDB, its machine
-    translation `translated` of that. Of a NollySenti review's label, `softening` is what a teacher says of
-    it, who knows `taught` reviews of IMDB. An n-gram of fewer than `rare` reviews is left out; the idf, of
-    reviews as they weigh, is raised to `damping`.
+    Two terms are added to the weights of the regression over all reviews: the weights of words by their
+    translations, and those of a second regression over the words of IMDB alone. Each is scaled to a given
+    standard deviation in log-odds.
 
-    Two opinions are added to what a regression of all reviews finds, each so large that its standard
-    deviation, in log-odds, is `trust` over NollySenti or `expertise` over IMDB: what words are worth by their
-    translations, less of it the more of IMDB's reviews have them (half of it at `settled`), and what a
-    regression of IMDB's words alone finds, in which naive Bayes counts `bayes`.
+    Attributes:
+        ngrams: the features.
+        c: the inverse of the L2 penalty.
+        weight: the weight of a NollySenti review; that of an IMDB review is 1.
+        translated: the weight of its machine translation, relative to `weight`.
+        softening: the share of a teacher's prediction in the label of a NollySenti review.
+        taught: how many IMDB reviews a teacher learns.
+        rare: n-grams in fewer reviews are left out.
+        damping: the exponent of the weighted idf.
+        trust: the standard deviation of the translated weights over NollySenti.
+        settled: a translated weight counts half if so many IMDB reviews have the word, and less beyond.
+        expertise: the standard deviation of the second regression over IMDB.
+        bayes: how much the naive-Bayes log-count ratio scales a feature of the second regression.
     """
 
     ngrams: Ngrams = field(default_factory=Ngrams)
@@ -79,7 +87,7 @@ class Recipe:
     bayes: float = 5.0
 
     def weights(self, reviews: Sequence[data.Review]) -> Floats:
-        """How much each review counts."""
+        """The weight of each review."""
         of = {"imdb": 1.0, **dict.fromkeys(data.LANGUAGES, self.weight)}
         return np.array([of.get(review.corpus, self.weight * self.translated) for review in reviews])
 
@@ -96,12 +104,12 @@ class Fit:
         return np.asarray(features @ self.weights + self.intercept, dtype=np.float64)
 
     def times(self, factor: float) -> "Fit":
-        """The fit whose log-odds are so many times this one's."""
+        """A fit whose log-odds are multiplied by `factor`."""
         return Fit(self.weights * factor, self.intercept * factor)
 
 
 def main() -> None:
-    """Train, or go on training, and export."""
+    """Train, or resume an interrupted training, and export."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--imdb", type=Path, default=data.IMDB, help="aclImdb_v1.tar.gz, or its folder")
     parser.add_argument("--nollysenti", type=Path, default=data.NOLLYSENTI, help="NollySenti's folder `data`")
@@ -127,7 +135,7 @@ def main() -> None:
 
 
 class Study:
-    """The reviews, their features, and the fits made of them."""
+    """The reviews, their features, and the fits on them."""
 
     def __init__(self, reviews: list[data.Review], recipe: Recipe, out: Path) -> None:
         self.reviews, self.recipe, self.out = reviews, recipe, out
@@ -155,15 +163,15 @@ class Study:
         self.digest = learnt.hexdigest()[:12]
 
     def fit(self, name: str, rows: NDArray[np.int64], target: Floats | None = None) -> Fit:
-        """The model of `rows`, read from the checkpoint `name` where an earlier run left one.
+        """Fit a model to `rows`, or read it from the checkpoint `name` of an earlier run.
 
-        `target`, shape (reviews,), is the probability to learn; the label, where there is none.
+        `target`, shape (reviews,), has the probabilities to learn; without it, the labels are learnt.
         """
         aim = self.positive if target is None else target
         return self.kept(name, lambda: fit(self.features[rows], aim[rows], self.weights[rows], self.recipe))
 
     def kept(self, name: str, make: Callable[[], Fit]) -> Fit:
-        """What `make` makes, or what an earlier run has made and left in the checkpoint `name`."""
+        """Return the fit in the checkpoint `name`; if there is none, `make` it and save it."""
         path = self.out / f"{self.digest}-{name}.npz"
         if not path.exists():
             made = make()
@@ -173,7 +181,7 @@ class Study:
             return Fit(saved["weights"], float(saved["intercept"]))
 
     def model(self, name: str, rows: NDArray[np.int64], target: Floats) -> Fit:
-        """The fit `name` of `rows`, and the two opinions that the recipe adds to it."""
+        """The fit `name` on `rows`, with the two terms that the recipe adds to it."""
         made = self.fit(name, rows, target)
         imdb = rows[self.imdb[rows]]
         reviews, positive = self.features[imdb], self.positive[imdb]
@@ -187,7 +195,7 @@ class Study:
         return Fit(made.weights + opinions, made.intercept)
 
     def translated(self, rows: NDArray[np.int64], imdb: NDArray[np.int64]) -> Floats:
-        """What words are worth by their translations among `rows`, shape (ngrams.size,)."""
+        """The weights of words by their translations in `rows`, shape (ngrams.size,)."""
         foreign = rows[np.isin(self.original[rows], rows) & (self.corpus[rows] != "en")]
         english = translation.english_worth(self.words[imdb], self.positive[imdb])
         worth = translation.translated_worth(self.words, foreign, self.original[foreign], english)
@@ -201,7 +209,7 @@ class Study:
         return data.assigned(self.samples, FOLDS, seed)
 
     def out_of_fold(self, seed: int) -> "OutOfFold":
-        """What the assignment's other folds' models, as they would be served, say of each review."""
+        """The predictions for each review by the model of the other folds, built as it would be served."""
         folds, predictions = self.folds(seed), OutOfFold.empty(len(self.reviews))
         for fold in tqdm(range(FOLDS), desc=f"assignment {seed}", unit="fold", leave=False):
             linear = self.linear(
@@ -212,7 +220,7 @@ class Study:
         return predictions
 
     def linear(self, name: str, rows: NDArray[np.int64], target: Floats) -> Linear:
-        """The model `name` of `rows` as it would be served, but not calibrated."""
+        """The model `name` on `rows` as it would be served, but without calibration."""
         recipe = self.recipe
         made = self.model(name, rows, target).times(SHARPNESS)
         weights, scales = quantised(made.weights)
@@ -239,11 +247,11 @@ class Study:
         )
 
     def targets(self, seed: int, held: int | None) -> Floats:
-        """Softened labels, shape (reviews,), that know nothing of the fold `held` of the assignment `seed`.
+        """Softened labels, shape (reviews,), without knowledge of the fold `held` of the assignment `seed`.
 
-        Each review and its translations get one opinion: the mean log-odds of them all by teachers that saw
-        neither them nor the held fold. So what English tells of a review reaches the languages with few
-        (distillation, Hinton et al. 2015).
+        A review and its translations share one prediction: the mean of their log-odds by teachers that saw
+        neither these nor the held fold. This brings what the English text says to the languages with few
+        reviews (distillation, Hinton et al. 2015).
         """
         folds, log_odds = self.folds(seed), np.zeros(len(self.reviews))
         target = self.positive.astype(np.float64)
@@ -260,9 +268,9 @@ class Study:
         return target
 
     def figures(self, predictions: dict[int, "OutOfFold"], plots: Path) -> dict[str, Any]:
-        """Figures per corpus, means over the assignments, and the plots of NollySenti in the first.
+        """The figures by corpus, as means over the assignments; plot NollySenti in the first assignment.
 
-        Of `found`, each assignment's, what is said of a fold is calibrated on the other folds.
+        `predictions` has those of each assignment. Each fold is calibrated on the other folds.
         """
         shown = np.flatnonzero(self.balance)
         reviews = [self.reviews[row] for row in shown]
@@ -295,7 +303,7 @@ class Study:
         }
 
     def told(self, predicted: "OutOfFold") -> dict[str, Any]:
-        """Of each corpus: the share of reviews whose language is named, and how many of these rightly."""
+        """For each corpus, the share of reviews whose language is named, and the share of right names."""
         shares: dict[str, dict[str, float]] = {}
         for corpus in (*data.LANGUAGES, "imdb"):
             rows = self.corpus == corpus
@@ -308,7 +316,7 @@ class Study:
         return shares
 
     def warned(self, predicted: "OutOfFold", probability: Floats) -> dict[str, Any]:
-        """Shares of reviews of six words and more that are warned of, and how right the others are."""
+        """The shares of reviews with six words or more that get a warning, and the accuracy of the others."""
         within = (probability > LIMITS.undecided[0]) & (probability < LIMITS.undecided[1])
         shares: dict[str, Any] = {}
         for corpus in (*data.LANGUAGES, "imdb"):
@@ -324,7 +332,7 @@ class Study:
         return {"warnings": shares}
 
     def learning_curve(self, seed: int, path: Path) -> None:
-        """Plot the accuracy on the assignment's first fold of models of a share of the others' samples."""
+        """Plot the accuracy on the first fold of models that learn a share of the other folds' samples."""
         folds = self.folds(seed)
         place = np.random.default_rng(SEED).permutation(self.samples.max() + 1) / (self.samples.max() + 1)
         targets = self.targets(seed, 0)
@@ -348,7 +356,7 @@ class Study:
         report.save(figure, path)
 
     def export(self, seed: int, predicted: "OutOfFold", out: Path) -> None:
-        """Fit all reviews, calibrate, and write `review.npz` and `review.joblib`."""
+        """Fit a model to all reviews, calibrate it, and write `review.npz` and `review.joblib`."""
         linear = self.linear("all", np.arange(len(self.reviews)), self.targets(seed, None))
         linear = replace(linear, calibration=predicted.calibration(self.positive, self.balance))
         linear.save(out / "review.npz")
@@ -358,14 +366,14 @@ class Study:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What models that never saw a review say of it; each of shape (reviews,).
+    """Predictions for each review by models that never saw it; each field has shape (reviews,).
 
     Attributes:
-        log_odds: before the calibration.
-        share: how much of the intercept is in them.
-        language: the one that is told, or "".
-        words: how many it has.
-        known: whether enough of them are known.
+        log_odds: the log-odds before calibration.
+        share: the share of the intercept in them.
+        language: the language that is named, or "".
+        words: the number of words.
+        known: whether enough words are known.
     """
 
     log_odds: Floats
@@ -376,20 +384,20 @@ class OutOfFold:
 
     @classmethod
     def empty(cls, count: int) -> "OutOfFold":
-        """Nothing said yet."""
+        """Allocate the arrays."""
         log_odds, share = np.zeros(count), np.zeros(count)
         language = np.zeros(count, dtype="<U8")
         return cls(log_odds, share, language, np.zeros(count, np.int64), np.zeros(count, np.bool_))
 
     def note(self, row: int, log_odds: float, scale: Scale, intercept: float) -> None:
-        """Note what an uncalibrated model of this intercept says of a review."""
+        """Note the prediction of an uncalibrated model with this intercept for a review."""
         self.log_odds[row] = log_odds
         self.share[row] = scale.intercept / intercept if intercept else 1.0
         self.language[row] = scale.language or ""
         self.words[row], self.known[row] = scale.words, scale.known
 
     def calibration(self, positive: NDArray[np.int64], weights: Floats) -> dict[str, tuple[float, float]]:
-        """Slope and offset for each language, and of all reviews for what is in none."""
+        """Slope and offset for each language, and under "" for texts without a known language."""
         lines: dict[str, tuple[float, float]] = {}
         for language in ("", *data.LANGUAGES):
             rows = self.known & (weights > 0) & ((self.language == language) if language else True)
@@ -408,10 +416,10 @@ class OutOfFold:
 def fit(features: csr_matrix, target: Floats | NDArray[np.int64], weights: Floats, recipe: Recipe) -> Fit:
     """Logistic regression on features times their inverse document frequency, folded into the weights.
 
-    A review counts in the idf as it does in the regression, so that what is common in a language of few
-    reviews is not taken for rare. The idf is outside the text's norm, so the model stays linear in
-    `features`. A `target` between 0 and 1 is learnt as that share of a positive review and the rest of a
-    negative one.
+    A review has the same weight in the idf as in the regression, so that a common word of a language with few
+    reviews does not count as rare. The idf is applied after the normalisation of a text, so the model stays
+    linear in `features`. A `target` between 0 and 1 is learnt as a positive review with this weight and a
+    negative one with the rest.
     """
     kept, idf = document_frequency(features, weights, recipe)
     scaled = (features[:, kept] @ diags(idf.astype(np.float32))).tocsr()
@@ -430,10 +438,10 @@ def fit(features: csr_matrix, target: Floats | NDArray[np.int64], weights: Float
 
 
 def expert_fit(features: csr_matrix, positive: NDArray[np.int64], recipe: Recipe) -> Fit:
-    """Logistic regression on word n-grams, those foremost that naive Bayes finds telling.
+    """Logistic regression on word n-grams, scaled by naive-Bayes log-count ratios.
 
-    As Wang and Manning (2012) do, features are scaled by their log-count ratio between the classes; here by
-    its size, and less where reviews are few, on top of the idf.
+    Features are scaled by their log-count ratio between the classes (Wang and Manning 2012); here by its
+    absolute value, which counts less for n-grams in few reviews, and by the idf.
     """
     words, alike = features[:, : features.shape[1] // 2], np.ones(len(positive))
     kept, idf = document_frequency(words, alike, recipe)
@@ -450,7 +458,7 @@ def expert_fit(features: csr_matrix, positive: NDArray[np.int64], recipe: Recipe
 def document_frequency(
     features: csr_matrix, weights: Floats, recipe: Recipe
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Columns that are in enough reviews, and the inverse document frequency of each, damped."""
+    """The columns that enough reviews have, and the damped inverse document frequency of each."""
     kept = np.flatnonzero(np.bincount(features.indices, minlength=features.shape[1]) >= recipe.rare)
     rarity = np.log(weights.sum() / total(features, weights)[kept])
     return kept, (np.maximum(rarity, 0) / 5) ** recipe.damping
@@ -463,7 +471,7 @@ def total(features: csr_matrix, values: NDArray[Any]) -> Floats:
 
 
 def platt(log_odds: Floats, positive: NDArray[np.int64], weights: Floats) -> tuple[float, float]:
-    """Slope and offset that make log-odds likeliest (Platt 1999), IMDB and NollySenti with equal say."""
+    """Slope and offset that maximise the likelihood of the labels (Platt 1999), with weights."""
     model = LogisticRegression(C=np.inf)
     chosen = weights > 0
     model.fit(log_odds[chosen, None], positive[chosen], sample_weight=weights[chosen] * chosen.sum())

@@ -1,7 +1,7 @@
-"""What the words of other languages are worth by their translations, before any label of theirs is seen.
+"""Weights of words in other languages from their English translations, without labels in these languages.
 
-IMDB's reviews tell what English words are worth, and NollySenti's parallel reviews which English words a word
-stands for: IBM Model 1 (Brown et al. 1993), which aligns the words of a text and its translation.
+IMDB's reviews give the weights of English words. NollySenti's parallel reviews give the translations, by IBM
+Model 1 (Brown et al. 1993), which aligns the words of a text with those of its translation.
 """
 
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ Rows = NDArray[np.int64]
 
 ROUNDS = 6
 SHRINKAGE = 2.0
-"""A word counts as if it were in this many reviews more, which say nothing of it."""
+"""Each weight shrinks as if the word were in this many more reviews, with weight 0."""
 SEEN = 10
-"""In how many reviews, at least, an English word must be to be worth something."""
+"""The least number of reviews with an English word; rarer words get no weight."""
 
 
 def unmarked_words(texts: Iterable[str], ngrams: Ngrams) -> csr_matrix:
-    """A row for each text, with 1 / sqrt(n) in the buckets of its n distinct words less their marks."""
+    """A row for each text, with 1 / sqrt(n) in the buckets of its n distinct words without marks."""
     single = Ngrams(words=(1,), chars=(1,), bits=ngrams.bits)
     rows = []
     for text in texts:
@@ -48,9 +48,9 @@ def english_worth(words: csr_matrix, positive: NDArray[Any]) -> Floats:
 
 
 def translated_worth(words: csr_matrix, translations: Rows, originals: Rows, worth: Floats) -> Floats:
-    """What each word of a translation is worth, shape (columns,): the mean of what it stands for.
+    """The weight of each translated word, shape (columns,): the mean weight of its English words.
 
-    Row `translations[i]` of `words` translates row `originals[i]`; `worth` is that of English words.
+    Row `translations[i]` of `words` is a translation of row `originals[i]`; `worth` has the English weights.
     """
     foreign, english, group = _links(words, translations, originals)
     pairs, link = np.unique(foreign * words.shape[1] + english, return_inverse=True)
@@ -69,14 +69,14 @@ def translated_worth(words: csr_matrix, translations: Rows, originals: Rows, wor
 
 
 def reviews_with(words: csr_matrix, rows: Rows) -> Rows:
-    """In how many of `rows` each word is, shape (columns,)."""
+    """The number of `rows` with each word, shape (columns,)."""
     return np.bincount(words[rows].indices, minlength=words.shape[1])
 
 
 def _links(words: csr_matrix, translations: Rows, originals: Rows) -> tuple[Rows, Rows, Rows]:
-    """Each word of a translation with each of its original: their columns, and a number for the latter.
+    """Pairs of each word of a translation with each of its original: both columns, and the latter's number.
 
-    A word of one review alone is left out. One more column stands for what has no counterpart.
+    Words in only one review are left out. One more column stands for words without a counterpart.
     """
     often = reviews_with(words, translations) > 1, reviews_with(words, np.unique(originals)) > 1
     links: list[list[Rows]] = [[], [], []]

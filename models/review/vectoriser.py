@@ -1,4 +1,4 @@
-"""The n-grams of the serving path as a scikit-learn transformer, and the way to and from a linear model."""
+"""The n-grams of the function as a scikit-learn transformer, and conversions of the linear model."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +17,7 @@ from functions.review.ngrams import Ngrams, code_points, distinct
 class NgramVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Texts to rows of `ngrams.size` columns: 1 / sqrt(n) in each of a table's n distinct buckets.
 
-    So the words of a text have length 1, and its characters too. There is nothing to fit.
+    So the word features of a text have length 1, and so do its character features. There is nothing to fit.
     """
 
     def __init__(self, ngrams: Ngrams | None = None, dtype: Any = np.float64) -> None:
@@ -49,9 +49,9 @@ class NgramVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class WeighedVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Texts as the served model weighs them: its n-grams, those of short texts, and the intercept.
+    """Texts to the features of the served model: n-grams, n-grams of short texts, and the intercept.
 
-    The columns are twice `ngrams.size` and one. There is nothing to fit.
+    There are `2 * ngrams.size + 1` columns. There is nothing to fit.
     """
 
     def __init__(self, linear: Linear) -> None:
@@ -88,10 +88,10 @@ class WeighedVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def quantised(weights: NDArray[np.float64]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Weights, shape (ngrams.size,), each rounded to one of 255 steps of its table, and the two steps.
+    """Round weights, shape (ngrams.size,), to 255 steps for each table; return them and the two step sizes.
 
-    A few outliers are cut off at 127 steps, which is finer for all others: a step is 1/127 of the
-    99.99th percentile of the non-zero weights' size, or more.
+    A few outliers are clipped at 127 steps, so that the steps are finer for all others: a step is 1/127 of
+    the 99.99th percentile of the absolute non-zero weights.
     """
     tables = weights.reshape(2, -1)
     tops = [np.quantile(np.abs(table[table != 0]), 0.9999) if table.any() else 1.0 for table in tables]

@@ -19,14 +19,14 @@ export function curlCall(...parts) {
   return [`curl -s ${shellQuoted(address)}`, ...headers, ...parts].join(" \\\n  ");
 }
 
-/** A call with Python's requests; `lines` define the arguments that `given` passes. */
-export function pythonCall(lines, given) {
+/** A call with Python's requests; `lines` define what the options use. */
+export function pythonCall(lines, options) {
   const proven = Object.keys(proofs()).length > 0;
   const session = proven ? `session = requests.Session()\nsession.headers.update(${JSON.stringify(proofs())})\n` : "";
   return `import requests
 
 ${lines}
-${session}answer = ${proven ? "session" : "requests"}.post(${JSON.stringify(address)}, ${given})
+${session}answer = ${proven ? "session" : "requests"}.post(${JSON.stringify(address)}, ${options})
 print(answer.json())`;
 }
 

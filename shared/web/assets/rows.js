@@ -42,17 +42,17 @@ function records(text) {
   const [first] = text.trimStart().split("\n", 1);
   const separator = [",", ";", "\t"].find((each) => first.includes(each)) ?? ",";
   const field = new RegExp(`(?:"((?:[^"]|"")*)"|([^${separator}\\r\\n]*))(${separator}|\\r?\\n|\\r|$)`, "y");
-  const found = [[]];
+  const lines = [[]];
   while (field.lastIndex < text.length) {
     const at = field.lastIndex;
     const match = field.exec(text);
     if (!match) throw new SyntaxError(`expected a comma or a new line after the quoted field at character ${at + 1}`);
     const [, quoted, plain, end] = match;
-    found.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
-    if (end !== separator) found.push([]);
-    else if (field.lastIndex === text.length) found.at(-1).push("");
+    lines.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
+    if (end !== separator) lines.push([]);
+    else if (field.lastIndex === text.length) lines.at(-1).push("");
   }
-  return found.filter((record) => record.length > 1 || record[0]?.trim());
+  return lines.filter((record) => record.length > 1 || record[0]?.trim());
 }
 
 const csvValue = (text) => (/[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
