@@ -167,7 +167,7 @@ class Unusable(ServiceError):
 
 
 class ObjectUnreadable(Unusable):
-    """The object that a signed URL names cannot be had."""
+    """The object of a signed URL cannot be read."""
 
     code = "object_unreadable"
     title = "Object unreadable"

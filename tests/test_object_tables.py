@@ -159,7 +159,7 @@ def test_what_fails_for_a_moment_is_asked_for_once_more(malaria, bucket):
         bucket.fault, before = fault, len(bucket.seen)
         [reply] = replies(malaria, signed("a.png"))
         assert (reply["code"], len(bucket.seen) - before) == ("object_unreadable", 2)
-        assert "ask for it again" in reply["message"]
+        assert "send this row again" in reply["message"]
 
 
 def test_an_object_that_comes_too_slowly_is_given_up(malaria, bucket, monkeypatch):

@@ -67,7 +67,7 @@ def test_a_second_run_into_the_same_folder_is_refused(batch, refusal, rows, revi
 
 def test_a_column_with_the_name_of_what_is_added_is_refused(batch, refusal, rows, reviews, tmp_path):
     parquet.write_table(pa.table({"text": ["A film."], "label": ["?"]}), tmp_path / "a.parquet")
-    assert "the input has a column 'label'" in refusal(*words(reviews))
+    assert "the input already has a column 'label'" in refusal(*words(reviews))
     batch(*words(reviews, prefix="ai_"))
     [row] = rows(tmp_path / "out")
     assert row["label"] == "?"

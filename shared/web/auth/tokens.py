@@ -63,7 +63,7 @@ def verify(token: str, expected: Expected, keys: Keys, now: Callable[[], float] 
     _check_claims(claims, expected, now())  # before the keys: a token of another issuer costs no fetch
     key = keys.get(kid)
     if key is None or not _signed(key, str(algorithm), signed.encode(), _bytes(signature)):
-        raise InvalidToken("the token's signature is not its issuer's")
+        raise InvalidToken("the signature of the token is not valid")
     return claims
 
 
