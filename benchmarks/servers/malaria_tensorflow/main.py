@@ -24,7 +24,7 @@ def classify(request):
     with part("first prediction"):
         pixels = decode(request.files["malaria_cell_image"].read(), (100, 100))
         # Of few inputs Keras asks to be called so, not by `predict`, which takes many times longer.
-        scores, _ = model(pixels[None].astype("float32") / 255, training=False)
+        scores, *_ = model(pixels[None].astype("float32") / 255, training=False)
         probability = float(scores[0, 0])
     label = "Infected" if probability >= 0.5 else "Normal"
     return {"error": "0", "message": "Successful", "classification": label}
