@@ -122,11 +122,11 @@ def refresh(readme: Path, results: Found) -> None:
 
 
 def short(results: Found) -> str:
-    """The table of the README, of ours and the peers with a worker for each core, and its machine."""
+    """The README's table, of ours and of the peers that serve the same file, and the machine."""
     about = results["about"]
     rows = []
     for one in results["contenders"].values():
-        if one["task"] == "floor" or (one["own"] and "one worker" in one["title"]):
+        if one["task"] == "floor" or one["title"].endswith((", one worker", ", float file")):
             continue
         first = one["cold"].get("bucket", one["cold"]["disk"])["seconds"]
         memory, installed = one["memory"]["loaded"] / 1e6, one.get("installed", 0) / 1e6
