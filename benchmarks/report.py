@@ -1,4 +1,4 @@
-"""The figures of a run as tables."""
+"""Write the figures of a run as tables."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ from .measure import BATCHES, PARTS
 from .verdicts import at
 
 Found = Mapping[str, Any]
-TOLD = (
+SHOWN_PACKAGES = (
     "functions-framework",
     "gunicorn",
     "ai-edge-litert",
@@ -24,9 +24,9 @@ TOLD = (
     "bentoml",
     "mlserver",
 )
-"""Packages whose versions are told."""
+"""The packages whose versions are in the last table."""
 MARKS = ("<!-- measured -->", "<!-- until here by make bench -->")
-"""Of the README's table."""
+"""The marks around the README's table."""
 
 TEXT = """\
 # Measured
@@ -107,7 +107,7 @@ is rounded up to 100 ms.
 
 def write(results: Found, folder: Path) -> None:
     """Write results.json, RESULTS.md and the plots into `folder`."""
-    # What is told is told of the rounded figures, so that it can be told again from the file.
+    # The text is made from the rounded figures, so that it can be made again from results.json.
     results = rounded(results)
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (folder / "RESULTS.md").write_text(markdown(results))
@@ -115,14 +115,14 @@ def write(results: Found, folder: Path) -> None:
 
 
 def refresh(readme: Path, results: Found) -> None:
-    """Put the short table into the README, between its two marks."""
+    """Replace the short table in the README, between its two marks."""
     before, _, rest = readme.read_text().partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
     readme.write_text(f"{before}{MARKS[0]}\n\n{short(rounded(results))}\n\n{MARKS[1]}{after}")
 
 
 def short(results: Found) -> str:
-    """The table of the README, of ours and the peers with a worker for each core, and its machine."""
+    """Return the README's table, without the one-worker settings, and a line about the machine."""
     about = results["about"]
     rows = []
     for one in results["contenders"].values():
@@ -138,7 +138,7 @@ def short(results: Found) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """Four significant digits for every float."""
+    """Return the value with every float rounded to four significant digits."""
     if isinstance(value, Mapping):
         return {name: rounded(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -147,7 +147,7 @@ def rounded(value: Any) -> Any:
 
 
 def markdown(results: Found) -> str:
-    """All of it, for people."""
+    """Return the content of RESULTS.md."""
     everyone = results["contenders"].values()
     return TEXT.format(
         **results["about"],
@@ -169,14 +169,14 @@ def markdown(results: Found) -> str:
 
 
 def others(about: Found) -> str:
-    """How much else went on: what a run is worth depends on it."""
+    """Return a sentence about the CPU time of other processes, which disturb a run."""
     if "busy" not in about:
         return ""
     return f" Other processes took {about['busy']:.0%} of the machine before each start, on average."
 
 
 def aims(verdicts: Sequence[Found]) -> str:
-    """A row for each aim."""
+    """Return a table with a row for each aim."""
     rows = [
         [one["what"].replace("**", ""), f"{one['figure']:.2f}", one["target"], "yes" if one["met"] else "no"]
         for one in verdicts
@@ -185,7 +185,7 @@ def aims(verdicts: Sequence[Found]) -> str:
 
 
 def summary(everyone: Collection[Found]) -> str:
-    """The table that the README shows."""
+    """Return the table of the section `In short`."""
     rows = []
     for one in everyone:
         start = one["cold"]
@@ -208,7 +208,7 @@ def summary(everyone: Collection[Found]) -> str:
 
 
 def cold_table(everyone: Collection[Found]) -> str:
-    """A row for each way to start."""
+    """Return a table with a row for each contender and source of the model."""
     rows = []
     for one in everyone:
         for source, start in one["cold"].items():
@@ -219,7 +219,7 @@ def cold_table(everyone: Collection[Found]) -> str:
 
 
 def load_table(everyone: Collection[Found]) -> str:
-    """A row for each contender, form of body and number of clients."""
+    """Return a table with a row for each contender, form of body and number of clients."""
     rows = []
     for one in everyone:
         for kind, loads in one["loads"].items():
@@ -233,7 +233,7 @@ def load_table(everyone: Collection[Found]) -> str:
 
 
 def batch_table(everyone: Collection[Found]) -> str:
-    """Inputs a second."""
+    """Return a table of the inputs a second."""
     counts = sorted({count for counts in BATCHES.values() for count in counts})
     rows = [
         [one["title"], *(f"{one['batches'][str(n)]:.0f}" if str(n) in one["batches"] else "" for n in counts)]
@@ -244,7 +244,7 @@ def batch_table(everyone: Collection[Found]) -> str:
 
 
 def memory_table(everyone: Collection[Found]) -> str:
-    """Megabytes."""
+    """Return a table of memory and sizes."""
     rows = []
     for one in everyone:
         grown = one["growth"]
@@ -256,7 +256,7 @@ def memory_table(everyone: Collection[Found]) -> str:
 
 
 def floor_table(floors: Mapping[str, Found]) -> str:
-    """A row for each step."""
+    """Return a table with a row for each step."""
     rows = [
         [f"{task}: {name}", f"{step['ms']:.2f}", f"{step['cpu_ms']:.2f}"]
         for task, steps in floors.items()
@@ -266,7 +266,7 @@ def floor_table(floors: Mapping[str, Found]) -> str:
 
 
 def cost_table(everyone: Collection[Found]) -> str:
-    """Dollars."""
+    """Return a table of the costs."""
     rows = [
         [
             one["title"],
@@ -280,16 +280,16 @@ def cost_table(everyone: Collection[Found]) -> str:
 
 
 def settings_table(everyone: Collection[Found]) -> str:
-    """How each was set up, and from which versions."""
+    """Return a table of the settings and the package versions."""
     rows = []
     for one in everyone:
-        found = one.get("versions", {})
-        told = ", ".join(f"{name} {found[name]}" for name in TOLD if name in found)
-        rows.append([one["title"], one["settings"], told])
+        versions = one.get("versions", {})
+        shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN_PACKAGES if name in versions)
+        rows.append([one["title"], one["settings"], shown])
     return table(["", "settings", "versions"], rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
