@@ -1,10 +1,10 @@
-"""Every contender as a real process, measured in turn, several rounds: `make bench`.
+"""Measure every contender as a real process, in turn, over several rounds: `make bench`.
 
     python -m benchmarks [--rounds 3] [--only NAME...] [--quick]
 
-Writes results.json, RESULTS.md and the plots beside this file, and the README's table; of a part, or quickly,
-to build/bench instead.
-Nothing here asserts a time: figures are compared within one run, where all were measured on one machine.
+Writes results.json, RESULTS.md and the plots into this folder, and updates the README's table; with --only or
+--quick, it writes to build/bench instead.
+No time is asserted: only figures of one run are compared, which were measured on one machine.
 """
 
 import argparse
@@ -26,19 +26,19 @@ from .environments import BUILD, ROOT, installed, prepare, versions
 from .inputs import cell, review
 
 FAST = 1.5
-"""Seconds: what starts faster is started `REPEATS` times a round, since it can be."""
+"""In seconds: a contender that starts faster is started `REPEATS` times in each round."""
 REPEATS = 3
 REQUESTS = 20_000
 SLOW_ROUNDS = 1
-"""Loads of the article's app take minutes, and one round tells as much."""
+"""Rounds in which the article's app is loaded: its loads take minutes, and one round is enough."""
 
 
 def main() -> None:
-    """Prepare, measure, write."""
+    """Prepare the environments, measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="the constant function and these alone")
-    parser.add_argument("--quick", action="store_true", help="one round, to try it")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of measurements (3)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these, and the constant function")
+    parser.add_argument("--quick", action="store_true", help="one round only")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, interrupt)
     load.required()
@@ -57,7 +57,7 @@ def main() -> None:
             bench = measure.Bench(environments, Path(folder), 1.0, variables)
             samples = [one_round(bench, chosen, number, rounds, partial) for number in range(rounds)]
     except KeyboardInterrupt:
-        sys.exit("interrupted; all that was started is stopped")
+        sys.exit("interrupted; all processes are stopped")
     results = figures.gather(samples, chosen, about(rounds, time.time() - began))
     for one in chosen:
         found = results["contenders"][one.name]
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def choose(names: list[str] | None) -> list[Contender]:
-    """Those asked for, and the constant function, that all are compared with."""
+    """Return the named contenders, and the constant function, which all are compared with."""
     everyone = contenders()
     known = {one.name for one in everyone}
     if unknown := set(names or ()) - known:
@@ -80,7 +80,7 @@ def choose(names: list[str] | None) -> list[Contender]:
 
 
 def fit(chosen: list[Contender], environments: dict[str, Path]) -> dict[str, Path]:
-    """Make the scikit-learn pipeline that the review peers serve; the environment it was made in."""
+    """Train the scikit-learn pipeline that the review peers serve; return its environment by name."""
     if all(one.task != "review" for one in chosen):
         return {}
     [maker] = [one for one in contenders() if one.name == "review_sklearn"]
@@ -92,14 +92,14 @@ def fit(chosen: list[Contender], environments: dict[str, Path]) -> dict[str, Pat
 
 
 def pinned() -> dict[str, Path]:
-    """The pinned model files, by their names in a store."""
+    """Return the paths of the pinned model files, by their names in a store."""
     return {pin.file: ROOT / "models" / pin.file for pin in PINS.values()}
 
 
 def one_round(
     bench: measure.Bench, chosen: list[Contender], number: int, rounds: int, partial: bool
 ) -> dict[str, Any]:
-    """All of them once, in turn."""
+    """Measure all contenders once, in turn."""
     found: dict[str, Any] = {"interpreter": measure.interpreter(bench.environments["constant"])}
     if "malaria" in bench.environments:
         found["malaria"] = measure.floor(bench.environments["malaria"], "malaria", cell(), bench.folder)
@@ -119,9 +119,9 @@ def one_round(
 
 
 def measured(bench: measure.Bench, one: Contender, number: int, last: bool) -> dict[str, Any]:
-    """What one round finds of one contender."""
+    """Measure one contender in one round."""
     if number == 0:
-        measure.cold(bench, one)  # compiles what has not been, and fills the page cache
+        measure.cold(bench, one)  # compiles the modules, and fills the page cache
     found: dict[str, Any] = {"disk": [measure.cold(bench, one)]}
     for _ in range(REPEATS - 1 if found["disk"][0]["seconds"] < FAST else 0):
         found["disk"].append(measure.cold(bench, one))
@@ -142,7 +142,7 @@ def measured(bench: measure.Bench, one: Contender, number: int, last: bool) -> d
 
 
 def about(rounds: int, seconds: float) -> dict[str, Any]:
-    """When, where and with what."""
+    """Return the date, the commit, the machine and the settings of a run."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
     model = next(
         (line.partition(":")[2].strip() for line in info if line.startswith("model name")), "unknown"

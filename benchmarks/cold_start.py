@@ -2,9 +2,9 @@
 
     python -m benchmarks.cold_start [--rounds 7] [--latency 50] [--cpus 1 2] [CHECKOUT ...]
 
-Each CHECKOUT is a working tree of this project, this one if none is named; several are compared, interleaved.
-The bucket is emulated here, and answers each request after the latency, in milliseconds. Other work on the
-machine disturbs the seconds more than the CPU time.
+Each CHECKOUT is a working tree of this project; the default is this one. Several are compared, measured in
+turn. The bucket is emulated, and answers each request after --latency milliseconds. Other work on the machine
+disturbs the wall-clock time more than the CPU time.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from .process import Request, Server, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 Found = dict[tuple[str, str, int, Path], list[tuple[float, float]]]
-"""Function, store, CPUs and checkout; of each cold start the seconds, and those of CPU."""
+"""The wall-clock and CPU seconds of each cold start, by function, store, CPUs and checkout."""
 REQUESTS = {
     "malaria": Request(
         "/classify",
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def table(found: Found) -> Iterator[str]:
-    """Lines of Markdown: the least and the median of each case."""
+    """Yield a Markdown table, line by line: the least and the median of each case."""
     yield "| function | model from | CPUs | checkout | least, ms | median, ms | CPU, least | CPU, median |"
     yield "|---|---|---|---|---|---|---|---|"
     for (name, store, cpus, checkout), times in found.items():
@@ -78,7 +78,7 @@ def table(found: Found) -> Iterator[str]:
 
 
 def cold_start(name: str, store: str, cpus: int, checkout: Path, bucket: str) -> tuple[float, float]:
-    """Seconds from the start of a function's process to its first right answer, and of CPU until then."""
+    """Return the wall-clock and CPU seconds from the start of a process to its first right answer."""
     port = free_port()
     allowed = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cpus]))
     framework = [sys.executable, "-m", "functions_framework", "--target", "predict", "--host", "127.0.0.1"]
@@ -103,7 +103,7 @@ def cold_start(name: str, store: str, cpus: int, checkout: Path, bucket: str) ->
 
 
 class Bucket(http.server.ThreadingHTTPServer):
-    """The pinned files of some checkouts under `gs://models/v1`, behind a latency in seconds."""
+    """An emulated bucket with the checkouts' pinned files under `gs://models/v1`; `latency` is in seconds."""
 
     daemon_threads = True
 
@@ -120,7 +120,7 @@ class Bucket(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """One download."""
+    """Answers one download."""
 
     server: Bucket
 
@@ -134,7 +134,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who is measured: how each is started, what it is asked, and what it answers if it is right."""
+"""The contenders: how each is started, its requests, and how a right answer is recognised."""
 
 import base64
 import json
@@ -19,11 +19,11 @@ PINS = {name: Pin.read(ROOT / "functions" / name / "model.json") for name in ("m
 TWIN = "malaria/malaria-float.tflite"
 """The network that the pinned malaria file was quantised from; `models/malaria/train.py` makes both."""
 SHARED_PARTS = ("shared/runtimes/pixels.py", "shared/errors.py")
-"""What the peers take of ours: the preprocessing."""
+"""The files of ours that the peers use, for the preprocessing."""
 
 
 def says(*labels: str) -> Callable[[bytes], bool]:
-    """Whether an answer holds one of these labels."""
+    """Return a check that the body of an answer contains one of these labels."""
     return lambda body: any(f'"{label}"'.encode() in body for label in labels)
 
 
@@ -32,18 +32,19 @@ class Contender:
     """One way to serve a model.
 
     Args:
-        name: its own; also of its folder, among `servers` or `functions`, unless `home` is given.
-        task: `malaria` or `review`.
-        title: what the tables call it.
-        settings: how it is set up, and where its documentation says so.
-        command: from the environment's folder and the port to what is run.
-        requests: by the form of the body, the first being the one in the tables.
-        batch: from a count to a request with so many inputs, where it takes several.
-        folder: where it is run.
-        sources: what would be uploaded, relative to the repository.
-        environment: beside what all get; `PORT` stands for its port, `FREE` for any other.
-        own: ours, which fetches its model from a bucket too.
-        litert: it serves the pinned LiteRT file, and is measured with that file's float twin as well.
+        name: its name, which is also that of its folder in `servers` or `functions` unless `home` is given.
+        task: `malaria`, `review` or `floor`.
+        title: its name in the tables.
+        settings: a description of how it is set up.
+        command: makes the command from the environment's folder and the port.
+        requests: a request for each form of body; the first one is that of the tables.
+        batch: makes a request from a number of inputs; None if it takes only one input a request.
+        folder: its working directory.
+        sources: the files and folders that would be uploaded, relative to the repository.
+        environment: its own environment variables; `PORT` stands for its port, `FREE` for any free one.
+        own: whether it is ours, and so is also measured with its model in a bucket.
+        litert: whether it serves the pinned LiteRT file, and so is also measured with that file's float twin.
+        home: the name of its folder, if it differs from `name`.
     """
 
     name: str
@@ -62,12 +63,12 @@ class Contender:
 
     @property
     def setup(self) -> str:
-        """The name of its folder and of its environment."""
+        """The name of its folder and its environment."""
         return self.home or self.name
 
     @property
     def requirements(self) -> Path:
-        """What its environment is made from."""
+        """The requirements.txt of its environment."""
         parent = ROOT / "functions" if self.own else SERVERS
         return parent / self.setup / "requirements.txt"
 
@@ -77,12 +78,12 @@ class Contender:
         return next(iter(self.requests.values()))
 
     def source_bytes(self) -> int:
-        """Bytes of what would be uploaded, uncompressed."""
+        """Return the size of the files that would be uploaded, uncompressed, in bytes."""
         paths = [path for source in self.sources for path in _files(ROOT / source)]
         return sum(path.stat().st_size for path in paths)
 
     def variables(self, port: int, more: Mapping[str, str]) -> dict[str, str]:
-        """The whole environment of its process."""
+        """Return all environment variables of its process."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         ports = {"PORT": str(port)}
         own = {name: ports.get(value) or _given(value) for name, value in self.environment.items()}
@@ -101,18 +102,18 @@ def _files(path: Path) -> list[Path]:
 
 
 def peer(name: str) -> list[str]:
-    """What a peer that serves the LiteRT file would upload."""
+    """Return the sources that a peer with the LiteRT file would upload."""
     return [f"benchmarks/servers/{name}", *SHARED_PARTS, f"models/{PINS['malaria'].file}"]
 
 
 def framework(target: str, source: str) -> Callable[[Path, int], list[str]]:
-    """functions-framework on a source file, as the platform starts it."""
+    """Return the command of functions-framework for a source file, as the platform starts it."""
     fixed = ["-m", "functions_framework", "--target", target, "--source", source, "--host", "127.0.0.1"]
     return lambda folder, port: [str(folder / "bin" / "python"), *fixed, "--port", str(port)]
 
 
 def script(*words: str) -> Callable[[Path, int], list[str]]:
-    """A program of the environment; `PORT` stands for the port."""
+    """Return the command of a program in the environment; `PORT` stands for the port."""
     return lambda folder, port: [
         str(folder / "bin" / words[0]),
         *(word.replace("PORT", str(port)) for word in words[1:]),
@@ -120,17 +121,17 @@ def script(*words: str) -> Callable[[Path, int], list[str]]:
 
 
 def field_of(kind: str, name: str, path: str = "/classify") -> Request:
-    """The cell in a form's field."""
+    """Return a request with the cell in a field of a form."""
     return Request(path, *inputs.multipart(name, inputs.cell(), kind), says("Infected"))
 
 
 def as_json(path: str, body: bytes, *labels: str) -> Request:
-    """JSON, and one of these labels in its answer."""
+    """Return a JSON request whose answer must contain one of these labels."""
     return Request(path, "application/json", body, says(*labels))
 
 
 def form(text: str) -> bytes:
-    """A review as browsers send it."""
+    """Return the body of a form with a review, as browsers send it."""
     from urllib.parse import urlencode
 
     return urlencode({"movie_review": text}).encode()
@@ -149,13 +150,13 @@ MLSERVER = {
     "MLSERVER_DEBUG": "false",
 }
 WORKERS = {"WORKERS": str(CORES), "THREADS": "1"}
-"""Of functions-framework: a process for each core, each with one request at a time, as the peers have."""
+"""Settings of functions-framework as the peers have them: a process for each core, with one thread each."""
 MANY = {"MAX_INSTANCES": "1024"}
-"""So that batches larger than the 32 a function takes by default can be measured."""
+"""The setting for batches that are larger than the default limit of a function, 32."""
 
 
 def contenders() -> list[Contender]:
-    """All of them, in the order of the tables: ours in two settings, the LiteRT peers with two files."""
+    """Return all contenders in the order of the tables; ours in two settings, LiteRT peers with two files."""
     return [each for one in _contenders() for each in _variants(one)]
 
 

@@ -1,4 +1,4 @@
-"""From samples to figures: medians, the parts of a cold start, costs and verdicts."""
+"""Compute the figures from the samples: medians, the parts of a cold start, costs and verdicts."""
 
 import math
 import statistics
@@ -10,15 +10,15 @@ from .measure import PARTS
 from .verdicts import at, verdicts
 
 # Cloud Run's prices for request-based billing in a tier 1 region, as of November 2026, in US dollars:
-# cloud.google.com/run/pricing. An instance that takes several requests at a time has one vCPU at least.
+# cloud.google.com/run/pricing. An instance that takes several requests at a time has at least one vCPU.
 VCPU_SECOND, GIB_SECOND, MILLION_REQUESTS = 0.000024, 0.0000025, 0.40
 BILLED = 0.1
-"""Seconds to which the time of an instance is rounded up."""
+"""The unit, in seconds, that the time of an instance is rounded up to."""
 SIZES = (0.5, 1.0, 2.0, 4.0)
-"""GiB; 0.5 is the least an instance of the second generation has."""
+"""In GiB; 0.5 is the least that an instance of the second generation can have."""
 MARGIN = 1.25
 ALONE = 1_000
-"""Requests for each cold start."""
+"""The number of requests for each cold start."""
 
 Results = dict[str, Any]
 
@@ -26,7 +26,7 @@ Results = dict[str, Any]
 def gather(
     samples: Sequence[Mapping[str, Any]], chosen: Sequence[Contender], about: Mapping[str, Any]
 ) -> Results:
-    """Medians over the rounds; `about` is kept as it is, and its `cores` are reckoned with."""
+    """Return the medians over the rounds, the costs and the verdicts; `about` describes the run."""
     results: Results = {
         "about": {
             **about,
@@ -73,7 +73,7 @@ def gather(
 
 
 def middle(samples: Iterable[Mapping[str, Any]]) -> Results:
-    """Medians, name by name, of mappings that are alike."""
+    """Return the medians, name by name, of mappings with the same names."""
     together = list(samples)
     return {
         name: middle([each[name] for each in together])
@@ -84,7 +84,7 @@ def middle(samples: Iterable[Mapping[str, Any]]) -> Results:
 
 
 def cold(starts: Sequence[Mapping[str, Any]]) -> Results:
-    """The median start, its fastest and slowest, and the medians of its known parts."""
+    """Return the median, the fastest and the slowest start, and the medians of its known parts."""
     seconds = [start["seconds"] for start in starts]
     names = {name for start in starts for name in start["parts"]}
     parts = {name: statistics.median(start["parts"].get(name, 0.0) for start in starts) for name in names}
@@ -101,33 +101,33 @@ def cold(starts: Sequence[Mapping[str, Any]]) -> Results:
 def split(results: Results) -> None:
     """Complete the parts of each cold start, so that they sum to it.
 
-    The framework's part of our functions is what the constant function takes without its interpreter, and
-    their imports are the remainder; a peer has told its imports, and the framework's part is the remainder.
+    For our functions, the framework's part is that of the constant function, without its interpreter, and the
+    remainder is their imports. A peer reports its imports, and the remainder is the framework's part.
     """
     interpreter = results["interpreter"]
     boot = results["contenders"]["constant"]["cold"]["disk"]["seconds"] - interpreter
     for found in results["contenders"].values():
         for start in found["cold"].values():
             known = {"interpreter": interpreter, **start["parts"]}
-            rest = "imports" if found["own"] else "framework"
-            if rest == "imports":
+            remainder = "imports" if found["own"] else "framework"
+            if remainder == "imports":
                 known["framework"] = boot
-            known[rest] = max(start["seconds"] - sum(known.values()), 0.0)
+            known[remainder] = max(start["seconds"] - sum(known.values()), 0.0)
             start["parts"] = {part: known.get(part, 0.0) for part in PARTS}
 
 
 def cost(found: Mapping[str, Any]) -> Results:
-    """US dollars for a million predictions, one in `ALONE` a cold start.
+    """Return the US dollars for a million predictions, with one cold start in `ALONE` requests.
 
-    `busy`: the requests share an instance of one vCPU that is at work all the time. `sparse`: each
-    comes alone, and its time is rounded up.
+    `busy`: the requests share an instance of one vCPU that is never idle. `sparse`: the requests do not
+    overlap, and the time of each is rounded up.
     """
     needed = MARGIN * found["memory"]["loaded"] / 2**30
     size = next((size for size in SIZES if size >= needed), SIZES[-1])
     price = VCPU_SECOND + size * GIB_SECOND
     source = found["cold"].get("bucket") or found["cold"]["disk"]
-    waking = 1e6 / ALONE * math.ceil(source["seconds"] / BILLED) * BILLED * price
+    cold_starts = 1e6 / ALONE * math.ceil(source["seconds"] / BILLED) * BILLED * price
     busy = 1e6 * at(found, 8)["cpu"] / 1000 * price
     sparse = 1e6 * math.ceil(at(found, 1)["p50"] / 1000 / BILLED) * BILLED * price
-    fixed = MILLION_REQUESTS + waking
+    fixed = MILLION_REQUESTS + cold_starts
     return {"gib": size, "busy": busy + fixed, "sparse": sparse + fixed}

@@ -1,8 +1,8 @@
-"""What decoding and inference take by themselves, in a loop on one thread.
+"""Measure decoding and inference alone, in a loop on one thread.
 
     python -m benchmarks.floor malaria|review|sklearn FILE
 
-FILE holds the input. Prints one JSON object: of each step its median in milliseconds, and its CPU time.
+FILE holds the input. Prints one JSON object: for each step, its median and its CPU time in milliseconds.
 """
 
 import json
@@ -20,14 +20,14 @@ SECONDS = 1.0
 
 
 def main() -> None:
-    """Time the steps and print."""
+    """Time the steps and print the figures."""
     which, file = sys.argv[1], Path(sys.argv[2])
     steps = {"malaria": malaria, "review": review, "sklearn": sklearn}[which](file.read_bytes())
     print(json.dumps({name: timed(step) for name, step in steps.items()}))
 
 
 def timed(step: Callable[[], Any]) -> dict[str, float]:
-    """Median milliseconds of a call, and its milliseconds of CPU."""
+    """Return the median of a call and its CPU time, in milliseconds, and the number of calls."""
     step()
     spent, began, cpu = [], time.perf_counter(), time.process_time()
     while time.perf_counter() - began < SECONDS:
@@ -39,7 +39,7 @@ def timed(step: Callable[[], Any]) -> dict[str, float]:
 
 
 def malaria(data: bytes) -> dict[str, Callable[[], Any]]:
-    """Decoding one cell, and the network on it."""
+    """Return two steps: decode one cell, and run the network on it."""
     from functions.malaria.classifier import Classifier
 
     pin = Pin.read(ROOT / "functions/malaria/model.json")
@@ -49,18 +49,18 @@ def malaria(data: bytes) -> dict[str, Callable[[], Any]]:
 
 
 def review(data: bytes) -> dict[str, Callable[[], Any]]:
-    """Scoring one review."""
+    """Return one step: score a review."""
     from functions.review.classifier import Classifier
 
     pin = Pin.read(ROOT / "functions/review/model.json")
     model = Classifier.load((ROOT / "models" / pin.file).read_bytes(), pin)
     text = data.decode()
-    assert isinstance(model, Classifier)  # noqa: S101 (the pinned file is no pickle)
+    assert isinstance(model, Classifier)  # noqa: S101 (the pinned file is not a pickle)
     return {"predict": lambda: model.predict([model.decode(text)])}
 
 
 def sklearn(data: bytes) -> dict[str, Callable[[], Any]]:
-    """The same with scikit-learn's own vectorisers."""
+    """Return one step: score a review with the scikit-learn pipeline."""
     import joblib
 
     model = joblib.load(ROOT / "build" / "bench" / "review.joblib")

@@ -1,4 +1,4 @@
-"""What the contenders are asked: one cell and one review, the same bytes in every run."""
+"""The inputs of all requests: one cell and one review, the same bytes in every run."""
 
 import base64
 import io
@@ -23,9 +23,9 @@ _SENTENCES = (
 
 @cache
 def cell() -> bytes:
-    """A PNG of the size of the NLM's cells, 130 x 130 pixels and about 13 kB: the drawn example, with grain.
+    """Return a PNG of the size of the NLM's cells, 130 x 130 pixels and 13 kB: the drawn example with noise.
 
-    A drawn cell alone compresses better than a photographed one.
+    Without the noise, a drawn cell compresses better than a photographed one.
     """
     with Image.open(ROOT / "models" / "malaria" / "examples" / "infected.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(np.int16)
@@ -39,30 +39,30 @@ def cell() -> bytes:
 
 @cache
 def review() -> str:
-    """A review of `CHARACTERS` characters."""
+    """Return a review of `CHARACTERS` characters."""
     text = " ".join(_SENTENCES[place % len(_SENTENCES)] for place in range(20))
     return text[:CHARACTERS]
 
 
 def multipart(field: str, content: bytes, kind: str) -> tuple[str, bytes]:
-    """Content type and body of a form with one file."""
+    """Return the content type and the body of a form with one file."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="cell.png"\r\n'
     body = head.encode() + f"Content-Type: {kind}\r\n\r\n".encode() + content
     return f"multipart/form-data; boundary={BOUNDARY}", body + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def images(count: int) -> bytes:
-    """The cell so many times, as our function takes it."""
+    """Return a request body for our function with the cell `count` times."""
     return json.dumps({"instances": [{"b64": base64.b64encode(cell()).decode()}] * count}).encode()
 
 
 def texts(count: int) -> bytes:
-    """So many reviews, as our function takes them, no two alike."""
+    """Return a request body for our function with `count` reviews, which differ."""
     shift = [review()[place % 40 :] + review()[: place % 40] for place in range(count)]
     return json.dumps({"instances": shift}).encode()
 
 
 def open_inference(name: str, content: str, kind: str, count: int = 1) -> bytes:
-    """So many inputs in the Open Inference Protocol, which MLServer speaks."""
+    """Return a request body with `count` inputs in the Open Inference Protocol, for MLServer."""
     given = {"name": name, "shape": [count, 1], "datatype": "BYTES", "data": [content] * count}
     return json.dumps({"inputs": [{**given, "parameters": {"content_type": kind}}]}).encode()

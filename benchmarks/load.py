@@ -1,4 +1,4 @@
-"""Load from clients that keep their connections, by wrk: a C program, since it shares the machine's cores."""
+"""Load from clients that keep their connections alive, by wrk, which is in C and uses little of the CPU."""
 
 import json
 import math
@@ -32,7 +32,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What one load measured: requests a second, latencies in milliseconds, milliseconds of CPU a request."""
+    """The result of one load: requests a second, latencies in ms, and CPU time of each request in ms."""
 
     clients: int
     requests: int
@@ -44,24 +44,24 @@ class Load:
     cpu: float
 
     def as_dict(self) -> dict[str, float]:
-        """For JSON."""
+        """Return the fields for JSON."""
         return asdict(self)
 
 
 def required() -> str:
-    """The path of wrk.
+    """Return the path of wrk.
 
     Raises:
         SystemExit: it is not installed.
     """
     found = shutil.which("wrk")
     if found is None:
-        sys.exit("wrk is needed, which makes the load: apt-get install wrk")
+        sys.exit("wrk is not installed, which makes the load: apt-get install wrk")
     return found
 
 
 def run(server: Server, request: Request, clients: int, seconds: float) -> Load:
-    """Load `server` with `clients` for so many seconds, rounded up to whole ones."""
+    """Load `server` with `clients` for `seconds`, rounded up to a whole number."""
     script, body = server.log.with_name("load.lua"), server.log.with_name("body")
     script.write_text(SCRIPT)
     body.write_bytes(request.body)

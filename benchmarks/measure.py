@@ -1,4 +1,4 @@
-"""The measurements, each of one contender."""
+"""The measurements of a contender: cold start, loads, batches and memory."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ PARTS = ("interpreter", "framework", "imports", "fetch", "load", "first predicti
 
 @dataclass
 class Bench:
-    """What all measurements share: the environments, a folder to pass files in, how long a load takes."""
+    """What all measurements share: the environments, a temporary folder, and the seconds of a load."""
 
     environments: Mapping[str, Path]
     folder: Path
@@ -33,7 +33,7 @@ class Bench:
 
     @contextlib.contextmanager
     def started(self, contender: Contender, **variables: str) -> Iterator[Server]:
-        """A contender's server; what it leaves in its temporary folder goes with it."""
+        """Start a contender's server; stop it and delete its temporary folder afterwards."""
         port, temporary = free_port(), Path(tempfile.mkdtemp(dir=self.folder))
         environment = contender.variables(port, {"TMPDIR": str(temporary), **variables})
         command = contender.command(self.environments[contender.setup], port)
@@ -46,28 +46,28 @@ class Bench:
 
 
 def cold(bench: Bench, contender: Contender, **variables: str) -> dict[str, Any]:
-    """Start it, ask once, stop it: see `first`."""
+    """Start a contender, send one request, and stop it; see `first` for the result."""
     with bench.started(contender, **variables) as server:
         return first(server, contender)
 
 
 def first(server: Server, contender: Contender) -> dict[str, Any]:
-    """Seconds from the spawn to the first right answer, and of what of its parts is known from its log."""
+    """Return the seconds from the spawn to the first right answer, and those of the parts in its log."""
     seconds, answer = server.first_answer(contender.request)
     time.sleep(0.05)  # the log line follows the answer
     return {"seconds": seconds, "cpu": server.cpu_seconds(), "parts": parts(server.log, answer)}
 
 
 def parts(log: Path, answer: Answer) -> dict[str, float]:
-    """Seconds of the parts of a cold start: what `stopwatch` said, or the log line of our own functions."""
+    """Return the seconds of the parts of a cold start, from `stopwatch` or the log line of our functions."""
     found: dict[str, float] = {}
     for line in log.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            said = json.loads(line)
-            if "part" in said:  # of several workers, the slowest
-                found[said["part"]] = max(found.get(said["part"], 0.0), said["seconds"])
-            elif said["message"].startswith("model loaded"):
-                spent = said["seconds"]
+            entry = json.loads(line)
+            if "part" in entry:  # of several workers, the slowest
+                found[entry["part"]] = max(found.get(entry["part"], 0.0), entry["seconds"])
+            elif entry["message"].startswith("model loaded"):
+                spent = entry["seconds"]
                 found["fetch"] = spent.get("fetch", 0.0)
                 found["load"] = spent.get("load", 0.0) + spent.get("verify", 0.0)
                 spans = answer.server_timing
@@ -77,14 +77,14 @@ def parts(log: Path, answer: Answer) -> dict[str, float]:
 
 
 def interpreter(folder: Path) -> float:
-    """Seconds that an interpreter takes to start and end."""
+    """Return the seconds that an interpreter takes to start and end."""
     began = time.perf_counter()
     subprocess.run([folder / "bin" / "python", "-c", "pass"], check=True)  # noqa: S603 (our own command)
     return time.perf_counter() - began
 
 
 def busy() -> float:
-    """Which share of the machine's time others take, who disturb what is measured next."""
+    """Return the share of the machine's CPU time that other processes take: they disturb the measurements."""
     before = _times()
     time.sleep(0.3)
     after = _times()
@@ -93,18 +93,18 @@ def busy() -> float:
 
 
 def _times() -> list[int]:
-    """Ticks of the machine: user, nice, system, idle, waiting for the disk, and others."""
+    """Return the machine's CPU ticks: user, nice, system, idle, waiting for the disk, and others."""
     return [int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 
 
 def ladder(bench: Bench, server: Server, contender: Contender) -> dict[str, list[dict[str, float]]]:
-    """Loads of more and more clients for each form of body: the first at all counts, others at 1 and 8."""
+    """Load with more and more clients: all of `CLIENTS` for the first form of body, 1 and 8 for others."""
     found: dict[str, list[dict[str, float]]] = {}
     for kind, request in contender.requests.items():
         loads = found[kind] = []
         slowest = 0.0
         for clients in CLIENTS if request is contender.request else (1, 8):
-            # Long enough for each client to be answered several times, where that is slow.
+            # Long enough for each client to get several answers even from a slow server.
             seconds = min(max(bench.seconds, 4 * slowest * clients), 6 * bench.seconds)
             loads.append(load.run(server, request, clients, seconds).as_dict())
             slowest = loads[0]["p50"] / 1000
@@ -113,7 +113,7 @@ def ladder(bench: Bench, server: Server, contender: Contender) -> dict[str, list
 
 
 def batches(bench: Bench, server: Server, contender: Contender) -> dict[str, float]:
-    """Inputs a second, by how many are in a request."""
+    """Return the inputs a second, by the number of inputs in a request."""
     if contender.batch is None:
         return {}
     found = {}
@@ -126,7 +126,7 @@ def batches(bench: Bench, server: Server, contender: Contender) -> dict[str, flo
 
 
 def growth(server: Server, contender: Contender, requests: int) -> dict[str, float]:
-    """Bytes of memory before and after so many requests of 8 clients and a few more, when it is warm."""
+    """Return the memory of a warm server, in bytes, before and after at least `requests` from 8 clients."""
     warm = load.run(server, contender.request, 8, 3)
     server.settle()
     before, done, failed = server.memory(), 0, 0
@@ -138,7 +138,7 @@ def growth(server: Server, contender: Contender, requests: int) -> dict[str, flo
 
 
 def floor(folder: Path, which: str, content: bytes, passing: Path) -> dict[str, Any]:
-    """What the steps take by themselves, in an environment: see the module `floor`."""
+    """Run the module `floor` in an environment, and return its figures."""
     file = passing / "input"
     file.write_bytes(content)
     command = [str(folder / "bin" / "python"), "-m", "benchmarks.floor", which, str(file)]
@@ -150,7 +150,7 @@ def floor(folder: Path, which: str, content: bytes, passing: Path) -> dict[str, 
 
 @contextlib.contextmanager
 def bucket(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
-    """A Cloud Storage emulator that holds these objects under `v1/`, and what a function is told of it."""
+    """Run a Cloud Storage emulator with these objects under `v1/`; yield the variables for a function."""
     port = free_port()
     program = (
         "from gcp_storage_emulator.server import create_server;"
@@ -168,7 +168,7 @@ def bucket(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
 
 
 def upload(address: str, files: Mapping[str, Path]) -> None:
-    """Put the files into the emulated bucket, once it answers."""
+    """Wait until the emulated bucket answers, and put the files into it."""
     import urllib.request
 
     for name, path in files.items():

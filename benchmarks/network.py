@@ -1,4 +1,4 @@
-"""How long one LiteRT inference of the malaria network takes, beside a plain network of its kind.
+"""Compare the time of a LiteRT inference of the malaria network with that of a plain network of its kind.
 
     .venv/dev/bin/python -m benchmarks.network
 
@@ -22,7 +22,7 @@ ROUNDS, CALLS = 15, 50
 
 
 def main() -> None:
-    """Time both and print."""
+    """Time both networks and print the figures."""
     networks = {"malaria": build(), "plain": plain()}
     interpreters = {name: interpreter(network) for name, network in networks.items()}
     best = dict.fromkeys(networks, float("inf"))
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def plain() -> keras.Model:
-    """The network to compare with."""
+    """Return the network to compare with."""
     image = keras.Input((100, 100, 3))
     x = convolve(image, 48, stride=4, size=7)
     for filters, stride in ((48, 1), (64, 2), (64, 1), (96, 2)):
@@ -51,7 +51,7 @@ def plain() -> keras.Model:
 
 
 def interpreter(network: keras.Model) -> Any:
-    """A single-threaded interpreter of `network`, its input filled."""
+    """Return a single-threaded interpreter of `network`, with its input set."""
     ready = Interpreter(model_content=convert(network, quantise=False), num_threads=1)
     ready.allocate_tensors()
     noise = np.random.default_rng(0).random((1, 100, 100, 3), np.float32)

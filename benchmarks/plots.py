@@ -1,4 +1,4 @@
-"""The figures of a run as plots."""
+"""Plot the figures of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,12 +24,12 @@ def draw(results: Found, folder: Path) -> None:
 
 
 def plain(title: str) -> str:
-    """A title without its emphasis."""
+    """Return a title without its Markdown emphasis."""
     return title.replace("**", "")
 
 
 def cold(results: Found) -> Any:
-    """Bars of the cold starts, with their parts."""
+    """Draw a bar for each cold start, with its parts."""
     bars = [
         (f"{plain(one['title'])}, from {'the bucket' if source == 'bucket' else 'disk'}", start)
         for one in results["contenders"].values()
@@ -52,7 +52,7 @@ def cold(results: Found) -> Any:
 
 
 def load(results: Found) -> Any:
-    """99 % latency against throughput, from 1 to 32 clients."""
+    """Draw the 99 % latency by the number of clients, from 1 to 32."""
     tasks = [task for task in ("malaria", "review") if task in results["contenders"]]
     figure, panels = pyplot.subplots(
         1, max(len(tasks), 1), figsize=(6 * max(len(tasks), 1), 4.5), squeeze=False
@@ -73,7 +73,7 @@ def load(results: Found) -> Any:
 
 
 def memory(results: Found) -> Any:
-    """Bars of the memory after start and after load."""
+    """Draw bars of the memory after the start and after the load."""
     everyone = list(results["contenders"].values())
     figure, axes = pyplot.subplots(figsize=(9, 0.36 * len(everyone) + 1.2))
     labels = [plain(one["title"]) for one in everyone]

@@ -1,4 +1,4 @@
-"""A server as a real process: started, asked until it answers rightly, measured and stopped."""
+"""Run a server as a real process: start it, wait for its first right answer, measure it and stop it."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ POLL = 0.002
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent, and how the right answer is recognised: by its status, 200, and `right`."""
+    """A POST request, and the check of its answer: the status is 200, and `right` accepts the body."""
 
     path: str
     kind: str
@@ -25,7 +25,7 @@ class Request:
     right: Callable[[bytes], bool]
 
     def encoded(self, port: int) -> bytes:
-        """The bytes of the request, on a connection that is to be closed afterwards."""
+        """Return the bytes of the request, which asks the server to close the connection afterwards."""
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {self.kind}\r\n"
             f"Content-Length: {len(self.body)}\r\nConnection: close\r\n\r\n"
@@ -43,21 +43,21 @@ class Answer:
 
     @property
     def server_timing(self) -> dict[str, float]:
-        """Span to milliseconds."""
+        """The milliseconds of each span."""
         [*lines] = (line for line in self.head.splitlines() if line.startswith("server-timing:"))
         parts = (part.split(";dur=") for line in lines for part in line.partition(":")[2].split(","))
         return {part[0].strip(): float(part[1]) for part in parts if len(part) == 2}
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Server:
-    """A process and all that it starts, on a port of its own; stopped by `stop`."""
+    """A process with all its descendants, which listens on a port of its own until `stop`."""
 
     def __init__(
         self, command: Sequence[str], port: int, folder: Path, environment: Mapping[str, str], log: Path
@@ -71,12 +71,12 @@ class Server:
             )
 
     def first_answer(self, request: Request) -> tuple[float, Answer]:
-        """Seconds from the spawn to the first right answer to `request`, and that answer.
+        """Return the seconds from the spawn to the first right answer to `request`, and that answer.
 
-        Nothing else is sent before, and the server is asked again only where it refused or broke off.
+        No other request is sent. This one is sent again until its answer is right.
 
         Raises:
-            RuntimeError: the process ended, or gave no right answer in time; with its last lines.
+            RuntimeError: the process ended, or gave no right answer in time; the message has its last lines.
         """
         last: Answer | None = None
         while time.perf_counter() - self.spawned < PATIENCE:
@@ -90,10 +90,10 @@ class Server:
         raise RuntimeError(f"no right answer within {PATIENCE:.0f} s; the last: {last}\n{self.last_lines()}")
 
     def ask(self, request: Request) -> Answer:
-        """One request on a connection of its own.
+        """Send a request on a connection of its own; return the answer.
 
         Raises:
-            OSError, ValueError: nobody listens, or no whole answer came.
+            OSError, ValueError: the connection is refused, or the answer is incomplete.
         """
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
             connection.sendall(request.encoded(self.port))
@@ -107,7 +107,7 @@ class Server:
         return Answer(int(text.split()[1]) if text else 0, text, body)
 
     def processes(self) -> list[int]:
-        """The process and all its descendants."""
+        """Return the IDs of the process and all its descendants."""
         parents = {}
         for path in Path("/proc").iterdir():
             if path.name.isdigit():
@@ -121,7 +121,7 @@ class Server:
         return sorted(found & parents.keys())
 
     def cpu_seconds(self) -> float:
-        """Seconds of CPU that the process and all it started have taken."""
+        """Return the CPU seconds of the process and all its descendants."""
         return sum(sum(map(int, fields[11:15])) for fields in self._stats()) / TICK
 
     def _stats(self) -> Iterator[list[str]]:
@@ -130,7 +130,7 @@ class Server:
                 yield _stat(pid)
 
     def memory(self) -> int:
-        """Bytes of memory of all of them, what they share counted once (proportional set size)."""
+        """Return the memory of all its processes in bytes, shared memory once (proportional set size)."""
         total = 0
         for pid in self.processes():
             with contextlib.suppress(OSError):
@@ -140,7 +140,7 @@ class Server:
         return total
 
     def settle(self, limit: float = 20.0) -> None:
-        """Wait until it has nothing left to do: requests whose clients have gone are worked on still."""
+        """Wait until the server is idle: it may still work on requests whose clients have left."""
         end = time.perf_counter() + limit
         before = self.cpu_seconds()
         while time.perf_counter() < end:
@@ -151,11 +151,11 @@ class Server:
             before = now
 
     def last_lines(self) -> str:
-        """What it said last."""
+        """Return the last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
     def stop(self) -> None:
-        """End it and all it has started, by force where a request to terminate does not do."""
+        """Terminate the process and all its descendants; kill those that do not end."""
         everyone = self.processes()
         self.process.terminate()
         try:
@@ -172,19 +172,19 @@ class Server:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the command's name: state, parent, group, session, ..."""
+    """Return the fields of /proc/PID/stat after the command's name: state, parent, group, session, ..."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _runs(pid: int) -> bool:
-    """Whether there is such a process, and not only its exit status."""
+    """Whether the process is running, and is not a zombie."""
     with contextlib.suppress(OSError):
         return _stat(pid)[0] != "Z"
     return False
 
 
 def dechunked(body: bytes) -> bytes:
-    """The content of a body in chunks."""
+    """Return the content of a chunked body."""
     content = bytearray()
     while body:
         size, _, body = body.partition(b"\r\n")

@@ -1,4 +1,4 @@
-"""The figures of a run as tables."""
+"""Write the figures of a run as tables."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ from .measure import BATCHES, PARTS
 from .verdicts import at
 
 Found = Mapping[str, Any]
-TOLD = (
+SHOWN_PACKAGES = (
     "functions-framework",
     "gunicorn",
     "ai-edge-litert",
@@ -24,22 +24,22 @@ TOLD = (
     "bentoml",
     "mlserver",
 )
-"""Packages whose versions are told."""
+"""The packages whose versions are in the last table."""
 MARKS = ("<!-- measured -->", "<!-- until here by make bench -->")
-"""Of the README's table."""
+"""The marks around the README's table."""
 
 TEXT = """\
 # Measured
 
-By `make bench` on {date} at {commit}, in {minutes:.0f} minutes: {machine}, Python {python}. Rounds:
-{rounds}; in each all contenders in turn, as real processes. Figures are medians. wrk makes the load, on the
-same cores. Peers read their model from disk. Each is set up as its documentation advises for throughput
-(see the last table).{others}
+`make bench` wrote this page on {date} at {commit}, in {minutes:.0f} minutes: {machine}, Python {python}.
+It made {rounds} rounds; each measures all contenders in turn, as real processes. The figures are medians. wrk
+makes the load, on the same cores. The peers read their model from disk. Each contender is set up as its
+documentation advises for throughput (see the last table).{others}
 
 ## In short
 
-From the bucket (from disk). Latencies of one client: the median; of eight: 99 %. Memory: after load. Costs:
-busy, see below.
+Cold start: from the bucket, and in brackets from disk. One client: the median latency. Eight clients: the
+99th percentile. Memory: after the load. A million: the cost of busy instances, see below.
 
 {short}
 
@@ -51,20 +51,21 @@ busy, see below.
 
 ## Cold start
 
-From the start of the process to the first right answer, which is also the first request.
+From the start of the process to the first right answer, which answers the first request.
 
 {cold}
 
-The framework's part of our functions is what the constant function takes less its interpreter; their
-imports are the remainder, and beside them goes the download: `fetch` is what is waited for it afterwards. A
-peer tells how long its imports, its load and its first prediction took, and the framework is the remainder
-(all of it for MLServer's own runtime, that tells nothing).
+For our functions, "framework" is the time of the constant function minus that of the interpreter, and
+"imports" is the rest. The download runs during the imports; "fetch" is how long the function waits for it
+after them. A peer reports how long its imports, its load and its first prediction took; "framework" is the
+rest. MLServer's own runtime reports nothing, so all of its time is under "framework".
 
 ## Load
 
 ![latency against load](load.png)
 
-Requests a second; median, 95 and 99 % latency in milliseconds; milliseconds of CPU a request.
+Requests per second; median, 95th and 99th percentile of the latency in milliseconds; milliseconds of CPU per
+request.
 
 {load}
 
@@ -82,9 +83,9 @@ In a loop, on one thread; `sklearn` is the pipeline that the review peers serve.
 
 ![memory](memory.png)
 
-In MB. Proportional set size of all its processes: after the first answer; after the loads; before and after
-20,000 more requests of 8 clients. What its requirements take once installed; what is uploaded, before it is
-compressed, with the model where that does not come from a bucket.
+In MB. Memory is the proportional set size of all processes: after the first answer, after the loads, and
+before and after 20,000 more requests of 8 clients. "Installed" is the size of the installed packages. "Uploaded" is
+the size of the uploaded files before compression, with the model if it does not come from a bucket.
 
 {memory}
 
@@ -92,10 +93,10 @@ compressed, with the model where that does not come from a bucket.
 
 US dollars at Cloud Run's prices for request-based billing in a tier 1 region
 (cloud.google.com/run/pricing): {vcpu:f} a vCPU-second, {gib:.7f} a GiB-second, {million:.2f} a million
-requests; free quotas left aside. An instance has one vCPU and the least memory that holds what is used
-after load, and a quarter more. One request in {alone:,} is a cold start. Busy: an instance is never idle
-between its requests, so that each costs its CPU time at 8 clients. Sparse: each comes alone, and its time
-is rounded up to 100 ms.
+requests, without the free quotas. An instance has one vCPU, and the smallest memory size that holds the
+memory after load and a quarter more. One request in {alone:,} is a cold start. Busy: an instance is never
+idle, so each request costs its CPU time at 8 clients. Sparse: each request comes alone, and its time is
+rounded up to 100 ms.
 
 {cost}
 
@@ -107,7 +108,7 @@ is rounded up to 100 ms.
 
 def write(results: Found, folder: Path) -> None:
     """Write results.json, RESULTS.md and the plots into `folder`."""
-    # What is told is told of the rounded figures, so that it can be told again from the file.
+    # The text is made from the rounded figures, so that it can be made again from results.json.
     results = rounded(results)
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (folder / "RESULTS.md").write_text(markdown(results))
@@ -115,7 +116,7 @@ def write(results: Found, folder: Path) -> None:
 
 
 def refresh(readme: Path, results: Found) -> None:
-    """Put the short table into the README, between its two marks."""
+    """Replace the short table in the README, between its two marks."""
     before, _, rest = readme.read_text().partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
     readme.write_text(f"{before}{MARKS[0]}\n\n{short(rounded(results))}\n\n{MARKS[1]}{after}")
@@ -138,7 +139,7 @@ def short(results: Found) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """Four significant digits for every float."""
+    """Return the value with every float rounded to four significant digits."""
     if isinstance(value, Mapping):
         return {name: rounded(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -147,7 +148,7 @@ def rounded(value: Any) -> Any:
 
 
 def markdown(results: Found) -> str:
-    """All of it, for people."""
+    """Return the content of RESULTS.md."""
     everyone = results["contenders"].values()
     return TEXT.format(
         **results["about"],
@@ -169,14 +170,14 @@ def markdown(results: Found) -> str:
 
 
 def others(about: Found) -> str:
-    """How much else went on: what a run is worth depends on it."""
+    """Return a sentence about the CPU time of other processes, which disturb a run."""
     if "busy" not in about:
         return ""
     return f" Other processes took {about['busy']:.0%} of the machine before each start, on average."
 
 
 def aims(verdicts: Sequence[Found]) -> str:
-    """A row for each aim."""
+    """Return a table with a row for each aim."""
     rows = [
         [one["what"].replace("**", ""), f"{one['figure']:.2f}", one["target"], "yes" if one["met"] else "no"]
         for one in verdicts
@@ -185,7 +186,7 @@ def aims(verdicts: Sequence[Found]) -> str:
 
 
 def summary(everyone: Collection[Found]) -> str:
-    """The table that the README shows."""
+    """Return the table of the section `In short`."""
     rows = []
     for one in everyone:
         start = one["cold"]
@@ -208,7 +209,7 @@ def summary(everyone: Collection[Found]) -> str:
 
 
 def cold_table(everyone: Collection[Found]) -> str:
-    """A row for each way to start."""
+    """Return a table with a row for each contender and source of the model."""
     rows = []
     for one in everyone:
         for source, start in one["cold"].items():
@@ -219,7 +220,7 @@ def cold_table(everyone: Collection[Found]) -> str:
 
 
 def load_table(everyone: Collection[Found]) -> str:
-    """A row for each contender, form of body and number of clients."""
+    """Return a table with a row for each contender, form of body and number of clients."""
     rows = []
     for one in everyone:
         for kind, loads in one["loads"].items():
@@ -233,7 +234,7 @@ def load_table(everyone: Collection[Found]) -> str:
 
 
 def batch_table(everyone: Collection[Found]) -> str:
-    """Inputs a second."""
+    """Return a table of the inputs a second."""
     counts = sorted({count for counts in BATCHES.values() for count in counts})
     rows = [
         [one["title"], *(f"{one['batches'][str(n)]:.0f}" if str(n) in one["batches"] else "" for n in counts)]
@@ -244,7 +245,7 @@ def batch_table(everyone: Collection[Found]) -> str:
 
 
 def memory_table(everyone: Collection[Found]) -> str:
-    """Megabytes."""
+    """Return a table of memory and sizes."""
     rows = []
     for one in everyone:
         grown = one["growth"]
@@ -256,7 +257,7 @@ def memory_table(everyone: Collection[Found]) -> str:
 
 
 def floor_table(floors: Mapping[str, Found]) -> str:
-    """A row for each step."""
+    """Return a table with a row for each step."""
     rows = [
         [f"{task}: {name}", f"{step['ms']:.2f}", f"{step['cpu_ms']:.2f}"]
         for task, steps in floors.items()
@@ -266,7 +267,7 @@ def floor_table(floors: Mapping[str, Found]) -> str:
 
 
 def cost_table(everyone: Collection[Found]) -> str:
-    """Dollars."""
+    """Return a table of the costs."""
     rows = [
         [
             one["title"],
@@ -280,16 +281,16 @@ def cost_table(everyone: Collection[Found]) -> str:
 
 
 def settings_table(everyone: Collection[Found]) -> str:
-    """How each was set up, and from which versions."""
+    """Return a table of the settings and the package versions."""
     rows = []
     for one in everyone:
-        found = one.get("versions", {})
-        told = ", ".join(f"{name} {found[name]}" for name in TOLD if name in found)
-        rows.append([one["title"], one["settings"], told])
+        versions = one.get("versions", {})
+        shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN_PACKAGES if name in versions)
+        rows.append([one["title"], one["settings"], shown])
     return table(["", "settings", "versions"], rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

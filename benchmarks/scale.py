@@ -1,10 +1,10 @@
-"""What a row costs in each way of scoring many: a plain loop, HTTP in batches, Beam and Spark.
+"""Measure the cost of a row in each way of scoring many: a plain loop, HTTP in batches, Beam and Spark.
 
     .venv/batch/bin/python -m benchmarks.scale ../shared/data [--reviews 25000] [--cells 5000]
 
 It needs the environment of `make batch-test`, Java for Spark, and a folder with `aclImdb_train.tar.xz` and
-`cell_images.zip`. Each way is a process of its own, which is measured after its start and a warm-up: CPU time
-and memory of all processes that it has, so that other work on the machine matters little.
+`cell_images.zip`. Each way runs in a session of its own. After its start and a warm-up, the CPU time and the
+memory of all its processes are measured, so that other work on the machine matters little.
 """
 
 import argparse
@@ -34,9 +34,9 @@ PLACE = ROOT / "build" / "scale"
 TICK = os.sysconf("SC_CLK_TCK")
 COLUMNS = {"review": "text", "malaria": "image"}
 BATCH = {"review": 512, "malaria": 32}
-"""Rows of a request, beyond which nothing is gained."""
+"""Rows in a request; more rows bring no gain."""
 AIM = 0.75
-"""Of the plain loop's rate for a core, to be reached by Beam with its reading and writing."""
+"""The share of the plain loop's rate for each core that Beam, which also reads and writes, should reach."""
 
 
 def main() -> None:
@@ -64,20 +64,20 @@ def main() -> None:
         best = 0.0
         for way in WAYS:
             if way == "spark" and not shutil.which("java"):
-                print("skipped spark: there is no Java here", file=sys.stderr)
+                print("skipped spark: Java is not installed", file=sys.stderr)
                 continue
-            found = run(way, name, path)
-            rate = found["rows"] / found["cpu"]
+            result = run(way, name, path)
+            rate = result["rows"] / result["cpu"]
             best = best or rate
             print(
-                f"| {name}, {way} | {found['rows']:,} | {1000 / rate:.3f} | {rate:,.0f} "
-                f"| {rate / best:.2f} | {found['memory'] / 1e6:.0f} MB |",
+                f"| {name}, {way} | {result['rows']:,} | {1000 / rate:.3f} | {rate:,.0f} "
+                f"| {rate / best:.2f} | {result['memory'] / 1e6:.0f} MB |",
                 flush=True,
             )
 
 
 def run(way: str, name: str, path: Path) -> dict[str, float]:
-    """Measure one way in a session of its own, in which all its processes are found."""
+    """Measure one way in a session of its own, by which its processes are recognised."""
     command = [sys.executable, "-m", "benchmarks.scale", str(path), "--way", way, "--name", name]
     own = {"PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, "MAX_INSTANCES": "1024", "WARM_UP": "1"}
     done = subprocess.run(  # noqa: S603 (our own command)
@@ -92,7 +92,7 @@ def run(way: str, name: str, path: Path) -> dict[str, float]:
 
 
 def measure(way: str, name: str, path: Path) -> None:
-    """Print what scoring all rows of the file takes, after a warm-up on a few."""
+    """Warm up on a few rows, score all rows of the file, and print the cost."""
     few = path.with_name(f"few-{path.name}")
     parquet.write_table(parquet.read_table(path).slice(0, 64), few)
     with WAYS[way](name) as score, tempfile.TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ Score = Callable[[Path, Path], int]
 
 @contextlib.contextmanager
 def loop(name: str) -> Iterator[Score]:
-    """Read the file, classify, and keep the answers; nothing is written."""
+    """Read the file and classify its rows; write nothing."""
     from batch.scoring import load
     from shared.classifier import classify
 
@@ -127,7 +127,7 @@ def loop(name: str) -> Iterator[Score]:
 
 @contextlib.contextmanager
 def http(name: str) -> Iterator[Score]:
-    """Send batches to the function; what the client takes is counted too."""
+    """Send batches to the function; the cost of the client is included."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -221,7 +221,7 @@ WAYS: dict[str, Callable[[str], contextlib.AbstractContextManager[Score]]] = {
 
 
 def reviews(data: Path, count: int) -> Path | None:
-    """The reviews as Parquet; None if they are not here."""
+    """Write the reviews as Parquet, and return the file; None if the archive is missing."""
     archive, path = data / "aclImdb_train.tar.xz", PLACE / f"reviews-{count}.parquet"
     if not archive.is_file():
         return None
@@ -234,7 +234,7 @@ def reviews(data: Path, count: int) -> Path | None:
 
 
 def cells(data: Path, count: int) -> Path | None:
-    """The cells as Parquet; None if they are not here."""
+    """Write the cells as Parquet, and return the file; None if the archive is missing."""
     archive, path = data / "cell_images.zip", PLACE / f"cells-{count}.parquet"
     if not archive.is_file():
         return None
@@ -247,13 +247,13 @@ def cells(data: Path, count: int) -> Path | None:
 
 
 def write(path: Path, column: str, values: list[Any]) -> None:
-    """Write values with a number each, in row groups of 1,000."""
+    """Write values with an ID each, in row groups of 1,000."""
     table = pyarrow.table({"id": range(len(values)), column: values})
     parquet.write_table(table, path, row_group_size=1000)
 
 
 def processes() -> Iterator[Path]:
-    """The folders in /proc of all processes of this session."""
+    """Yield the folder in /proc of each process of this session."""
     session = os.getsid(0)
     for path in Path("/proc").iterdir():
         with contextlib.suppress(OSError, IndexError):
@@ -262,12 +262,12 @@ def processes() -> Iterator[Path]:
 
 
 def fields(process: Path) -> list[str]:
-    """What /proc/PID/stat says after the command's name: state, parent, group, session, ..."""
+    """Return the fields of /proc/PID/stat after the command's name: state, parent, group, session, ..."""
     return (process / "stat").read_text().rpartition(")")[2].split()
 
 
 def cpu_seconds() -> float:
-    """Seconds of CPU of this session's processes, and of those that they have waited for."""
+    """Return the CPU seconds of this session's processes and of their ended children."""
     total = 0
     for process in processes():
         with contextlib.suppress(OSError):
@@ -276,7 +276,7 @@ def cpu_seconds() -> float:
 
 
 def memory() -> int:
-    """Bytes of memory of this session's processes, what they share counted once (proportional set size)."""
+    """Return the memory of this session's processes in bytes, shared memory once (proportional set size)."""
     total = 0
     for process in processes():
         with contextlib.suppress(OSError):
@@ -288,7 +288,7 @@ def memory() -> int:
 
 @contextlib.contextmanager
 def watched() -> Iterator[list[int]]:
-    """Watch the memory while this runs; the one number is its peak."""
+    """Measure the memory inside this context; the only item of the list is the peak."""
     peak, over = [memory()], threading.Event()
 
     def watch() -> None:

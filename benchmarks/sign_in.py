@@ -1,8 +1,8 @@
-"""What signing in costs: the import, beside a function that has none, and the check of a request.
+"""Measure the cost of sign-in: the import, compared with a function without it, and the check of a request.
 
     python -m benchmarks.sign_in
 
-The key fetch is a round trip to the provider, and not part of either figure.
+Fetching the keys is a round trip to the provider, which neither figure includes.
 """
 
 import base64
@@ -37,7 +37,7 @@ print(time.process_time() - before)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the figures."""
     seconds = [imported() for _ in range(ROUNDS)]
     print(f"import, of CPU beside a function without sign-in: {1e3 * statistics.median(seconds):.1f} ms")
     key = rsa.generate_private_key(65537, 2048)
@@ -49,14 +49,14 @@ def main() -> None:
 
 
 def imported() -> float:
-    """Seconds of CPU that a function takes longer to start."""
+    """Return the CPU seconds that sign-in adds to the start of a function."""
     command = [sys.executable, "-c", IMPORTS]
     run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 (our own command)
     return float(run.stdout.splitlines()[-1])
 
 
 def checked(gate: Gate, given: str, clock: Callable[[], float]) -> float:
-    """Seconds that a request's check takes by this clock, the median of a few rounds."""
+    """Return the seconds that the check of a request takes by `clock`, the median of several rounds."""
     headers, rounds = {"Authorization": f"Bearer {given}"}, []
     for _ in range(ROUNDS):
         began = clock()
@@ -68,20 +68,20 @@ def checked(gate: Gate, given: str, clock: Callable[[], float]) -> float:
 
 @contextlib.contextmanager
 def published(key: rsa.RSAPrivateKey) -> Iterator[str]:
-    """The URL of a key set that holds this key."""
+    """Serve a key set with this key; yield its URL."""
     numbers = key.public_key().public_numbers()
     jwk = {"kid": "one", "kty": "RSA"} | {name: number(getattr(numbers, name)) for name in ("n", "e")}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            """Answer with the keys, good for an hour."""
+            """Answer with the keys, which may be cached for an hour."""
             self.send_response(200)
             self.send_header("Cache-Control", "max-age=3600")
             self.end_headers()
             self.wfile.write(json.dumps({"keys": [jwk]}).encode())
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -90,7 +90,7 @@ def published(key: rsa.RSAPrivateKey) -> Iterator[str]:
 
 
 def token(key: rsa.RSAPrivateKey) -> str:
-    """A token as Firebase gives one to a user who signs in by e-mail."""
+    """Return a token as Firebase issues it to a user who signs in by e-mail."""
     now = int(time.time())
     claims = {
         "iss": f"https://securetoken.google.com/{PROJECT}",
@@ -110,12 +110,12 @@ def token(key: rsa.RSAPrivateKey) -> str:
 
 
 def number(value: int) -> str:
-    """A number of a key, as a key set has it."""
+    """Return a number of a key as it is encoded in a key set."""
     return encoded(value.to_bytes((value.bit_length() + 7) // 8))
 
 
 def encoded(content: bytes) -> str:
-    """Base64url without padding."""
+    """Return base64url without padding."""
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 

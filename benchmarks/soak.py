@@ -1,10 +1,10 @@
-"""A long run of mixed requests against both functions, a fifth of them hostile: `make soak`.
+"""A long run of mixed requests to both functions, a fifth of them hostile: `make soak`.
 
     python -m benchmarks.soak [--requests 100000]
 
-Sixteen clients ask each function in turn. Now and then one of its two workers is killed, and the store is at
-fault while the next one starts. Prints a table: what was answered wrongly, not at all, with a 5xx, and how
-memory and the waits of normal requests went.
+Sixteen clients send requests to one function, then to the other. Now and then one of its two workers is
+killed, and the store is broken while the next one starts. Prints a table: wrong, missing and 5xx answers, and
+the memory and the latencies of normal requests.
 """
 
 import argparse
@@ -39,12 +39,12 @@ from .process import Server, free_port
 CLIENTS = 16
 HOSTILE = 0.2
 KILLS = 12
-"""Of workers, in a run; each is followed by a fault of the store."""
+"""Workers that are killed in a run; after each kill the store is broken for a while."""
 FAULT_SECONDS = 1.0
 NEAR_A_KILL = 1.5
-"""Seconds after a kill within which a broken connection is the kill's."""
+"""Seconds after a kill in which broken connections are counted as its effect."""
 CLOSE = 2e-4
-"""How far a probability may be from the same input's: a batch may sum in another order."""
+"""The tolerance between two probabilities of one input: in a batch, sums may be in another order."""
 
 Send = tuple[str, bytes, str]
 """The path, the body and its type."""
@@ -52,7 +52,7 @@ Send = tuple[str, bytes, str]
 
 @dataclass(frozen=True)
 class Case:
-    """A normal request: what is sent, and which of the inputs it holds, in their order."""
+    """A normal request, and the indices of its inputs, in order."""
 
     send: Send
     inputs: tuple[int, ...]
@@ -60,7 +60,7 @@ class Case:
 
 @dataclass
 class Tally:
-    """What came of the requests to one function."""
+    """The outcomes of the requests to one function."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     counts: Counter[str] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class Tally:
     killed: float = 0.0
 
     def add(self, name: str, wait: float | None = None) -> None:
-        """Count one more."""
+        """Count one more outcome called `name`, and the wait of its request."""
         with self.lock:
             self.counts[name] += 1
             if wait is not None:
@@ -77,7 +77,7 @@ class Tally:
 
 
 class Traffic:
-    """The requests to one function: its inputs, what each is answered, and what is sent to harm it."""
+    """The requests to one function: its inputs with their expected answers, and hostile requests."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -87,7 +87,7 @@ class Traffic:
         self.expected: list[float] = []
 
     def case(self, rng: random.Random) -> Case:
-        """A normal request, in one of the ways to send it."""
+        """Return a random normal request, as a batch or with one input."""
         if rng.random() < 0.2:
             chosen = tuple(rng.randrange(len(self.inputs)) for _ in range(rng.randint(2, 8)))
             values = [as_json(self.inputs[index]) for index in chosen]
@@ -97,7 +97,7 @@ class Traffic:
         return Case(self.one(index, rng.randrange(3)), (index,))
 
     def one(self, index: int, way: int) -> Send:
-        """One input as a raw body, a form or JSON."""
+        """Return a request with one input as a raw body (`way` 0), a form (1) or JSON (2)."""
         content = self.inputs[index]
         if way == 0:
             return self.path, content, "image/png" if self.name == "malaria" else "text/plain"
@@ -110,19 +110,19 @@ class Traffic:
 
 
 def as_json(content: bytes) -> str:
-    """An input within JSON."""
+    """Return an input as a JSON value."""
     return base64.b64encode(content).decode() if content.startswith(b"\x89PNG") else content.decode()
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The image as a file's bytes."""
+    """Return the bytes of the image as a file."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
 
 
 def cells() -> list[bytes]:
-    """The example cells in many colours, which are answered differently."""
+    """Return the example cells at several angles and in several colours, so that their answers differ."""
     examples = [
         Image.open(path).convert("RGB") for path in sorted((ROOT / "models/malaria/examples").glob("*.png"))
     ]
@@ -135,14 +135,14 @@ def cells() -> list[bytes]:
 
 
 def reviews() -> list[bytes]:
-    """Texts that are answered differently."""
+    """Return texts whose answers differ."""
     words = ["film", "sweet", "well", "bad", "boring", "loved", "acting", "story", "music", "dara", "pupo"]
-    rng = random.Random(0)  # noqa: S311 (for chance, not for secrets; as below)
+    rng = random.Random(0)  # noqa: S311 (not for secrets; as below)
     return [" ".join(rng.choices(words, k=4 + index)).encode() for index in range(40)]
 
 
 def hostile_images() -> list[Send]:
-    """Damaged, huge and rare images, and batches of them."""
+    """Return requests with damaged, huge and rare images, and a batch of large ones."""
     gradient = Image.linear_gradient("L").resize((4000, 3000)).convert("RGB")
     photo = encoded(gradient, "JPEG", quality=80)
     progressive = encoded(gradient.resize((1024, 1024)), "JPEG", progressive=True)
@@ -169,7 +169,7 @@ def hostile_images() -> list[Send]:
 
 
 def hostile_texts() -> list[Send]:
-    """Long and strange texts, and batches of them."""
+    """Return requests with long and strange texts, and batches of them."""
     texts = [">" * 99_999, "a\u0301" * 49_999, "&#" + "9" * 4301, "<" * 50_000, "\ud800", "x" * 100_001, ""]
     sent: list[dict[str, Any]] = [
         {"text": text, "explain": explain} for text in texts for explain in (False, True)
@@ -180,7 +180,7 @@ def hostile_texts() -> list[Send]:
 
 
 def hostile_bodies(path: str) -> list[Send]:
-    """What is no request of ours, whatever the function."""
+    """Return requests that are invalid for every function."""
     return [
         (path, b"[" * 100_000, "application/json"),
         (path, b'{"instances": [' + b"{}," * 90_000 + b"{}]}", "application/json"),
@@ -195,7 +195,7 @@ def hostile_bodies(path: str) -> list[Send]:
 
 
 def ask(port: int, send: Send) -> tuple[int, bytes]:
-    """One request on a connection of its own; raises `OSError` or `HTTPException` if it is not answered."""
+    """Send a request on its own connection; raises `OSError` or `HTTPException` if there is no answer."""
     path, body, kind = send
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=70)
     try:
@@ -207,7 +207,7 @@ def ask(port: int, send: Send) -> tuple[int, bytes]:
 
 
 def leave(port: int, send: Send, rng: random.Random) -> None:
-    """Send a part of a request, or all of it, and close without reading the answer."""
+    """Send a part of a request, or all of it, and disconnect without reading the answer."""
     path, body, kind = send
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     whole = head.encode() + body
@@ -217,14 +217,14 @@ def leave(port: int, send: Send, rng: random.Random) -> None:
 
 
 def probabilities(content: bytes) -> list[float | None]:
-    """The second label's probability in each answer, None for an error."""
+    """Return the second label's probability in each answer; None for an error."""
     answer = json.loads(content)
     answers = answer.get("predictions", [answer])
     return [list(one["probabilities"].values())[1] if "probabilities" in one else None for one in answers]
 
 
 def judge(case: Case, status: int, content: bytes, expected: Sequence[float]) -> str:
-    """What an answer to a normal request is: `right`, `wrong`, `mixed up`, or its status."""
+    """Return the outcome of a normal request: `right`, `wrong`, `mixed up` (other inputs), or the status."""
     if status != 200:
         return str(status)
     got = probabilities(content)
@@ -239,7 +239,7 @@ def judge(case: Case, status: int, content: bytes, expected: Sequence[float]) ->
 
 
 def client(traffic: Traffic, port: int, tally: Tally, requests: int, seed: int) -> None:
-    """Send so many requests, one after another."""
+    """Send `requests` random requests, one after another."""
     rng = random.Random(seed)  # noqa: S311
     for _ in range(requests):
         hostile = rng.random() < HOSTILE
@@ -254,7 +254,7 @@ def client(traffic: Traffic, port: int, tally: Tally, requests: int, seed: int) 
             status, content = ask(port, send)
         except (OSError, http.client.HTTPException):
             near = time.monotonic() - tally.killed < NEAR_A_KILL or began < tally.killed
-            # A server may close on what it will not read before a client has sent it all.
+            # A server may refuse a large body and close the connection while the client is still sending.
             unread = hostile and len(send[1]) > 1_000_000
             tally.add("refused unread" if unread else "lost by a kill" if near else "lost")
             continue
@@ -268,7 +268,7 @@ def client(traffic: Traffic, port: int, tally: Tally, requests: int, seed: int) 
 
 
 def code(status: int, content: bytes) -> str:
-    """The status of a 5xx with the code of its problem."""
+    """Return the status of a 5xx answer, with the code in its body."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return f"{status} {json.loads(content)['code']}"
     return str(status)
@@ -278,26 +278,26 @@ Fault = Callable[[Path, bytes], None]
 
 
 def swap(path: Path, content: bytes) -> None:
-    """Other bytes of the same length."""
+    """Replace the file with other bytes of the same length."""
     path.write_bytes(content[::-1])
 
 
 def cut(path: Path, content: bytes) -> None:
-    """Half of the bytes."""
+    """Truncate the file to half its bytes."""
     path.write_bytes(content[: len(content) // 2])
 
 
 def delete(path: Path, _: bytes) -> None:
-    """No file."""
+    """Leave no file."""
 
 
 def fifo(path: Path, _: bytes) -> None:
-    """A pipe that nobody writes to."""
+    """Replace the file with a FIFO that nobody writes to."""
     os.mkfifo(path)
 
 
 def link(path: Path, _: bytes) -> None:
-    """A symbolic link to a device without end."""
+    """Replace the file with a symbolic link to an endless device."""
     path.symlink_to("/dev/zero")
 
 
@@ -305,7 +305,7 @@ FAULTS: tuple[Fault, ...] = (swap, cut, delete, fifo, link)
 
 
 def disturb(server: Server, store: Path, content: bytes, tally: Tally, fault: Fault) -> None:
-    """Kill a worker, with the store at fault until the next one has asked it."""
+    """Break the store, kill a worker, and repair the store after the next worker has tried to read it."""
     workers = [pid for pid in server.processes() if pid != server.process.pid]
     store.unlink()
     fault(store, content)
@@ -320,7 +320,7 @@ def disturb(server: Server, store: Path, content: bytes, tally: Tally, fault: Fa
 
 
 def run(name: str, requests: int, folder: Path) -> Tally:
-    """Start a function, and send it all its requests."""
+    """Start a function, and send all requests to it."""
     pin = Pin.read(ROOT / "functions" / name / "model.json")
     store = folder / pin.file
     store.parent.mkdir(parents=True)
@@ -351,7 +351,7 @@ def run(name: str, requests: int, folder: Path) -> Tally:
 
 
 def answering(server: Server) -> None:
-    """Wait until the server takes connections."""
+    """Wait until the server answers."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -369,7 +369,7 @@ def watch(
     threads: Sequence[threading.Thread],
     requests: int,
 ) -> None:
-    """Take the memory until all clients are done, and disturb the server now and then."""
+    """Measure the memory until all clients have ended, and disturb the server now and then."""
     kills = 0
     while any(thread.is_alive() for thread in threads):
         tally.memory.append(server.memory())
@@ -382,7 +382,7 @@ def watch(
 
 
 def table(tallies: dict[str, Tally], seconds: dict[str, float]) -> str:
-    """The figures of each function, in Markdown."""
+    """Return a Markdown table of the figures of each function."""
     shown = {name: figures(tally, seconds[name]) for name, tally in tallies.items()}
     rows = list(dict.fromkeys(row for each in shown.values() for row in each))
     lines = [f"|  | {' | '.join(shown)} |", "| --- |" + " --- |" * len(shown)]
@@ -391,12 +391,12 @@ def table(tallies: dict[str, Tally], seconds: dict[str, float]) -> str:
 
 
 def figures(tally: Tally, seconds: float) -> dict[str, str]:
-    """What a run came to, by name."""
+    """Return the figures of a run, by name."""
     counts = tally.counts
     total = len(tally.waits) + sum(counts[each] for each in ("hostile", "left", *LOST))
     waits = np.array(tally.waits)
-    tenth = max(1, len(tally.memory) // 5)
-    early, late = (np.median(part) / 1e6 for part in (tally.memory[tenth : 2 * tenth], tally.memory[-tenth:]))
+    fifth = max(1, len(tally.memory) // 5)
+    early, late = (np.median(part) / 1e6 for part in (tally.memory[fifth : 2 * fifth], tally.memory[-fifth:]))
     named = {"right", "wrong", "mixed up", "hostile", "left", *LOST}
     return {
         "requests": f"{total:,} in {seconds:.0f} s",
@@ -418,7 +418,7 @@ LOST = ("lost", "lost by a kill", "refused unread")
 def main() -> None:
     """Run both functions, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--requests", type=int, default=100_000, help="in all (100,000)")
+    parser.add_argument("--requests", type=int, default=100_000, help="in total (100,000)")
     requests = parser.parse_args().requests // 2
     tallies, seconds = {}, {}
     for name in ("malaria", "review"):

@@ -1,21 +1,21 @@
-"""What is aimed at, as ratios within one run, and whether the run reaches it."""
+"""The aims, as ratios of figures of one run, and whether the run meets them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Found = Mapping[str, Any]
 OVERHEAD = {"malaria": 0.25, "review": 0.14}
-"""Milliseconds: half of what each function took in November 2026 besides the framework and the model."""
+"""In milliseconds: half the overhead of each function in November 2026, without framework and model."""
 
 
 def at(found: Found, clients: int, kind: str | None = None) -> Mapping[str, float]:
-    """The load of so many clients; with the first form of body, or another."""
+    """Return the load with `clients` clients and the form of body `kind` (default: the first)."""
     loads = found["loads"][kind or next(iter(found["loads"]))]
     return next(load for load in loads if load["clients"] == clients)
 
 
 def verdicts(results: Found) -> list[dict[str, Any]]:
-    """Each aim with the run's figure, as far as the run measured what it takes."""
+    """Return each aim with its figure; without those of functions that the run did not measure."""
     found = []
     for task, kind in (("malaria", "multipart"), ("review", "form")):
         if task in results["contenders"]:
@@ -24,17 +24,17 @@ def verdicts(results: Found) -> list[dict[str, Any]]:
 
 
 def most(what: str, figure: float, target: float) -> dict[str, Any]:
-    """An aim that the figure be no more than this."""
+    """Return the aim that the figure is at most the target."""
     return {"what": what, "figure": figure, "target": f"<= {target:g}", "met": bool(figure <= target)}
 
 
 def least(what: str, figure: float, target: float) -> dict[str, Any]:
-    """An aim that the figure be no less than this."""
+    """Return the aim that the figure is at least the target."""
     return {"what": what, "figure": figure, "target": f">= {target:g}", "met": bool(figure >= target)}
 
 
 def floor(results: Found, task: str, kind: str) -> Iterator[dict[str, Any]]:
-    """Against the constant function, and what decoding and inference take by themselves."""
+    """Yield the aims against the constant function, and against decoding and inference alone."""
     ours, constant = results["contenders"][task], results["contenders"]["constant"]
     bucket, base = ours["cold"]["bucket"]["seconds"], constant["cold"]["disk"]["seconds"]
     yield most(f"{task}: cold start from the bucket / constant function", bucket / base, 1.6)
@@ -47,7 +47,7 @@ def floor(results: Found, task: str, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def peers(results: Found, task: str) -> Iterator[dict[str, Any]]:
-    """Against the best of the peers, whichever it is."""
+    """Yield the aims against the best peer in each respect."""
     everyone = results["contenders"]
     ours = everyone[task]
     others = {name: one for name, one in everyone.items() if one["task"] == task and not one["own"]}
@@ -72,7 +72,7 @@ def peers(results: Found, task: str) -> Iterator[dict[str, Any]]:
 
 
 def rates(everyone: Found, task: str, highest: float, name: str) -> Iterator[dict[str, Any]]:
-    """Throughput: of malaria against LitServe with each file, of review against the best peer."""
+    """Yield the aims of throughput: malaria against LitServe with each file, review against the best peer."""
     ours = at(everyone[task], 8)["rate"]
     if task != "malaria":
         yield least(f"{task}: throughput at 8 clients / best peer ({name})", ours / highest, 1.5)
@@ -84,7 +84,7 @@ def rates(everyone: Found, task: str, highest: float, name: str) -> Iterator[dic
 
 
 def own(results: Found, task: str) -> Iterator[dict[str, Any]]:
-    """What needs no other to compare with."""
+    """Yield the aims that need no comparison with another contender."""
     ours = results["contenders"][task]
     yield most(f"{task}: failed requests, all loads", ours["failed"], 0)
     if ours["growth"]:

@@ -1,8 +1,8 @@
-"""Commands for this machine. They need no environment, only a Python that is new enough."""
+"""Commands for the developer's machine. They need only a Python that is new enough, no environment."""
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 (an older one is what this is here for)
+if sys.version_info < (3, 11):  # noqa: UP036 (this message is for older ones)
     sys.exit(
         "expected Python 3.11 or newer, this is {}.{}: name one, as in make serve PYTHON=python3.12".format(
             *sys.version_info

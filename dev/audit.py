@@ -2,7 +2,7 @@
 
     python -m dev.audit PATH_OF_PIP_AUDIT
 
-Exits with 1 if there are any, and with 2 if no database could be asked: nothing has been audited then.
+Exits with 1 if there are any, and with 2 if a lock file was not audited because no database can be reached.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ def main() -> int:
         )
         output = done.stdout + done.stderr
         if "could not be audited" in output or (done.returncode and not done.stdout.strip()):
-            print(f"{folder.name}: not audited: no database of vulnerabilities can be reached from here")
+            print(f"{folder.name}: not audited: no database of vulnerabilities can be reached")
             status = 2
         else:
             print(f"{folder.name}: {output.strip()}")

@@ -2,7 +2,7 @@
 
     python -m dev.demo [--port 8081] [--only NAME[,NAME]]
 
-For each function: its example, then its example beside an input that cannot be classified, then a wrong path.
+The calls to each function: its example, its example together with a bad input, and a wrong path.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from typing import Any
 from .serve import PORT, ROOT, Function, ServeError, chosen, document, one_input, published, taken
 
 WIDTH = 200
-"""Characters of a printed call: a row may have hundreds of columns."""
+"""The most characters of a call that are printed: a row may have hundreds of columns."""
 SECONDS = "60"
-"""How long a call may take: a model may have to come from a bucket first."""
+"""Timeout of a call: the model may have to be downloaded from a bucket first."""
 
 
 def main() -> None:
-    """Call each function that is served."""
+    """Call each function that is running."""
     parser = argparse.ArgumentParser(prog="python -m dev.demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, default=PORT, help="the --port of `make serve`; default: 8081")
     parser.add_argument("--only", default="", metavar="NAME[,NAME]", help="these functions; default: all")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def calls(function: Function) -> Iterator[tuple[str, list[str]]]:
-    """Yield the calls to a function: what each shows, and curl's arguments."""
+    """Yield the calls to a function: a title that says what it shows, and curl's arguments."""
     path, field, one = document(function)
     url = function.url + path
     words = one_input(function, field, one)
@@ -55,7 +55,7 @@ def calls(function: Function) -> Iterator[tuple[str, list[str]]]:
 
 
 def several(words: list[str], field: str, one: Any) -> list[str]:
-    """Return the arguments that send an input and a bad one."""
+    """Return curl's arguments that send a good input and a bad one."""
     if words[0] == "-F":
         return [*words, "-F", f"{field}=@README.md"]
     if words[0] == "--data-urlencode":
@@ -69,7 +69,7 @@ def show(title: str, words: list[str]) -> None:
     print(f"\n# {title}\n$ {command[:WIDTH]}{'...' if len(command) > WIDTH else ''}")
     options = ["--silent", "--show-error", "--max-time", SECONDS]
     run = subprocess.run(  # noqa: S603 (our own command)
-        ["curl", *options, *words],  # noqa: S607 (the one that the caller would run)
+        ["curl", *options, *words],  # noqa: S607 (the curl of the user's PATH)
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Refresh what docs/ repeats from the code: the lines that links lead to, and the table of settings.
+"""Update what docs/ repeats from the code: the line numbers in links, and the table of settings.
 
     python -m dev.docs [--check]
 
@@ -22,7 +22,7 @@ REFERENCE = "http.md"
 
 
 def main() -> None:
-    """Refresh all pages, or check them."""
+    """Update all pages, or check them."""
     parser = argparse.ArgumentParser(prog="python -m dev.docs", description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is out of date")
     check = parser.parse_args().check
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def refreshed(page: Path, text: str) -> str:
-    """Return the text of a page as it should be."""
+    """Return the updated text of a page."""
     if page.name == REFERENCE:
         rows = (f"| `{row.variable}` | {row.meaning} | {row.default} |\n" for row in TABLE)
         text = SETTINGS.sub(lambda _: "".join(rows), text)
@@ -47,7 +47,7 @@ def refreshed(page: Path, text: str) -> str:
 
 
 def corrected(page: Path, link: re.Match[str]) -> str:
-    """Return the link with the right line; exits if the file has no such function or class."""
+    """Return the link with the right line number; exits if the file has no such function or class."""
     name, target, _ = link.groups()
     line = line_of(page.parent / target, name)
     if line is None:
@@ -56,7 +56,7 @@ def corrected(page: Path, link: re.Match[str]) -> str:
 
 
 def line_of(path: Path, name: str) -> int | None:
-    """Return the line where a function, a class or a `Class.method` begins; None if there is none."""
+    """Return the first line of a function, a class or a `Class.method`; None if there is none."""
     body: list[ast.stmt] = ast.parse(path.read_text()).body
     line = None
     for part in name.split("."):

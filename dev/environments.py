@@ -22,7 +22,7 @@ def check(folder: Path, form: str) -> None:
     """Check that the function in `folder` requires a package that runs models of this format.
 
     Raises:
-        NotInstalled: it does not.
+        NotInstalled: it requires none.
     """
     packages = PACKAGES.get(form)
     if packages and not set(packages) & required(folder):
@@ -37,7 +37,7 @@ def required(folder: Path) -> set[str]:
     """Return the names in the function's `requirements.txt`, normalised.
 
     Raises:
-        NotInstalled: it has none.
+        NotInstalled: the file is missing.
     """
     path = folder / "requirements.txt"
     if not path.is_file():
@@ -49,7 +49,7 @@ def required(folder: Path) -> set[str]:
 def environment(folder: Path) -> Path:
     """Return the Python of the function in `folder`; build its environment the first time.
 
-    A change of its `requirements.txt`, or of the Python that runs this, builds it anew.
+    It is built again if its `requirements.txt` or the Python that runs this has changed.
 
     Raises:
         NotInstalled: pip cannot install the packages.
@@ -59,7 +59,7 @@ def environment(folder: Path) -> Path:
     python, complete = place / "bin" / "python", place / "complete"
     PLACE.mkdir(parents=True, exist_ok=True)
     with (PLACE / f"{name}.lock").open("w") as lock:
-        # Two processes that build it at once would delete each other's files.
+        # Two processes that build it at the same time would delete each other's files.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (python.exists() and complete.is_file() and complete.read_text() == sys.version):
             print(f"{name}: installing its packages (once)", flush=True)

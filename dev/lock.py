@@ -4,8 +4,8 @@
     python -m dev.lock NAME       # one function
     python -m dev.lock --check    # fail if a lock file does not match its requirements.in
 
-A lock holds for Linux and macOS, x86-64 and arm64, Python 3.11 and later, as far as there are wheels. What is
-locked stays as it is until its requirements.in asks for something else, or the lock is removed.
+A lock file is valid for Linux and macOS, x86-64 and arm64, Python 3.11 and later, if the packages have wheels
+for them. A locked version changes only if requirements.in requires another, or the lock file is deleted.
 """
 
 import argparse
@@ -56,10 +56,10 @@ def functions(root: Path = ROOT) -> list[Path]:
 def lock(folder: Path, output: Path | None = None) -> None:
     """Write the `requirements.txt` for the `requirements.in` in `folder`.
 
-    Versions that `output` (default: the folder's own lock) holds already are kept if they still fit.
+    Versions that are in `output` (default: the folder's own lock) already are kept if they still fit.
 
     Raises:
-        LockError: no versions fit together, or the package index cannot be reached.
+        LockError: the requirements conflict, or the package index cannot be reached.
     """
     output = output or folder / "requirements.txt"
     command = [
@@ -87,10 +87,10 @@ def lock(folder: Path, output: Path | None = None) -> None:
 
 
 def current(folder: Path) -> bool:
-    """Whether the lock is what locking would write, but for hashes: wheels are added to old versions.
+    """Whether locking again would write the same versions. New wheels of old versions change only the hashes.
 
     Raises:
-        LockError: as for `lock`.
+        LockError: `lock` raises it.
     """
     present = folder / "requirements.txt"
     if not present.exists():

@@ -1,9 +1,9 @@
-"""Draw the pages at work for the README: `docs/pages-light.webp` and `docs/pages-dark.webp`.
+"""Make the README's screenshots of the pages, `docs/pages-light.webp` and `docs/pages-dark.webp`.
 
     .venv/dev/bin/python -m dev.pictures
 
-It serves the functions, opens each page in a headless Chromium, clicks an example and takes a picture of the
-answer; all pages stand side by side in one picture. Run it again after a page or a model has changed.
+It serves the functions, opens each page in a headless Chromium, clicks an example and takes a screenshot of
+the answer; one picture shows all pages side by side. Run it again after a page or a model has changed.
 """
 
 import io
@@ -19,16 +19,16 @@ from PIL import Image
 from .serve import PORT, ROOT, Function, check_ports, chosen, published, start, stop, wait_for
 
 SHIFT = 700
-"""What the ports differ by from those of `make serve`, which may be running."""
+"""The offset of the ports from those of `make serve`, which may be running."""
 WIDTH, HEIGHT, GAP = 640, 860, 24
-"""CSS pixels of one page, and between two."""
+"""The size of one page and the gap between two, in CSS pixels."""
 SCHEMES = ("light", "dark")
 PATIENCE = 60_000
-"""Milliseconds that a page may take to answer; the first answer loads the model."""
+"""Timeout of a page's answer, in milliseconds; the first answer loads the model."""
 
 
 def main() -> None:
-    """Draw both pictures."""
+    """Make both pictures."""
     functions = published(chosen(""), SHIFT)
     check_ports(functions, PORT + 2 * SHIFT)
     with served(functions), browser() as driver:
@@ -55,7 +55,7 @@ def served(functions: Sequence[Function]) -> Iterator[None]:
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Start the Chromium of this machine."""
+    """Start the installed Chromium."""
     from playwright.sync_api import sync_playwright
 
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -70,7 +70,7 @@ def browser() -> Iterator[Any]:
 
 
 def shot(driver: Any, function: Function, scheme: str) -> Image.Image:
-    """Return a picture of the function's page once it has answered its second example, or its only one."""
+    """Return a screenshot of the function's page with the answer to its second example, or its only one."""
     page = driver.new_page(
         viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme, reduced_motion="reduce"
     )
@@ -90,7 +90,7 @@ def shot(driver: Any, function: Function, scheme: str) -> Image.Image:
 
 
 def beside(shots: Sequence[Image.Image]) -> Image.Image:
-    """Put pictures of one height side by side, on nothing."""
+    """Put pictures of one height side by side, on a transparent background."""
     whole = Image.new("RGBA", (len(shots) * (WIDTH + GAP) - GAP, HEIGHT))
     for place, each in enumerate(shots):
         whole.paste(each, (place * (WIDTH + GAP), 0))

@@ -31,9 +31,9 @@ from .environments import NotInstalled, check, environment
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8081
-"""Where --port starts from: the ports that the examples name are moved by the difference."""
+"""The default of --port. Another value shifts the ports in all `example.json` files by the difference."""
 PATIENCE = 60
-"""Seconds that a function may take to answer for the first time; importing TensorFlow alone takes six."""
+"""Timeout of a function's first answer, in seconds; importing TensorFlow alone takes six."""
 OPENAPI = "/openapi.json"
 
 
@@ -43,7 +43,7 @@ class ServeError(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """A function that has a model, and the port where it is served."""
+    """A function that has a model, and its port."""
 
     folder: Path
     example: Example
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="NAME[,NAME]", help="these functions; default: all")
     parser.add_argument("--python", type=Path, help="a Python that has all packages: build no environments")
     arguments = parser.parse_args()
-    # A closed terminal is no reason to leave them running; a script's `make serve &` would ignore SIGINT.
+    # SIGHUP: stop them if the terminal is closed. SIGINT: a script's `make serve &` would ignore it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     try:
@@ -98,7 +98,7 @@ def interrupt(_: int, __: FrameType | None) -> None:
 
 
 def chosen(only: str) -> list[Path]:
-    """Return the folders of the functions that are named, or of all; raises `ServeError`."""
+    """Return the folders of the functions named in `only`, or of all; raises `ServeError`."""
     folders = {path.parent.name: path.parent for path in sorted(ROOT.glob("functions/*/main.py"))}
     names = [name.strip() for name in only.split(",") if name.strip()] or list(folders)
     if unknown := [name for name in names if name not in folders]:
@@ -179,8 +179,8 @@ def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
 def start(function: Function, python: Path) -> Running:
     """Start one function.
 
-    It gets its own process group, so that Ctrl-C reaches it through `stop` only. If this is a terminal, so is
-    its output, so that its log is readable.
+    It gets its own process group, so that only `stop` ends it on Ctrl-C. If standard output is a terminal,
+    the function's output is one too, so that it logs plain text.
     """
     command = [str(python), "-m", "functions_framework", "--target", "predict"]
     command += ["--source", f"functions/{function.name}/main.py"]
@@ -214,7 +214,7 @@ def pass_on(name: str, reading: int) -> None:
 
 
 def wait_for(running: Running) -> tuple[str, str, Any]:
-    """Return the function's `document`, once it answers.
+    """Wait until the function answers; return its `document`.
 
     Raises:
         ServeError: it stopped, or did not answer within `PATIENCE` seconds.
@@ -231,10 +231,10 @@ def wait_for(running: Running) -> tuple[str, str, Any]:
 
 
 def document(function: Function) -> tuple[str, str, Any]:
-    """Return what a caller needs of a served function's OpenAPI document: a path, a field and an input.
+    """Return a path, a field and an example input from the OpenAPI document of a running function.
 
     Raises:
-        ServeError: the answer is not that of one of our functions.
+        ServeError: the status is not 200.
         ConnectionError: nothing answers yet.
     """
     connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=PATIENCE)
@@ -255,7 +255,7 @@ def document(function: Function) -> tuple[str, str, Any]:
 
 
 def one_input(function: Function, field: str, value: Any) -> list[str]:
-    """Return the arguments with which curl sends the function's example."""
+    """Return curl's arguments that send the function's example."""
     example = function.example
     if example.file is not None:
         return ["-F", f"{field}=@{example.file.relative_to(ROOT)}"]
@@ -274,7 +274,7 @@ def stop(running: Sequence[Running]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(each.process.pid, signal.SIGKILL)
             each.process.wait()
-        each.printer.join(5)  # a worker notices within seconds that its server has gone
+        each.printer.join(5)  # a worker ends within seconds after its server
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures and plots of a binary classifier: what both model cards report, computed one way."""
+"""The figures and plots of a binary classifier that both model cards report, computed in one way."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,27 +21,27 @@ Truth = NDArray[np.int64]
 
 
 def metrics(probability: Probabilities, positive: Truth, threshold: float = 0.5) -> dict[str, float]:
-    """Accuracy, sensitivity, specificity, AUROC, ECE and Brier score.
+    """Return the accuracy, sensitivity, specificity, AUROC, ECE and Brier score.
 
-    `probability` (n,) is that of the positive class, `positive` (n,) is 0 or 1. A figure that needs
-    both classes is left out where there is one.
+    `probability`, shape (n,), is that of the positive class; `positive`, shape (n,), is 0 or 1. Figures that
+    need both classes are left out if the samples have only one.
     """
-    called = probability >= threshold
+    predicted = probability >= threshold
     truth = positive == 1
-    found = {"accuracy": float(np.mean(called == truth))}
+    figures = {"accuracy": float(np.mean(predicted == truth))}
     if truth.any():
-        found["sensitivity"] = float(np.mean(called[truth]))
+        figures["sensitivity"] = float(np.mean(predicted[truth]))
     if not truth.all():
-        found["specificity"] = float(np.mean(~called[~truth]))
+        figures["specificity"] = float(np.mean(~predicted[~truth]))
     if truth.any() and not truth.all():
-        found["auroc"] = float(roc_auc_score(positive, probability))
-    found["ece"] = expected_calibration_error(probability, positive)
-    found["brier"] = float(brier_score_loss(positive, probability, labels=[0, 1]))
-    return found
+        figures["auroc"] = float(roc_auc_score(positive, probability))
+    figures["ece"] = expected_calibration_error(probability, positive)
+    figures["brier"] = float(brier_score_loss(positive, probability, labels=[0, 1]))
+    return figures
 
 
 def expected_calibration_error(probability: Probabilities, positive: Truth) -> float:
-    """ECE over 15 equal bins of the positive class's probability (Guo et al. 2017, for two classes)."""
+    """Return the ECE over 15 equal bins of the positive class's probability (Guo et al. 2017)."""
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     return sum(
         abs(float(np.sum(probability[bins == index] - positive[bins == index]))) for index in range(BINS)
@@ -51,9 +51,9 @@ def expected_calibration_error(probability: Probabilities, positive: Truth) -> f
 def intervals(
     probability: Probabilities, positive: Truth, groups: NDArray[Any], threshold: float = 0.5
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of the figures: a percentile bootstrap over `groups`, which are drawn whole.
+    """Return 95 % intervals of the figures, by a percentile bootstrap that resamples whole `groups`.
 
-    Cells of one patient, or a text and its translations, are no independent samples.
+    Cells of one patient, or a text and its translations, are not independent samples.
     """
     _, group = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(group == index) for index in range(group.max() + 1)]
@@ -67,7 +67,7 @@ def intervals(
 
 
 def rounded(content: Any) -> Any:
-    """The same, with every float to four digits."""
+    """Return the content with every float rounded to four digits."""
     if isinstance(content, float):
         return round(content, 4)
     if isinstance(content, Mapping):
@@ -78,7 +78,7 @@ def rounded(content: Any) -> Any:
 
 
 def mean(contents: Sequence[Any]) -> Any:
-    """The mean, number by number, of JSON contents that are alike in shape."""
+    """Return the mean, number by number, of JSON contents of one shape."""
     first = contents[0]
     if isinstance(first, Mapping):
         return {key: mean([content[key] for content in contents]) for key in first}
@@ -88,7 +88,7 @@ def mean(contents: Sequence[Any]) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all."""
+    """Write JSON atomically."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1) + "\n")
     part.replace(path)
@@ -120,7 +120,7 @@ def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure as a PNG of modest size."""
+    """Write a figure as a small PNG."""
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
 
@@ -156,8 +156,8 @@ def _roc(
     save(figure, path)
 
 
-def _confusion(called: NDArray[np.bool_], positive: Truth, labels: Sequence[str], path: Path) -> None:
-    counts = confusion_matrix(positive, called, labels=[0, 1])
+def _confusion(predicted: NDArray[np.bool_], positive: Truth, labels: Sequence[str], path: Path) -> None:
+    counts = confusion_matrix(positive, predicted, labels=[0, 1])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(4.2, 3.8))
     axes.imshow(shares, cmap="Purples", vmin=0, vmax=1)

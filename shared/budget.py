@@ -11,15 +11,15 @@ MAX_REQUEST = 2 * MAX_WORK
 """The most work for all inputs of one request."""
 
 PER_INPUT = 500_000
-"""Estimated work of predicting for one input with a small network. Only `MAX_INSTANCES` limits its sum."""
+"""Estimated work of a prediction for one input, with a small network. Only `MAX_INSTANCES` limits its sum."""
 
 
 class one_request:  # noqa: N801 (read as a verb, like contextlib.suppress)
-    """Hold everything that is spent within to `MAX_REQUEST`, together.
+    """Limit the work that is spent inside this context to `MAX_REQUEST` in all.
 
     Attributes:
-        spent: the work within that limit.
-        inputs: how many inputs are answered, besides.
+        spent: the work so far that counts for the limit.
+        inputs: the number of inputs to predict for, which does not count for it.
     """
 
     def __init__(self) -> None:
@@ -37,13 +37,13 @@ _account: ContextVar[one_request | None] = ContextVar("work of this request", de
 
 
 def expect(inputs: int) -> None:
-    """Add inputs that are about to be predicted for."""
+    """Count inputs that predictions will be made for."""
     if account := _account.get():
         account.inputs += inputs
 
 
 def total() -> int:
-    """Return the work that this request causes as far as is known; 0 outside a request."""
+    """Return the known work of this request; 0 outside a request."""
     account = _account.get()
     return account.spent + PER_INPUT * account.inputs if account else 0
 
@@ -52,8 +52,8 @@ def spend(work: int, name: str) -> None:
     """Spend work that is about to be done, in the unit of `MAX_WORK`, on an input called `name`.
 
     Raises:
-        TooMuchWork: it is over the limit of one input.
-        TooMuchTogether: it is over what is left to the request.
+        TooMuchWork: it exceeds the limit for one input.
+        TooMuchTogether: it exceeds what is left of the limit for the request.
     """
     if work > MAX_WORK:
         raise TooMuchWork(

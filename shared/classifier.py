@@ -22,7 +22,7 @@ ROUNDING = 5e-7
 """The largest rounding error of a probability with six digits."""
 
 Answer = dict[str, Any]
-"""`label`, `probabilities` by label, and what else the classifier says of one input."""
+"""The answer for one input: `label`, `probabilities` by label, and the classifier's further fields."""
 
 
 class Classifier(Protocol[Raw_contra, Input, Output]):
@@ -45,7 +45,7 @@ class Classifier(Protocol[Raw_contra, Input, Output]):
         """Return `label` and `probabilities`, and with `explain` an `explanation` (None if there is none)."""
 
     def sample(self) -> Input:
-        """Return a valid input, to try the model with."""
+        """Return a valid input, for a trial prediction."""
 
 
 T_co = TypeVar("T_co", covariant=True)
@@ -69,9 +69,9 @@ def classify(
 ) -> list[Answer | ServiceError]:
     """Return an answer or an error for each raw input, in the same order.
 
-    The good inputs are predicted together. If that fails, each is tried alone, so that an input which the
-    model cannot handle does not harm the others. `check` is called before each step; it raises if the client
-    has left or the deadline has passed.
+    The good inputs are predicted together. If that fails, each is predicted alone, so that the others get
+    their answers even if the model cannot handle one. `check` is called before each step; it raises if the
+    client has left or the deadline has passed.
     """
     inputs: list[Input | ServiceError] = []
     budget.expect(len(raws))
@@ -94,15 +94,15 @@ def _predict(
     good = [each for each in inputs if not isinstance(each, ServiceError)]
     if len(good) > 1:
         try:
-            found = iter(classifier.predict(good))
-            return [each if isinstance(each, ServiceError) else next(found) for each in inputs]
+            outputs = iter(classifier.predict(good))
+            return [each if isinstance(each, ServiceError) else next(outputs) for each in inputs]
         except Exception as error:
             logs.write("WARNING", f"{len(good)} inputs fail together ({error!r}); trying each alone")
     return [_attempt(lambda one: classifier.predict([one])[0], each) for each in inputs]
 
 
 def _attempt(step: Callable[[Given], Result], value: Given | ServiceError) -> Result | ServiceError:
-    """Apply a step to a value; pass on the error if it already is one, or becomes one."""
+    """Apply a step to a value; return the error if the step fails, or if the value is an error already."""
     if isinstance(value, ServiceError):
         return value
     try:
@@ -137,8 +137,8 @@ def verdict(labels: Sequence[str], probabilities: Sequence[float], threshold: fl
     Args:
         labels: two or more.
         probabilities: one for each label; they sum to 1.
-        threshold: with two labels, the second one is the answer if its probability is at least this.
-            Without a threshold, the most probable label is; of equal ones the first, as with `argmax`.
+        threshold: with two labels, the second one is chosen if its probability is at least this. Without
+            a threshold, the most probable label is chosen; of equal ones the first, as with `argmax`.
     """
     if len(labels) == 2 and threshold is not None:
         best = int(probabilities[1] >= threshold)

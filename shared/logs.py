@@ -11,16 +11,16 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # programs without a server write lines too
+if TYPE_CHECKING:  # programs without a server, and without werkzeug, write logs too
     from werkzeug.datastructures import Headers
 
 
 def write(severity: str, message: str, **fields: Any) -> None:
-    """Write one line to standard output. Threads do not interleave their lines."""
+    """Write one log entry to standard output. Threads do not interleave their entries."""
     now = datetime.datetime.now(datetime.UTC)
     if sys.stdout.isatty():
         trace = fields.get("stack_trace", "")
-        # Escape control characters: what a caller sent must not control the terminal.
+        # Escape control characters, because a message may contain what a caller sent.
         shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
         line = f"{now.astimezone():%H:%M:%S} {severity:<7} {shown}" + (f"\n{trace}" if trace else "")
     else:
@@ -52,8 +52,8 @@ class Library(logging.Handler):
             return
         self._left -= 1
         message = record.getMessage()[:1000] if self._left else "further warnings of libraries are not logged"
-        where = {"stack_trace": _FORMAT.formatException(record.exc_info)} if record.exc_info else {}
-        write(record.levelname, message, logger=record.name, **where)
+        extra = {"stack_trace": _FORMAT.formatException(record.exc_info)} if record.exc_info else {}
+        write(record.levelname, message, logger=record.name, **extra)
 
 
 def capture() -> None:
@@ -65,11 +65,14 @@ def capture() -> None:
 
 
 def trace(headers: Mapping[str, str] | Headers, project: str) -> dict[str, Any]:
-    """Tie a line to the platform's trace, from `traceparent` or `X-Cloud-Trace-Context`."""
-    if found := _TRACEPARENT.fullmatch(headers.get("Traceparent", "")):
-        name, span, sampled = found[1], found[2], int(found[3], 16) & 1 == 1
-    elif found := _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "")):
-        name, span, sampled = found[1].lower(), f"{int(found[2] or 0):016x}", found[3] == "1"
+    """Return the log fields that link an entry to the platform's trace.
+
+    The trace is in the header `traceparent` or `X-Cloud-Trace-Context`.
+    """
+    if match := _TRACEPARENT.fullmatch(headers.get("Traceparent", "")):
+        name, span, sampled = match[1], match[2], int(match[3], 16) & 1 == 1
+    elif match := _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "")):
+        name, span, sampled = match[1].lower(), f"{int(match[2] or 0):016x}", match[3] == "1"
     else:
         return {}
     return {

@@ -33,16 +33,16 @@ from .web.endpoint import serve
 from .web.readers import Reader
 from .web.service import Service
 
-TAKEN = r"/health|/ready|/openapi\.json|/bigquery|/v[12](/.*)?"
-"""Paths that every function has."""
+RESERVED = r"/health|/ready|/openapi\.json|/bigquery|/v[12](/.*)?"
+"""Paths that every function has already."""
 
 
 def fetch(file: str) -> None:
-    """Begin to download the model that the `model.json` beside `file` pins.
+    """Start to download the model that is pinned in the `model.json` beside `file`.
 
     Exits with one line if the pin or a setting is not valid.
     """
-    _hurry()
+    _speed_up_imports()
     store.prefetch(*_read(Path(file).parent))
 
 
@@ -60,19 +60,19 @@ def start(
     """Make the function that the platform calls.
 
     Args:
-        file: the `__file__` of its main.py; `model.json`, `example.json` and, if there is one, `page.html`
-            lie beside it.
-        name: the function's name, as every answer says it.
+        file: the `__file__` of its main.py; the same folder holds `model.json`, `example.json` and perhaps
+            `page.html`.
+        name: the function's name, which is in every answer.
         reads: the reader of its requests.
-        model: makes the classifier of the model file.
+        model: the loader, which makes a classifier from the model file.
         key: the response field that holds the label.
         path: the path that classifies, beside `/`.
         explanation: the JSON schema of an answer's `explanation`, if the classifier gives one.
-        fields: the JSON schemas of what else the classifier says in an answer, by name.
+        fields: the JSON schemas of the classifier's further response fields, by name.
 
     Exits with one line if the path, the pin or a setting is not valid.
     """
-    if not re.fullmatch(r"(/[\w.-]+)+", path) or re.fullmatch(TAKEN, path):
+    if not re.fullmatch(r"(/[\w.-]+)+", path) or re.fullmatch(RESERVED, path):
         sys.exit(f"{file}: path: expected one of the function's own, such as /predict; got {path!r}")
     folder = Path(file).parent
     _bound_heap()
@@ -96,23 +96,24 @@ def start(
     predict = serve(service)
     vars(predict)["service"] = service  # `models.publish` examines a model through it
     worker.install(predict)
-    store.join(pin, settings)  # no thread lives through the fork that follows
-    gc.freeze()  # all of it is needed, so the first collection need not look at it
+    store.join(pin, settings)  # no thread survives the fork that follows
+    gc.freeze()  # everything imported so far stays, so no collection need inspect it
     gc.enable()
     return predict
 
 
-def _hurry() -> None:
-    """Spare the imports what takes a fifth of their time: collections, which find no garbage, and threads.
+def _speed_up_imports() -> None:
+    """Speed up the imports by a fifth: no garbage collection, and no BLAS threads.
 
-    numpy's BLAS starts one for each core, which spins while it waits for work. Here it gets none.
+    Imports leave hardly any garbage. numpy's BLAS would start a thread for each core, which spins while it
+    waits for work.
     """
     gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _bound_heap() -> None:
-    """Return free memory to the system: blocks of over a megabyte at once, and only two malloc arenas.
+    """Keep little free memory: use two malloc arenas, and return blocks of over a megabyte at once.
 
     By default glibc keeps up to 64 MB in each of eight arenas for each core: see M_ARENA_MAX in mallopt(3).
     """
@@ -126,7 +127,7 @@ def load(pin: Pin, settings: Settings, model: Loader[Classifier[Any, Any, Any]])
     """Fetch, verify and load the pinned model, and log how long each took.
 
     Raises:
-        ModelUnavailable: the model cannot be loaded, for whatever reason.
+        ModelUnavailable: the model cannot be loaded; the message says why.
     """
     with timing.collected() as seconds:
         with span("import"):

@@ -1,4 +1,4 @@
-"""Where the time of a request goes, for its `Server-Timing` header and its log line.
+"""Measure the steps of a request, for its `Server-Timing` header and its log line.
 
 The context managers here are classes: as generators they would take three times as long.
 """
@@ -10,7 +10,7 @@ _current: ContextVar[dict[str, float] | None] = ContextVar("spans", default=None
 
 
 class collected:  # noqa: N801 (read as a verb, like contextlib.suppress)
-    """Collect the spans of what is done here: name to seconds, those of one name added up."""
+    """Collect the spans inside this context: a mapping of name to seconds, summed if a name occurs again."""
 
     def __enter__(self) -> dict[str, float]:
         self._outer = _current.get()
@@ -26,7 +26,7 @@ class collected:  # noqa: N801 (read as a verb, like contextlib.suppress)
 
 
 class span:  # noqa: N801
-    """Count the time spent here under `name`."""
+    """Add the time spent inside this context to the span `name`."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -17,11 +17,11 @@ from . import budget
 from .errors import TimedOut
 
 QUICK = 12_000_000
-"""A request with more work than this is slow, in the unit of `budget.MAX_WORK`: 0.12 s."""
+"""A request with more work than this, in the unit of `budget.MAX_WORK`, is slow: 0.12 s."""
 
 
 class LeastWork:
-    """A fair lock: the waiter with the least work gets it; among equals, the first one.
+    """A fair lock: the waiter with the least work gets it; of equal ones, the one that came first.
 
     With `threading.Lock`, a thread that has just released the lock may get it again at once (starvation).
     """
@@ -37,17 +37,17 @@ class LeastWork:
         """Acquire the lock, waiting at most `seconds`, and hold it inside this context.
 
         Raises:
-            TimedOut: it was not free in time.
+            TimedOut: the lock was not free in time.
         """
         mine = work, next(self._numbers)
         with self._changed:
             heapq.heappush(self._waiting, mine)
-            had = self._changed.wait_for(lambda: not self._taken and self._waiting[0] == mine, seconds)
+            acquired = self._changed.wait_for(lambda: not self._taken and self._waiting[0] == mine, seconds)
             self._waiting.remove(mine)
             heapq.heapify(self._waiting)
-            self._taken = had or self._taken
+            self._taken = acquired or self._taken
             self._changed.notify_all()
-        if not had:
+        if not acquired:
             raise TimedOut("no turn came for it in time")
         try:
             yield
@@ -58,41 +58,41 @@ class LeastWork:
 
 
 class Turns:
-    """The scheduler of all requests of one process."""
+    """The scheduler of all requests in one process."""
 
     def __init__(self, threads: int) -> None:
-        # A semaphore in C: each request passes it.
-        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # A semaphore that is implemented in C, because every request acquires it.
+        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(threads):
-            self._places.put(None)
+            self._slots.put(None)
         self.slow = LeastWork()
 
     def enter(self, seconds: float) -> None:
-        """Take a place among the quick ones; raises `TimedOut` if there is none in time."""
+        """Take a slot for a quick request; raises `TimedOut` if none is free in time."""
         try:
-            self._places.get(timeout=max(0.0, seconds))
+            self._slots.get(timeout=max(0.0, seconds))
         except queue.Empty:
             raise TimedOut("no thread was free for it in time") from None
 
     def leave(self) -> None:
-        """Give the place to another."""
-        self._places.put(None)
+        """Release the slot."""
+        self._slots.put(None)
 
     def request(self, deadline: float, check: Callable[[], None]) -> "_Request":
-        """Wait for a place among the quick ones, and keep it until the request turns out to be slow.
+        """Return a context that holds a slot for a quick request until the request turns out to be slow.
 
         Args:
-            deadline: until when an answer is of use, by `time.monotonic()`.
+            deadline: when the answer must be ready, by `time.monotonic()`.
             check: raises if nobody waits for the answer any more; called after each wait.
 
         Raises:
-            TimedOut: there was no place in time; raised as the context is entered.
+            TimedOut: no slot was free in time; raised when the context is entered.
         """
         return _Request(self, deadline, check)
 
 
 class _Request:
-    """A running request: whether it holds a slot for quick requests, or the lock for slow ones."""
+    """A running request, and whether it holds a slot for quick requests or the lock for slow ones."""
 
     def __init__(self, turns: Turns, deadline: float, check: Callable[[], None]) -> None:
         self._turns = turns
@@ -131,16 +131,17 @@ class _Request:
                 self.has_turn = False
 
 
-_current: ContextVar[_Request | None] = ContextVar("request at work", default=None)
-_AT_ONCE = contextlib.nullcontext()
+_current: ContextVar[_Request | None] = ContextVar("running request", default=None)
+_NO_WAIT = contextlib.nullcontext()
 
 
 def turn(large: bool = False) -> AbstractContextManager[None]:
-    """Do a step of a request here: in a turn, if its work so far makes it slow, or if the step is `large`.
+    """Return a context for one step of a request.
 
-    Who calls without a server, as a batch job does, never waits.
+    It waits for the lock of slow requests if the request is slow by its work so far, or the step is `large`.
+    Without a server, as in a batch job, it never waits.
     """
-    mine = _current.get()
-    if mine is None or mine.has_turn or (mine.is_quick and not large and budget.total() <= QUICK):
-        return _AT_ONCE
-    return mine.turn()
+    running = _current.get()
+    if running is None or running.has_turn or (running.is_quick and not large and budget.total() <= QUICK):
+        return _NO_WAIT
+    return running.turn()

@@ -39,7 +39,7 @@ def _environment() -> Iterator[None]:
 
 
 def first_port(ports: Collection[int]) -> int:
-    """A --port for `dev.serve` with which all of these ports of examples are free ones."""
+    """Return a --port for `dev.serve` with which the ports of these examples are free."""
     while True:
         first = free_port()
         moved = [port - 8081 + first for port in ports]
@@ -64,7 +64,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FlaskClient]:
 
 @pytest.fixture
 def data() -> Path:
-    """The folder with the training data, where there is one."""
+    """The folder with the training data; the test is skipped if there is none."""
     if not DATA.is_dir():
         pytest.skip(f"the training data is not here: {DATA}")
     return DATA
@@ -72,7 +72,7 @@ def data() -> Path:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back from a real process."""
+    """The answer of a real process."""
 
     status: int
     headers: Mapping[str, str]
@@ -144,7 +144,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def variant(tmp_path: Path) -> Callable[..., Path]:
-    """A copy of a function whose pin names another model; returns the path of its main.py."""
+    """Copy a function and pin another model in the copy; return the path of its main.py."""
 
     def variant(name: str, pin: Mapping[str, Any]) -> Path:
         folder = tmp_path / name
@@ -189,7 +189,7 @@ def commit(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean clone of the project as it stands here; a test that changes it copies it first."""
+    """A clean clone of this working tree; a test that changes it must copy it first."""
     folder = tmp_path_factory.mktemp("checkout") / "project"
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
@@ -210,7 +210,7 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Pa
         wanted = (folder / "requirements.txt").read_text()
         if wanted not in made:
             place = tmp_path_factory.mktemp("environment")
-            # By the pip of this environment: another one in each takes longer than its installation.
+            # With this environment's pip: installing pip into each takes longer than the packages.
             subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
             pip = [sys.executable, "-m", "pip", "--python", place / "bin" / "python"]
             pip += ["--quiet", "--disable-pip-version-check"]
@@ -225,7 +225,7 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Pa
 
 @pytest.fixture(scope="session")
 def quick_gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a gcloud that has been started already."""
+    """A folder with a gcloud whose process is already running, for speed."""
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed")
     with warm(tmp_path_factory.mktemp("gcloud")) as folder:
@@ -234,14 +234,14 @@ def quick_gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def quick_bq(quick_gcloud: Path) -> Iterator[Path]:
-    """The folder with gcloud, and a bq that has been started already."""
+    """The folder with gcloud, and a bq whose process is already running."""
     with warm(quick_gcloud, "bq") as folder:
         yield folder
 
 
 @pytest.fixture(scope="session")
 def answering(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Each function's address, served from the checkout: it answers where the upload does not matter."""
+    """The address of each function, served from the checkout, for tests that do not depend on the upload."""
     logs = tmp_path_factory.mktemp("answering")
     binaries = Path(sys.executable).parent
     with contextlib.ExitStack() as stack:
@@ -253,7 +253,7 @@ def answering(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def google(tmp_path: Path, quick_gcloud: Path, answering: dict[str, str]) -> Iterator[cloud.Cloud]:
-    """A project with billing; whatever is deployed there, the functions of the checkout answer."""
+    """A project with billing, in which the functions of the checkout answer for every deployment."""
     with cloud.cloud() as google:
         google.builders_may_build = True
         # App Engine's first service is `default`; the version's name begins with the function's.
@@ -275,7 +275,7 @@ def google(tmp_path: Path, quick_gcloud: Path, answering: dict[str, str]) -> Ite
 def uploaded(
     google: cloud.Cloud, tmp_path: Path, interpreter: Callable[[Path], Path]
 ) -> Iterator[cloud.Cloud]:
-    """Whatever is deployed answers by itself: the uploaded files, alone, in a fresh environment."""
+    """A project in which each deployment runs its uploaded files, alone, in a fresh environment."""
     with contextlib.ExitStack() as stack:
 
         def build(name: str, resource: Any, content: bytes) -> str:
@@ -298,7 +298,7 @@ def changed(checkout: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A headless Chromium, where there is one."""
+    """A headless Chromium; the test is skipped if none is installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:

@@ -1,4 +1,4 @@
-"""The proof of the design: three functions of other people, from `models.new` to their removal.
+"""The proof of the design: three functions that users make, from `models.new` to their removal.
 
 Nothing but their own two folders is touched, and all that serves, checks and deploys functions takes them.
 """
@@ -30,7 +30,7 @@ from shared.example import Example
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One of the functions: how it is made, and inputs that its model has not seen, by label."""
+    """One of the functions: the options to make it, and unseen inputs by label."""
 
     name: str
     reads: str
@@ -152,7 +152,7 @@ TRAIN = {DIGITS.name: train_digits, TOPIC.name: train_topic, FLOWERS.name: train
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A copy of the project with the three functions, and what the commands said."""
+    """A copy of the project with the three functions, and the output of the commands."""
 
     tree: Path
     before: str
@@ -189,7 +189,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture(scope="module")
 def served(made: Made):
-    """What `make serve` of the three prints, and each one's address."""
+    """The output of `make serve` for the three, and the address of each."""
     port = first_port([Example.read(made.tree / "functions" / case.name).port for case in CASES])
     only = ",".join(case.name for case in CASES)
     with served_by(made.tree, port, only) as text:
@@ -197,7 +197,7 @@ def served(made: Made):
 
 
 def post(url: str, content: Any) -> dict[str, Any]:
-    """What a program gets for JSON."""
+    """Return the answer to a JSON body."""
     request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as response:
         return dict(json.load(response))
@@ -224,7 +224,7 @@ def test_a_function_is_two_folders_and_twenty_lines(made, case):
     assert all((made.tree / path).is_file() for path in paths)
 
 
-def test_no_code_that_functions_share_names_one():
+def test_no_shared_code_mentions_a_function_by_name():
     listed = command(ROOT, "git", "ls-files", "deploy.sh", "deploy", "dev", "models", "shared").stdout.split()
     shared = [
         path for path in listed if not path.endswith(".md") and not set(path.split("/")[1:2]) & set(FUNCTIONS)
@@ -235,19 +235,19 @@ def test_no_code_that_functions_share_names_one():
         assert not words & set(FUNCTIONS), path
 
 
-def test_what_is_written_passes_the_checks(made):
+def test_the_generated_files_pass_the_linters(made):
     for tool in (["ruff", "check"], ["ruff", "format", "--check"]):
         python(made.tree, *tool, *(f"functions/{case.name}/main.py" for case in CASES))
 
 
-def test_until_a_model_is_published_each_says_so(made):
+def test_a_function_without_a_model_says_that_none_is_published(made):
     assert made.refused.returncode == 1
     for case in CASES:
         advice = f"publish a model first: .venv/dev/bin/python -m models.publish {case.name} FILE"
         assert re.search(rf"^{case.name} is not served: .*{advice}$", made.refused.stdout, re.MULTILINE)
 
 
-def test_the_ports_are_the_next_ones(made):
+def test_new_functions_get_the_next_free_ports(made):
     others = {Example.read(path.parent).port for path in ROOT.glob("functions/*/main.py")}
     ports = [Example.read(made.tree / "functions" / case.name).port for case in CASES]
     assert ports == list(range(max(8082, *others) + 1, max(8082, *others) + 4))
@@ -306,7 +306,7 @@ def test_the_page_shows_the_label_of_the_example_and_of_another_input(made, serv
     assert not complaints
 
 
-def test_what_is_deployed_serves_alone(made, case, tmp_path):
+def test_the_staged_folder_serves_without_the_checkout(made, case, tmp_path):
     staged = tmp_path / "staged"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     run = command(made.tree, "./deploy.sh", "stage", case.name, staged, PATH=path)
@@ -316,7 +316,7 @@ def test_what_is_deployed_serves_alone(made, case, tmp_path):
         check(url, case)
 
 
-def test_without_its_folders_nothing_is_left_of_a_function(made, tmp_path):
+def test_deleting_its_folders_removes_a_function_completely(made, tmp_path):
     tree = Path(shutil.copytree(made.tree, tmp_path / "project"))
     for case in CASES:
         for top in ("functions", "models"):

@@ -1,4 +1,4 @@
-"""The bench, but for its timings: what it reckons, what it tells, and that it leaves nothing running."""
+"""The benchmarks without the timings: their calculations and reports, and that no process is left."""
 
 import json
 import os
@@ -19,12 +19,12 @@ def results():
     return json.loads(RESULTS.read_text())
 
 
-def test_the_table_and_the_readme_tell_the_results(results):
+def test_results_md_and_the_readme_state_the_results(results):
     assert (ROOT / "benchmarks" / "RESULTS.md").read_text() == report.markdown(results)
     assert report.short(results) in (ROOT / "README.md").read_text()
 
 
-def test_the_verdicts_are_of_these_results(results):
+def test_the_verdicts_match_the_results(results):
     again = verdicts.verdicts(results)
     for new, told in zip(again, results["verdicts"], strict=True):
         # The file holds rounded figures.
@@ -32,7 +32,7 @@ def test_the_verdicts_are_of_these_results(results):
         assert new["figure"] == pytest.approx(told["figure"], rel=0.005)
 
 
-def test_the_readme_is_refreshed_between_its_marks_alone(tmp_path, results):
+def test_the_readme_changes_only_between_its_marks(tmp_path, results):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{report.MARKS[0]}\nlast time\n{report.MARKS[1]}\nafter\n")
     report.refresh(readme, results)
@@ -63,7 +63,7 @@ def test_a_million_busy_predictions_cost_their_cpu_time_and_a_sparse_one_a_tenth
     assert cost["sparse"] == pytest.approx(0.40 + 1e5 * price + 1e3 * 1.0 * price)
 
 
-def test_a_server_is_awaited_measured_and_stopped_with_all_it_started(tmp_path):
+def test_a_server_is_started_measured_and_stopped_with_its_descendants(tmp_path):
     program = tmp_path / "server.py"
     program.write_text(
         textwrap.dedent("""
@@ -94,13 +94,13 @@ def test_a_server_is_awaited_measured_and_stopped_with_all_it_started(tmp_path):
         assert server.cpu_seconds() > 0
     finally:
         server.stop()
-    # Nobody may wait for the orphan here, so that its exit status stays.
+    # No process may wait for the orphan, so it may stay a zombie.
     stat = Path(f"/proc/{child}/stat")
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
     assert server.process.poll() is not None
 
 
-def test_a_server_that_ends_is_told_with_its_last_lines(tmp_path):
+def test_the_error_for_a_server_that_ends_has_its_last_lines(tmp_path):
     command = [sys.executable, "-c", "raise SystemExit('no such model')"]
     server = process.Server(command, free_port(), tmp_path, dict(os.environ), tmp_path / "log")
     with pytest.raises(RuntimeError, match="no such model"):
@@ -108,5 +108,5 @@ def test_a_server_that_ends_is_told_with_its_last_lines(tmp_path):
     server.stop()
 
 
-def test_chunks_are_put_together():
+def test_a_chunked_body_is_decoded():
     assert process.dechunked(b"4\r\nWiki\r\n6;x=y\r\npedia \r\n0\r\n\r\n") == b"Wikipedia "

@@ -1,4 +1,4 @@
-"""BigQuery's remote functions: its documented requests, what it retries, and what it shows of an error.
+"""BigQuery's remote functions: the documented requests, the retries, and the errors that users see.
 
 No emulator of BigQuery has remote functions, so a stand-in calls as its documentation says that it calls.
 """
@@ -51,7 +51,7 @@ class BigQuery:
         return answer
 
     def select(self, column, *more, context=None):
-        """The results of a column; raises what the query fails with."""
+        """Return the results for a column; raises the error of the query."""
         rows = [list(row) for row in zip(column, *more, strict=True)]
         results = []
         for start in range(0, len(rows), self.rows):
@@ -77,7 +77,7 @@ def review(load):
 
 @pytest.fixture
 def table(load, tmp_path, monkeypatch):
-    """A function of table rows that answers with the label whose place the first value names."""
+    """A function for table rows; the first value of a row is the index of its label."""
     folder = tmp_path / "table"
     monkeypatch.setenv("MODEL_STORE", str(folder))
 
@@ -112,7 +112,7 @@ def test_short_circuits_send_one_row_and_an_empty_batch_is_answered(review):
     assert review.post("/bigquery", json={"calls": []}).get_json() == {"replies": []}
 
 
-def test_a_request_is_known_in_the_log_by_its_id_and_no_user_or_row_is(review, capsys):
+def test_the_log_names_the_request_id_but_no_user_and_no_row(review, capsys):
     BigQuery(review).call([["a film that only my mother knows of"]])
     review.post("/bigquery", json={"requestId": "r" * 9000, "sessionUser": "ada@example.org", "calls": 7})
     review.post("/bigquery", json={"requestId": ["ada@example.org"], "calls": [["x"]]})
@@ -124,7 +124,7 @@ def test_a_request_is_known_in_the_log_by_its_id_and_no_user_or_row_is(review, c
 
 
 @pytest.mark.parametrize("path", ["/bigquery", "/v2/models/review/infer"])
-def test_an_object_with_a_field_twice_is_named_as_what_is_wrong(review, path):
+def test_an_object_with_a_repeated_field_is_named_in_the_error(review, path):
     twice = '{"a": 1, "a": 2}'
     tensor = f'{{"name": "text", "datatype": "BYTES", "shape": [1], "data": [{twice}]}}'
     for body in (
@@ -136,7 +136,7 @@ def test_an_object_with_a_field_twice_is_named_as_what_is_wrong(review, path):
         assert "'a' occurs twice" in review.post(path, data=body).text
 
 
-def test_an_explanation_is_asked_for_by_the_context(review):
+def test_the_context_requests_an_explanation(review):
     bigquery = BigQuery(review)
     [explained] = bigquery.select(["good"], context=[("explain", "1")])
     assert explained["explanation"]["tokens"]
@@ -147,7 +147,7 @@ def test_an_explanation_is_asked_for_by_the_context(review):
         assert answer.status_code == 400
 
 
-def test_more_than_a_request_may_bring_is_refused_with_the_batch_size_that_fits(review, monkeypatch):
+def test_too_many_rows_are_refused_with_the_batch_size_that_fits(review, monkeypatch):
     remedy = "set max_batching_rows in the OPTIONS of the SQL function to"
     many = review.post("/bigquery", json={"calls": [["good"]] * 1025})
     assert (many.status_code, many.get_json()["errorMessage"][-len(remedy) - 5 :]) == (413, f"{remedy} 1024")
@@ -171,7 +171,7 @@ def test_rows_that_are_too_much_work_only_together_fail_the_query_and_not_the_ro
     assert alone["code"] == "too_much_work"
 
 
-def test_a_defect_is_a_500_with_an_id_and_one_row_of_it_harms_no_other(review, monkeypatch, capsys):
+def test_a_defect_is_a_500_with_an_id_and_affects_only_its_own_row(review, monkeypatch, capsys):
     def fail(*_):
         raise RuntimeError("secret")
 
@@ -184,7 +184,7 @@ def test_a_defect_is_a_500_with_an_id_and_one_row_of_it_harms_no_other(review, m
     assert identifier in capsys.readouterr().out
 
 
-def test_what_takes_too_long_is_tried_again_by_bigquery_and_says_what_helps(review, monkeypatch):
+def test_a_timeout_lets_bigquery_retry_and_says_what_helps(review, monkeypatch):
     def late(*_):
         raise TimedOut("still at work")
 
@@ -195,7 +195,7 @@ def test_what_takes_too_long_is_tried_again_by_bigquery_and_says_what_helps(revi
     assert "max_batching_rows" in answer.get_json()["errorMessage"]
 
 
-def test_rows_of_a_table_come_as_json_or_column_by_column(table):
+def test_rows_are_read_as_json_or_column_by_column(table):
     bigquery = table()
     rows = [
         {"length": 2, "width": 1},
@@ -245,7 +245,7 @@ FUZZED = settings(max_examples=40, deadline=None, derandomize=True, database=Non
 
 
 @pytest.mark.parametrize("reads", ["review", "malaria", "table"])
-def test_no_data_is_a_500_whatever_it_is(reads, request, load):
+def test_no_input_causes_a_500(reads, request, load):
     client = request.getfixturevalue("table")().client if reads == "table" else load(reads)
 
     @FUZZED

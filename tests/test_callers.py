@@ -1,4 +1,4 @@
-"""Functions that only signed-in users may call, and only so often: over HTTP."""
+"""Sign-in and rate limits of functions, over HTTP."""
 
 import http.client
 import json
@@ -35,7 +35,7 @@ def issuer():
 
 @pytest.fixture(scope="module")
 def guarded(issuer, tmp_path_factory):
-    """The address of a process whose callers sign in."""
+    """The address of a process that requires sign-in."""
     log = tmp_path_factory.mktemp("guarded") / "log"
     variables = {**issuer.settings, "ALLOWED_ORIGINS": f"{APP},http://127.0.0.1:*"}
     with running(from_source("review"), ROOT, Path(sys.executable).parent, log, **variables) as url:
@@ -47,7 +47,7 @@ def bearer(token):
 
 
 def ask(url, method="POST", path="/predict", body=BODY, **headers):
-    """Status, headers and body of an answer to a page of another origin."""
+    """Return the status, headers and body of an answer to a page of another origin."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     given = {"Origin": APP, "Content-Type": "application/json", **headers}
     connection.request(method, path, body, {name: value.encode() for name, value in given.items()})
@@ -57,7 +57,7 @@ def ask(url, method="POST", path="/predict", body=BODY, **headers):
     return answer.status, answer.headers, content
 
 
-def test_a_good_token_is_answered_and_every_hostile_one_is_a_401_that_pages_can_read(guarded, issuer):
+def test_a_good_token_is_accepted_and_every_hostile_one_is_a_401_that_pages_can_read(guarded, issuer):
     status, _, content = ask(guarded, **bearer(issuer.token(issuer.firebase())))
     assert (status, json.loads(content)["review_sentiment"]) == (200, "Positive")
     wrong = {}
@@ -77,11 +77,11 @@ def test_a_good_token_is_answered_and_every_hostile_one_is_a_401_that_pages_can_
     assert issuer.fetches == 1
 
 
-def test_a_token_without_end_is_refused_by_the_server_itself(guarded, issuer):
+def test_an_endless_token_is_refused_by_the_server_itself(guarded, issuer):
     assert ask(guarded, **bearer(HOSTILE["100 kB"](issuer)))[0] == 431
 
 
-def test_a_preflight_needs_no_token_and_is_allowed_to_send_one(guarded):
+def test_a_preflight_needs_no_token_and_allows_the_authorization_header(guarded):
     wish = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type,x-firebase-appcheck",
@@ -92,7 +92,7 @@ def test_a_preflight_needs_no_token_and_is_allowed_to_send_one(guarded):
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/openapi.json"])
-def test_what_predicts_nothing_stays_open(guarded, issuer, path):
+def test_paths_that_do_not_predict_need_no_token(guarded, issuer, path):
     ask(guarded, **bearer(issuer.token(issuer.firebase())))  # so that it is ready
     assert ask(guarded, "GET", path, None)[0] == 200
     assert ask(guarded, "GET", path, None, Accept="text/html")[0] == 200
@@ -109,7 +109,7 @@ def test_a_body_that_is_refused_is_not_read(guarded):
     assert b"\r\nConnection: close\r\n" in answer
 
 
-def test_the_log_counts_a_user_and_names_none(load, issuer, monkeypatch, capsys):
+def test_the_log_distinguishes_users_without_naming_them(load, issuer, monkeypatch, capsys):
     for name, value in issuer.settings.items():
         monkeypatch.setenv(name, value)
     client = load("review")
@@ -125,7 +125,7 @@ def test_the_log_counts_a_user_and_names_none(load, issuer, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_path_that_predicts_is_checked_and_says_so(name, load, issuer, monkeypatch):
+def test_every_predicting_path_checks_the_token_and_documents_it(name, load, issuer, monkeypatch):
     settings = {**issuer.settings, "APP_CHECK": "123456789012", "RATE_LIMIT": "60/min"}
     for variable, value in settings.items():
         monkeypatch.setenv(variable, value)
@@ -143,7 +143,7 @@ def test_every_path_that_predicts_is_checked_and_says_so(name, load, issuer, mon
     assert all("security" not in found.get("get", {}) for found in document["paths"].values())
 
 
-def test_a_function_that_asks_for_nothing_names_no_scheme(load):
+def test_a_function_without_sign_in_documents_no_security_scheme(load):
     document = load("review").get("/openapi.json").json
     assert "securitySchemes" not in document["components"]
     assert not {"401", "403", "429"} & set(document["paths"]["/predict"]["post"]["responses"])
@@ -159,7 +159,7 @@ def test_a_user_who_is_not_allowed_gets_a_403_that_pages_can_read(load, issuer, 
     assert answer.headers["Access-Control-Allow-Origin"] == APP
 
 
-def test_without_the_providers_keys_the_answer_is_a_503_and_not_an_open_door(load, monkeypatch):
+def test_without_the_providers_keys_the_answer_is_a_503(load, monkeypatch):
     with provider() as down:
         down.down = True
         for variable, value in {**down.settings, "ALLOWED_ORIGINS": APP}.items():
@@ -173,7 +173,7 @@ def test_without_the_providers_keys_the_answer_is_a_503_and_not_an_open_door(loa
     assert down.fetches == 1
 
 
-def test_a_key_set_of_a_test_does_not_start_on_the_platform(issuer):
+def test_a_test_key_set_is_refused_on_the_platform(issuer):
     command = [sys.executable, "-m", "functions_framework", "--target=predict"]
     run = subprocess.run(
         [*command, "--source=functions/review/main.py"],
@@ -187,7 +187,7 @@ def test_a_key_set_of_a_test_does_not_start_on_the_platform(issuer):
     assert run.stderr == "SIGN_IN_KEYS: it is for tests alone; remove it where the function is deployed\n"
 
 
-def test_each_user_has_calls_of_his_own(load, issuer, monkeypatch):
+def test_each_user_has_a_separate_rate_limit(load, issuer, monkeypatch):
     for variable, value in {**issuer.settings, "RATE_LIMIT": "2/h", "ALLOWED_ORIGINS": APP}.items():
         monkeypatch.setenv(variable, value)
     client = load("review")
@@ -204,7 +204,7 @@ def test_each_user_has_calls_of_his_own(load, issuer, monkeypatch):
     assert refused.headers["Access-Control-Allow-Origin"] == APP
 
 
-def test_where_nobody_signs_in_each_address_has_calls_of_its_own(load, monkeypatch):
+def test_without_sign_in_each_address_has_a_separate_rate_limit(load, monkeypatch):
     monkeypatch.setenv("RATE_LIMIT", "1/h")
     client = load("review")
 
@@ -233,7 +233,7 @@ def test_where_nobody_signs_in_each_address_has_calls_of_its_own(load, monkeypat
         (True, "10.0.0.1", "x" * 10_000, "x" * 50),
     ],
 )
-def test_the_address_is_what_the_front_end_saw(behind_proxy, peer, forwarded, expected):
+def test_the_client_address_is_the_one_that_the_front_end_adds(behind_proxy, peer, forwarded, expected):
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     environ = EnvironBuilder(headers=headers, environ_base={"REMOTE_ADDR": peer}).get_environ()
     assert address(Request(environ), behind_proxy) == expected
@@ -253,7 +253,7 @@ def sign_up(emulator, **more):
         return json.load(a)["idToken"]
 
 
-def test_a_user_of_the_real_emulator_is_let_in_by_a_signature_alone(guarded, issuer, emulator):
+def test_a_token_of_the_real_emulator_only_needs_a_signature(guarded, issuer, emulator):
     user = sign_up(emulator, email="ada@example.org", password="secret-1")
     anonymous = sign_up(emulator)
     statuses = [ask(guarded, **bearer(token))[0] for token in (user, anonymous)]

@@ -21,7 +21,7 @@ def python():
     return CLIENTS / "bin" / "python"
 
 
-def test_tritonclient_kserve_and_mlserver_get_the_answers_that_a_person_gets(python, start):
+def test_tritonclient_kserve_and_mlserver_get_the_same_answers_as_the_page(python, start):
     review = start(ROOT / "functions" / "review" / "main.py")
     malaria = start(ROOT / "functions" / "malaria" / "main.py")
 

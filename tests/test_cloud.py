@@ -1,4 +1,4 @@
-"""The pretended cloud, driven by the real gcloud and the real Cloud Storage client."""
+"""The simulated cloud, used by the real gcloud and the real Cloud Storage client."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def google() -> Iterator[Cloud]:
 
 @pytest.fixture
 def gcloud(google: Cloud, tmp_path: Path, quick_gcloud: Path) -> Gcloud:
-    """Run gcloud against the cloud, in a folder with the source of a function."""
+    """Run gcloud against the simulated cloud, in a folder with the source of a function."""
     folder = tmp_path / "source"
     folder.mkdir()
     (folder / "main.py").write_text("def predict(request): return 'hello'\n")
@@ -81,7 +81,7 @@ def bucket(google: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     return storage.Client(project="demo-project").bucket("models")
 
 
-def test_an_empty_project_gets_what_a_function_needs(google: Cloud, gcloud: Gcloud) -> None:
+def test_an_empty_project_gets_all_resources_of_a_function(google: Cloud, gcloud: Gcloud) -> None:
     gcloud("services", "enable", *APIS)
     assert {*APIS} < google.services
     gcloud("iam", "service-accounts", "create", "review-fn")
@@ -109,7 +109,7 @@ def test_without_billing_no_function_api_is_enabled(google: Cloud, gcloud: Gclou
     assert not {*APIS} & google.services
 
 
-def test_files_of_both_sizes_go_up_and_down(google: Cloud, gcloud: Gcloud, tmp_path: Path) -> None:
+def test_small_and_large_files_go_up_and_down(google: Cloud, gcloud: Gcloud, tmp_path: Path) -> None:
     google.buckets["models"] = Bucket("models")
     (tmp_path / "small").write_bytes(b"small" * 100)
     (tmp_path / "large").write_bytes(os.urandom(9 << 20))
@@ -136,7 +136,7 @@ def test_a_function_is_deployed_and_deployed_again(ready: Cloud, gcloud: Gcloud)
     assert ready.functions == ready.runs == {}
 
 
-def test_pinned_traffic_stays_where_it_is(ready: Cloud, gcloud: Gcloud) -> None:
+def test_pinned_traffic_does_not_move(ready: Cloud, gcloud: Gcloud) -> None:
     gcloud(*DEPLOY)
     first = ready.runs["review"].latest
     gcloud("run", "services", "update-traffic", "review", REGION, f"--to-revisions={first}=100")
@@ -168,7 +168,7 @@ def test_a_service_account_gets_an_identity_token(ready: Cloud, gcloud: Gcloud) 
     assert token.count(".") == 2
 
 
-def test_what_is_refused_has_no_effect(google: Cloud, bucket: Any) -> None:
+def test_a_refused_call_has_no_effect(google: Cloud, bucket: Any) -> None:
     from google.api_core.exceptions import Forbidden
 
     google.refuse = lambda _method, path: (403, "not yours") if path.startswith("/upload/") else None
@@ -177,7 +177,7 @@ def test_what_is_refused_has_no_effect(google: Cloud, bucket: Any) -> None:
     assert google.buckets["models"].objects == {}
 
 
-def test_a_call_that_nothing_answers_is_remembered(bucket: Any) -> None:
+def test_an_unknown_call_is_recorded(bucket: Any) -> None:
     from google.api_core.exceptions import GoogleAPICallError
 
     with cloud() as other:
@@ -204,13 +204,13 @@ def test_an_object_is_written_once_and_read_in_parts(google: Cloud, bucket: Any)
         bucket.blob("v1/none").download_as_bytes()
 
 
-def test_a_large_object_is_written_in_pieces(google: Cloud, bucket: Any) -> None:
+def test_a_large_object_is_uploaded_in_chunks(google: Cloud, bucket: Any) -> None:
     content = os.urandom(700_000)
     bucket.blob("large", chunk_size=262_144).upload_from_string(content)
     assert google.buckets["models"].objects["large"].content == content
 
 
-def test_a_call_that_is_stopped_has_no_effect(google: Cloud, bucket: Any) -> None:
+def test_an_interrupted_call_has_no_effect(google: Cloud, bucket: Any) -> None:
     stopped: list[int] = []
     google.buckets["models"].objects["a"] = Object(b"a", 1)
     google.stop_after = google.hang_up_after = len(google.requests) + 1

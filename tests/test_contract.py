@@ -1,4 +1,4 @@
-"""What every function promises, whatever it classifies: each folder in functions/ is tested by what it says.
+"""The contract of every function: each folder in functions/ is tested with its own example.
 
 The example is its `example.json`, everything else is in the `/openapi.json` that it answers.
 """
@@ -30,7 +30,7 @@ MULTIPART = "multipart/form-data"
 
 @dataclass(frozen=True)
 class Contract:
-    """How one function is called, and what it is to answer, as its folder and its document say."""
+    """The calls of one function and the expected answers, from its folder and its OpenAPI document."""
 
     name: str
     pin: Pin
@@ -78,7 +78,7 @@ class Contract:
         return text.getvalue().encode(), "text/csv"
 
     def check(self, answer: dict[str, Any]) -> None:
-        """Hold one answer to what the folder says."""
+        """Check one answer against the folder's example and pin."""
         assert (answer["error"], answer["message"]) == ("0", "Successful")
         assert set(answer["probabilities"]) == set(self.pin.labels)
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
@@ -108,7 +108,7 @@ def client(load, name):
 
 @pytest.fixture
 def fresh(load, name):
-    """A client of a function that has answered nothing yet."""
+    """A client of a function that has not answered any request yet."""
     return load(name)
 
 
@@ -120,7 +120,7 @@ def contract(client, name):
 
 
 def answered(response, contract):
-    """The answers of a response, each held to the contract."""
+    """Return the answers of a response, after a check of each against the contract."""
     assert response.status_code == 200, response.text
     answer = response.get_json()
     assert answer["model"] == {"name": contract.name, "version": contract.pin.version}
@@ -166,7 +166,7 @@ def test_json_with_one_input_is_answered_under_each_field(client, contract):
 NOT_INPUTS = [7, 1.5, None, True, "", [], {}, [[]], {"surely": "unknown"}, {"surely": {"b64": "unknown"}}]
 
 
-def test_a_bad_instance_is_answered_in_its_place_and_harms_no_other(client, contract):
+def test_a_bad_instance_gets_an_error_in_its_place_and_affects_no_other(client, contract):
     good = contract.example.input
     instances = [
         good,
@@ -190,7 +190,7 @@ def test_a_bad_instance_is_answered_in_its_place_and_harms_no_other(client, cont
 @pytest.mark.parametrize(
     "bad", ['{"a": 1, "a": 2}', "NaN", "-Infinity", "9" * 5000, '"\\ud800"', "[" * 90 + "]" * 90]
 )
-def test_an_instance_that_is_barely_json_is_answered_in_its_place(client, contract, bad):
+def test_an_unusual_json_instance_gets_an_error_in_its_place(client, contract, bad):
     good = json.dumps(contract.example.input)
     body = f'{{"instances": [{bad}, {good}, {{"{contract.fields[0]}": {bad}}}]}}'
     response = client.post("/", data=body, content_type="application/json")
@@ -206,7 +206,7 @@ def test_a_field_that_is_repeated_in_a_form_is_a_batch(client, contract):
     assert len(answered(client.post("/", data=form, content_type=MULTIPART), contract)) == 3
 
 
-def test_more_inputs_than_the_limit_are_refused_and_as_many_are_answered(client, contract):
+def test_inputs_up_to_the_limit_are_answered_and_more_are_refused(client, contract):
     count, good = client.get("/").get_json()["max_instances"], contract.example.input
     assert len(answered(client.post("/", json={"instances": [good] * count}), contract)) == count
     refused = client.post("/", json={"instances": [good] * (count + 1)})
@@ -239,7 +239,7 @@ NOT_JSON = {
 
 
 @pytest.mark.parametrize("case", NOT_JSON)
-def test_json_of_another_form_is_a_400_that_names_what_is_wrong(client, contract, case):
+def test_json_of_the_wrong_shape_is_a_400_that_names_the_fault(client, contract, case):
     body, words = NOT_JSON[case]
     body = body.replace(b"FIELD", contract.fields[0].encode())
     response = client.post("/", data=body, content_type="application/json")
@@ -247,20 +247,20 @@ def test_json_of_another_form_is_a_400_that_names_what_is_wrong(client, contract
 
 
 @pytest.mark.parametrize(("value", "words"), [(b"{}", "100,000 objects"), (b"1", "300,000 values")])
-def test_json_of_more_than_any_batch_has_is_refused_unparsed(client, value, words):
+def test_json_that_is_larger_than_any_batch_is_refused_unparsed(client, value, words):
     body = b'{"instances": [' + (value + b",") * 400_000 + value + b"]}"
     response = client.post("/", data=body, content_type="application/json")
     assert f"at most {words}" in problem(response, 413, "too_large")
 
 
-def test_what_googles_and_tensorflows_clients_add_is_not_refused(client, contract):
+def test_extra_fields_of_googles_and_tensorflows_clients_are_accepted(client, contract):
     beside = {"parameters": {"a": 1}, "signature_name": "serving_default", "key": "7"}
     answered(client.post("/", json={"instances": [contract.example.input], **beside}), contract)
     answered(client.post("/", json={contract.fields[0]: contract.example.input, **beside}), contract)
 
 
 @pytest.mark.parametrize("kind", ["text/plain;charset=UTF-8", "application/octet-stream", None, "text/json"])
-def test_json_is_read_whatever_a_client_says_that_it_is(client, contract, kind):
+def test_json_is_read_under_any_content_type(client, contract, kind):
     for content in ({contract.fields[0]: contract.example.input}, {"instances": [contract.example.input]}):
         for encoding in ("utf-8", "utf-8-sig", "utf-16"):
             body = json.dumps(content).encode(encoding)
@@ -297,7 +297,7 @@ def test_a_form_with_several_names_of_the_field_is_refused(client, contract):
 
 
 @pytest.mark.parametrize("word", ["1", "true", "True", "yes", "on", ""])
-def test_explain_is_asked_for_with_any_word_for_yes(client, contract, word):
+def test_any_word_for_yes_requests_an_explanation(client, contract, word):
     body, kind = contract.raw
     [answer] = answered(client.post(f"/?explain={word}", data=body, content_type=kind), contract)
     assert "explanation" in answer
@@ -307,14 +307,14 @@ def test_explain_is_asked_for_with_any_word_for_yes(client, contract, word):
 
 
 @pytest.mark.parametrize("value", [True, 1, "true", "1", "yes"])
-def test_explain_is_asked_for_in_json_with_any_value_for_yes(client, contract, value):
+def test_any_json_value_for_yes_requests_an_explanation(client, contract, value):
     content = {contract.fields[0]: contract.example.input, "explain": value}
     [answer] = answered(client.post("/", json=content), contract)
     assert "explanation" in answer
 
 
 @pytest.mark.parametrize("value", [False, 0, "false", "no", None])
-def test_explain_is_not_asked_for_with_a_value_for_no(client, contract, value):
+def test_a_value_for_no_requests_no_explanation(client, contract, value):
     content = {contract.fields[0]: contract.example.input, "explain": value}
     [answer] = answered(client.post("/", json=content), contract)
     assert "explanation" not in answer
@@ -322,13 +322,13 @@ def test_explain_is_not_asked_for_with_a_value_for_no(client, contract, value):
     assert "explanation" not in client.post("/?explain=off", data=body, content_type=kind).get_json()
 
 
-def test_a_word_for_neither_yes_nor_no_is_a_400(client, contract):
+def test_an_unknown_value_of_explain_is_a_400(client, contract):
     body, kind = contract.raw
     response = client.post("/?explain=perhaps", data=body, content_type=kind)
     assert "perhaps" in problem(response, 400, "bad_request")
 
 
-def test_every_answer_says_where_the_time_went_and_the_first_that_it_was_cold(fresh, contract):
+def test_every_answer_has_server_timing_and_the_first_is_marked_as_cold(fresh, contract):
     body, kind = contract.raw
     first = fresh.post("/", data=body, content_type=kind).headers["Server-Timing"]
     assert first.endswith(", cold")
@@ -339,7 +339,7 @@ def test_every_answer_says_where_the_time_went_and_the_first_that_it_was_cold(fr
     assert "predict;dur=" in second
 
 
-def test_options_says_which_methods_there_are(client, contract):
+def test_options_lists_the_allowed_methods(client, contract):
     response = client.options(contract.path)
     assert (response.status_code, response.headers["Allow"]) == (204, "POST, OPTIONS")
     assert client.options("/").headers["Allow"] == "HEAD, GET, POST, OPTIONS"
@@ -351,7 +351,7 @@ def test_without_allowed_origins_no_answer_carries_cors_headers(client):
     assert not [name for name, _ in headers if name.startswith("Access-Control")]
 
 
-def test_a_browser_gets_the_page_and_a_program_the_status(client, contract):
+def test_a_browser_gets_the_page_and_a_program_gets_the_status(client, contract):
     browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     page = client.get("/", headers={"Accept": browser})
     assert page.content_type == "text/html; charset=utf-8"
@@ -371,7 +371,7 @@ def test_a_browser_gets_the_page_and_a_program_the_status(client, contract):
     assert status["max_body_bytes"] == Settings().max_body
 
 
-def test_the_openapi_examples_are_answered_as_it_says(client, contract):
+def test_the_openapi_examples_get_the_documented_answers(client, contract):
     assert contract.document["openapi"] == "3.1.0"
     schemas = contract.document["components"]["schemas"]
     sent = 0
@@ -387,7 +387,7 @@ def test_the_openapi_examples_are_answered_as_it_says(client, contract):
     assert sent >= 2
 
 
-def test_a_prediction_is_not_to_be_stored(client, contract):
+def test_a_prediction_forbids_caching(client, contract):
     assert posted(client, contract).headers["Cache-Control"] == "no-store"
 
 
@@ -397,7 +397,7 @@ def test_a_head_request_has_the_status_and_no_body(client):
     assert not response.data
 
 
-def test_ready_says_no_before_the_first_answer_and_yes_after_it(fresh, contract):
+def test_ready_is_a_503_before_the_first_answer_and_a_200_after_it(fresh, contract):
     assert fresh.get("/health").status_code == 200
     before = fresh.get("/ready")
     problem(before, 503, "model_unavailable")
@@ -425,13 +425,13 @@ def test_a_form_without_the_field_names_the_fields_expected_and_sent(client, con
 
 
 @pytest.mark.parametrize("kind", ["application/pdf", "application/xml", "multipart/mixed; boundary=x"])
-def test_another_content_type_is_a_415_that_names_those_we_read(client, contract, kind):
+def test_an_unsupported_content_type_is_a_415_that_names_the_supported_ones(client, contract, kind):
     response = client.post(contract.path, data=b"x", content_type=kind)
     assert "expected a form with the field" in problem(response, 415, "unsupported_type")
 
 
 @pytest.mark.parametrize("kind", [MULTIPART, f"{MULTIPART}; boundary="])
-def test_a_form_without_a_boundary_is_told_who_sets_it(client, contract, kind):
+def test_the_error_for_a_form_without_a_boundary_says_who_sets_it(client, contract, kind):
     response = client.post(contract.path, data=b"--x\r\nnonsense", content_type=kind)
     assert "let the client set Content-Type" in problem(response, 400, "bad_request")
 
@@ -443,7 +443,7 @@ def test_a_body_over_the_limit_is_a_413(client, contract):
     assert f"{limit:,}" in problem(response, 413, "too_large")
 
 
-def test_a_store_without_the_model_is_a_503_that_tells_nothing_of_the_inside(variant, load, contract, capsys):
+def test_a_store_without_the_model_is_a_503_without_internal_details(variant, load, contract, capsys):
     pin = contract.pin.content()
     client = load(variant(contract.name, {**pin, "file": f"{contract.name}/gone.bin"}))
     response = posted(client, contract)
@@ -455,14 +455,14 @@ def test_a_store_without_the_model_is_a_503_that_tells_nothing_of_the_inside(var
     problem(client.get("/ready"), 503, "model_unavailable")
 
 
-def test_other_bytes_than_the_pinned_are_never_loaded(variant, load, contract, capsys):
+def test_bytes_that_are_not_the_pinned_ones_are_never_loaded(variant, load, contract, capsys):
     digest = "0" * 64
     client = load(variant(contract.name, {**contract.pin.content(), "sha256": digest}))
     problem(posted(client, contract), 503, "model_unavailable")
     assert f"expected SHA-256 {digest}" in capsys.readouterr().out
 
 
-def test_an_unexpected_error_is_a_silent_500(client, contract, monkeypatch, capsys):
+def test_an_unexpected_error_is_a_500_without_details(client, contract, monkeypatch, capsys):
     def fail(*_: object) -> None:
         raise RuntimeError("secret")
 

@@ -1,4 +1,4 @@
-"""`make demo`: real calls to what `make serve` runs, printed with their answers."""
+"""`make demo`: real calls to the functions that `make serve` runs, printed with their answers."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def run(port, *arguments):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_it_prints_calls_with_the_answers_that_anyone_gets_for_them():
+def test_it_prints_calls_with_their_real_answers():
     port = first_port(PORTS.values())
     with served(ROOT, port):
         told = run(port)
@@ -38,13 +38,13 @@ def test_it_prints_calls_with_the_answers_that_anyone_gets_for_them():
             assert again.stdout == one[1]
 
 
-def test_with_nothing_served_it_says_what_to_do_first():
+def test_if_nothing_is_served_it_says_what_to_do_first():
     told = run(first_port(PORTS.values()), "--only", FUNCTIONS[0])
     assert (told.returncode, told.stdout) == (1, "")
     assert "run `make serve` in another terminal first" in told.stderr
 
 
-def test_a_bad_row_stands_beside_the_good_one():
+def test_a_bad_row_is_sent_together_with_a_good_one():
     words = ["-H", "Content-Type: application/json", "-d", '{"row": {"a": 1}}']
     [*_, content] = demo.several(words, "row", {"a": 1})
     assert json.loads(content) == {"instances": [{"a": 1}, {}]}

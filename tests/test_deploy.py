@@ -1,4 +1,4 @@
-"""deploy.sh without a cloud: what it refuses, the plans it makes, and the folder it stages for any host."""
+"""deploy.sh without a cloud: its refusals, its plans, and the folder that it stages for any host."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from deploy.targets import appengine, functions, run
 from shared.example import Example
 from shared.pin import FORMATS, PACKAGES, Pin
 
-# What makes no sense.
+# Invalid commands and settings.
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ from shared.pin import FORMATS, PACKAGES, Pin
         (["review", "malaria"], "unexpected: malaria"),
     ],
 )
-def test_a_command_that_makes_no_sense_is_refused_with_a_hint(arguments, told):
+def test_an_invalid_command_is_refused_with_a_hint(arguments, told):
     run = deploy(ROOT, *arguments, PROJECT_ID="my-project")
     assert run.returncode == 2
     assert told in run.stderr
@@ -73,7 +73,7 @@ def test_a_command_that_makes_no_sense_is_refused_with_a_hint(arguments, told):
         ("BUCKET", "My_Bucket!", "BUCKET: expected the name of a bucket"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused_too(variable, value, told):
+def test_an_invalid_setting_is_refused_too(variable, value, told):
     run = deploy(ROOT, **{"PROJECT_ID": "my-project", variable: value})
     assert run.returncode == 2
     assert told in run.stderr
@@ -89,7 +89,7 @@ def test_help_names_every_option_and_its_variable():
         assert f"  {command}" in told.stdout
 
 
-def test_an_option_is_taken_from_the_environment_unless_it_is_given():
+def test_an_option_defaults_to_its_environment_variable():
     environment = {"PROJECT_ID": "my-project", "REGION": "us-east1", "PUBLIC": "1", "CPU": ""}
     assert configured("review", **environment).region == "us-east1"
     assert configured("review", "--region", "us-west1", **environment).region == "us-west1"
@@ -124,7 +124,7 @@ def test_it_runs_from_any_folder_and_leaves_nothing_in_the_checkout(tmp_path, ch
 
 
 def test_it_needs_no_environment(checkout, tmp_path):
-    # Without `site` there are no packages but Python's own.
+    # Without `site`, only the standard library can be imported.
     command = [sys.executable, "-S", "-B", checkout / "deploy", "stage", "review", tmp_path / "staged"]
     run = subprocess.run(
         command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
@@ -132,7 +132,7 @@ def test_it_needs_no_environment(checkout, tmp_path):
     assert run.returncode == 0, run.stderr
 
 
-# What a model needs.
+# Memory and packages of a model.
 
 
 def pinned(form, size=1 << 20, **more):
@@ -154,7 +154,7 @@ def pinned(form, size=1 << 20, **more):
         ("keras", 1 << 30, 8192),
     ],
 )
-def test_memory_is_told_by_format_and_size(form, size, memory):
+def test_memory_is_chosen_by_format_and_size(form, size, memory):
     assert sizes.required_memory(pinned(form, size)) == memory
     assert sizes.parse_size(sizes.format_size(memory)) == memory
 
@@ -179,7 +179,7 @@ UPDATE = ("run", "services", "update-traffic", "review", "--region=europe-west1"
 
 @pytest.fixture
 def review(tmp_path):
-    """The function `review`, as it is read from HEAD."""
+    """The function `review`, read from HEAD."""
     folder = ROOT / "functions" / "review"
     return source.Function(
         "review", Pin.read(folder / "model.json"), Example.read(folder), folder, tmp_path / "m"
@@ -187,7 +187,7 @@ def review(tmp_path):
 
 
 def there(**more):
-    """A project in which all is well."""
+    """A correctly configured project."""
     return State(**{"number": "1", "apis": frozenset({"run", "cloudbuild"}), "bucket": "there", **more})
 
 
@@ -198,11 +198,11 @@ def faults(review, *arguments, **more):
     ]
 
 
-def test_a_project_in_which_all_is_well_has_no_fault(review):
+def test_a_correct_project_has_no_fault(review):
     assert faults(review) == []
 
 
-def test_all_faults_are_listed_each_with_what_mends_it(review):
+def test_all_faults_are_listed_with_their_remedies(review):
     object_name = f"models/{review.pin.file}"
     found = faults(
         review,
@@ -249,17 +249,17 @@ def test_all_faults_are_listed_each_with_what_mends_it(review):
         ),
     ],
 )
-def test_a_fault_says_what_mends_it(review, more, arguments, told):
+def test_a_fault_names_its_remedy(review, more, arguments, told):
     [fault] = faults(review, *arguments, **more)
     assert told in fault
 
 
-def test_what_cannot_be_seen_before_the_apis_are_on_is_no_fault(review):
+def test_what_cannot_be_checked_without_the_apis_is_not_a_fault(review):
     assert faults(review, may_build=False, apis=frozenset()) == []
     assert faults(review, "--to", "appengine", "--public", apis=frozenset()) == []
 
 
-def test_a_model_that_is_nowhere_is_to_be_published(review):
+def test_a_missing_model_must_be_published_first(review):
     gone = dataclasses.replace(review, model=None)
     [fault] = faults(gone)
     assert "is neither in models/ nor in the bucket: run '.venv/dev/bin/python -m" in fault
@@ -298,14 +298,14 @@ SPLIT = Service(state="ACTIVE", source="new", traffic={"a": 80, "b": 20}, latest
         ),
     ],
 )
-def test_a_release_is_what_is_missing(service, arguments, steps):
+def test_a_release_has_only_the_missing_steps(service, arguments, steps):
     assert released(service, *arguments) == steps
 
 
 USERS = ("--sign-in", "firebase:demo-project")
 
 
-def test_a_function_that_checks_its_callers_is_opened_to_anyone_only_if_that_is_said(review):
+def test_a_function_with_sign_in_is_made_public_only_on_request(review):
     open_to_users = {"review": dataclasses.replace(OLD, settings={"SIGN_IN": USERS[1]})}
     [fault] = faults(review, "--public", services=open_to_users)
     assert "give --sign-in firebase:demo-project instead, or deploy once without --public" in fault
@@ -332,7 +332,7 @@ def test_the_settings_of_sign_in_reach_the_function_and_the_report(review):
     assert "Bearer $USER_TOKEN" in report.calls(options, review, "https://x")[0]
 
 
-def test_who_may_call_is_changed_if_it_differs():
+def test_the_invoker_policy_is_changed_only_if_it_differs():
     for arguments, callers, verb in (
         ((), (), None),
         (("--public",), (), "add"),
@@ -346,7 +346,7 @@ def test_who_may_call_is_changed_if_it_differs():
         assert [step[2].partition("-")[0] for step in steps] == ([verb] if verb else [])
 
 
-def test_what_is_there_is_not_made_again(review):
+def test_existing_resources_are_not_created_again(review):
     options = configured("review", **PROJECT)
     account = options.account("review")
     whole = there(
@@ -362,7 +362,7 @@ def test_what_is_there_is_not_made_again(review):
         assert len(steps) == count
 
 
-def test_a_function_is_taken_away_with_its_account_last():
+def test_destroy_deletes_the_service_account_last():
     options, state = (
         configured("destroy", **PROJECT),
         there(accounts=frozenset({"review-fn@demo-project.iam.gserviceaccount.com"})),
@@ -389,7 +389,7 @@ def test_each_target_gets_the_same_settings(review, tmp_path):
     assert (settings["THREADS"], settings["WORKERS"], settings["REQUEST_SECONDS"]) == ("2", "2", "50")
 
 
-def test_a_request_is_given_up_before_the_platform_gives_it_up():
+def test_the_request_timeout_is_shorter_than_the_platforms():
     assert stage.environment(configured("review", "--timeout", "30", **PROJECT))["REQUEST_SECONDS"] == "25"
 
 
@@ -400,7 +400,7 @@ def test_the_first_service_of_app_engine_is_the_first_functions():
     assert appengine.service_of("malaria", (first,)) == "malaria"
 
 
-def test_what_is_said_after_a_deployment(review):
+def test_the_report_after_a_deployment(review):
     options = configured("review", "--min-instances", "1", "--to", "run", **PROJECT)
     [call, _] = report.calls(options, review, "https://x")
     assert "Authorization: Bearer" in call
@@ -441,7 +441,7 @@ def gcloud_that(tmp_path, monkeypatch, script, timeout=60):
         ("kill -9 $$", "exit status -9"),
     ],
 )
-def test_whatever_gcloud_does_is_one_line(tmp_path, monkeypatch, script, told):
+def test_every_failure_of_gcloud_is_one_line(tmp_path, monkeypatch, script, told):
     gcloud = gcloud_that(tmp_path, monkeypatch, script, timeout=1 if "sleep" in script else 60)
     with pytest.raises(GcloudError) as failure:
         gcloud.rows("run", "services", "list", "--region=europe-west1")
@@ -449,7 +449,7 @@ def test_whatever_gcloud_does_is_one_line(tmp_path, monkeypatch, script, told):
     assert "\n" not in str(failure.value)
 
 
-def test_gcloud_is_told_the_project_and_not_to_ask(tmp_path, monkeypatch):
+def test_gcloud_gets_the_project_and_no_prompts(tmp_path, monkeypatch):
     gcloud = gcloud_that(
         tmp_path,
         monkeypatch,
@@ -462,7 +462,7 @@ def test_gcloud_is_told_the_project_and_not_to_ask(tmp_path, monkeypatch):
 
 
 class Answers:
-    """What a function would answer, instead of asking it."""
+    """Replace the request to a function by a fixed answer."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -499,7 +499,7 @@ def digits(tmp_path):
         ("0", {"other": "0"}, False),
     ],
 )
-def test_the_label_is_looked_for_in_its_own_field(monkeypatch, digits, label, more, right):
+def test_the_label_is_read_from_its_own_field(monkeypatch, digits, label, more, right):
     monkeypatch.setattr(smoke_test, "request", Answers(answered(digits.pin, label, **more), (404, "")))
     if right:
         assert smoke_test.check_example("https://x", "", digits, 0, split=False) == []
@@ -508,14 +508,14 @@ def test_the_label_is_looked_for_in_its_own_field(monkeypatch, digits, label, mo
             smoke_test.check_example("https://x", "", digits, 0, split=False)
 
 
-def test_openapi_says_which_field_is_the_labels(monkeypatch, digits):
+def test_openapi_names_the_field_of_the_label(monkeypatch, digits):
     properties = {"digit": {"enum": ["0", "1"]}, "language": {"type": "string"}}
     document = 200, {"components": {"schemas": {"Instance": {"properties": properties}}}}
     monkeypatch.setattr(smoke_test, "request", Answers(answered(digits.pin, language="en"), document))
     assert smoke_test.check_example("https://x", "", digits, 0, split=False) == []
 
 
-def test_an_answer_of_another_model_or_none_is_no_answer(monkeypatch, digits):
+def test_an_answer_of_another_model_does_not_count(monkeypatch, digits):
     other = dataclasses.replace(digits, pin=dataclasses.replace(digits.pin, version="2"))
     for answers, told in (
         (answered(digits.pin), "expected the model 2, got the model 1"),
@@ -540,12 +540,12 @@ def test_a_real_answer_is_checked_and_a_wrong_label_fails(start):
 
 
 def call(status=200, seconds="0.010s", cold=False):
-    """A log line of one call, as Cloud Logging gives it back."""
+    """Return the log entry of one call in Cloud Logging's form."""
     http = {"requestMethod": "POST", "requestUrl": "/", "status": status, "latency": seconds}
     return {"httpRequest": http, "jsonPayload": {"cold": cold, "message": "POST / 200 10.0 ms"}}
 
 
-def test_the_last_day_is_told_from_the_log_lines():
+def test_the_last_day_is_summarised_from_the_log_lines():
     lines = [*(call() for _ in range(94)), call(cold=True), *(call(500, "1.500s") for _ in range(5))]
     assert log_summary.summary(lines) == "100 calls, 1 met a cold start, 5 errors (5.0%), p95 10 ms"
     assert log_summary.summary(lines[1:]).endswith("p95 1500 ms")
@@ -553,7 +553,7 @@ def test_the_last_day_is_told_from_the_log_lines():
     assert "p95" not in log_summary.summary([{"httpRequest": {"status": 200}}])
 
 
-def test_a_log_line_cannot_steer_the_terminal():
+def test_a_log_line_cannot_control_the_terminal():
     assert "\x1b" not in log_summary.format_entry(
         {"textPayload": "\x1b[2J", "timestamp": "2026-01-01T00:00:00Z"}
     )
@@ -563,7 +563,7 @@ def test_a_log_line_cannot_steer_the_terminal():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_staged_folder_is_whole_and_runs_as_other_hosts_run_it(name, checkout, tmp_path, interpreter):
+def test_a_staged_folder_is_complete_and_runs_as_on_other_hosts(name, checkout, tmp_path, interpreter):
     folder = tmp_path / "staged"
     staged = deploy(checkout, "stage", name, folder)
     assert staged.returncode == 0, staged.stderr
@@ -596,7 +596,7 @@ def test_the_steps_of_the_dockerfile_make_a_container_that_answers(checkout, tmp
             assert target == "."
             shutil.copytree(tmp_path / "staged", root, dirs_exist_ok=True) if origin == "." else None
         elif instruction == "RUN":
-            # What the environment of the other tests is made with, but for what it leaves out.
+            # The same command as for the environment of the other tests, apart from the packages left out.
             assert rest == "pip install --no-cache-dir -r requirements.txt"
         elif instruction == "ENV":
             for pair in rest.split(" "):
@@ -612,7 +612,7 @@ def test_the_steps_of_the_dockerfile_make_a_container_that_answers(checkout, tmp
         assert asked(url, "review") == []
 
 
-def test_staging_fails_loudly_and_leaves_nothing(changed, tmp_path):
+def test_failed_staging_reports_the_reason_and_leaves_nothing(changed, tmp_path):
     file = Pin.read(changed / "functions" / "review" / "model.json").file
     (changed / "models" / file).unlink()
     run = deploy(changed, "stage", "review", tmp_path / "out" / "staged")
@@ -625,7 +625,7 @@ def test_staging_fails_loudly_and_leaves_nothing(changed, tmp_path):
     assert 'MODEL_STORE: "gs://my-models/models"' in (tmp_path / "staged" / "app.yaml").read_text()
 
 
-def test_staging_where_nothing_can_be_written_is_one_line(checkout, tmp_path):
+def test_staging_into_a_read_only_folder_fails_with_one_line(checkout, tmp_path):
     (tmp_path / "file").write_text("")
     run = deploy(checkout, "stage", "review", tmp_path / "file" / "staged")
     assert (run.returncode, run.stderr.count("\n")) == (1, 1)
@@ -635,14 +635,14 @@ def test_staging_where_nothing_can_be_written_is_one_line(checkout, tmp_path):
 
 
 def complaints(changed, *arguments):
-    """The lines with which a deployment without gcloud is refused, but for gcloud's own."""
+    """Return the lines that refuse a deployment without gcloud, except the one about gcloud."""
     path = str(without_gcloud(changed.parent / "binaries"))
     run = deploy(changed, *arguments, PROJECT_ID="demo-project", PATH=path)
     assert run.returncode == 1
     return [line for line in run.stderr.splitlines() if "gcloud is not installed" not in line]
 
 
-def test_a_tree_that_is_not_clean_says_which_files(changed):
+def test_a_dirty_tree_is_refused_with_the_names_of_the_files(changed):
     (changed / "functions" / "review" / "more.py").write_text("")
     (changed / "README.md").write_text("changed")
     [line] = complaints(changed, "review")
@@ -656,7 +656,7 @@ def test_a_pin_that_is_not_committed_is_named(changed):
     assert "commit functions/review/model.json" in line
 
 
-def test_head_is_staged_without_what_is_not_committed(changed, tmp_path):
+def test_head_is_staged_without_uncommitted_changes(changed, tmp_path):
     (changed / "functions" / "review" / "more.py").write_text("")
     changed_pin(changed, "review", version="mine")
     run = deploy(changed, "stage", "review", tmp_path / "staged", "--allow-dirty")
@@ -687,7 +687,7 @@ def test_a_function_without_a_model_is_told_to_publish_one_first(changed):
     assert str(changed) not in line
 
 
-def test_a_function_of_ones_own_is_staged_like_any_other(changed, tmp_path, interpreter):
+def test_a_users_own_function_is_staged_like_any_other(changed, tmp_path, interpreter):
     pin = json.loads((changed / "functions" / "review" / "model.json").read_text())
     new_function(changed, "sentiment", {**pin, "version": "mine"})
     commit(changed)
@@ -729,7 +729,7 @@ def test_requirements_are_staged_as_they_are(changed, tmp_path):
     assert (tmp_path / "staged" / "requirements.txt").read_text() == requirements.read_text()
 
 
-def test_another_file_than_the_pinned_one_is_refused(changed):
+def test_a_file_that_is_not_the_pinned_one_is_refused(changed):
     (changed / "models" / Pin.read(changed / "functions" / "review" / "model.json").file).write_bytes(
         b"other"
     )
@@ -738,7 +738,7 @@ def test_another_file_than_the_pinned_one_is_refused(changed):
     assert "python -m models.publish review FILE" in line
 
 
-def test_several_faults_of_a_checkout_are_told_together(changed):
+def test_several_faults_of_a_checkout_are_reported_together(changed):
     changed_pin(changed, "review", format="keras")
     changed_pin(changed, "malaria", threshold=7)
     commit(changed)
@@ -748,7 +748,7 @@ def test_several_faults_of_a_checkout_are_told_together(changed):
     assert any("'threshold': expected a number from 0 to 1, got 7" in line for line in told)
 
 
-def test_without_a_commit_it_says_so(tmp_path, checkout):
+def test_a_repository_without_a_commit_is_refused(tmp_path, checkout):
     shutil.copytree(checkout, tmp_path / "copy", ignore=shutil.ignore_patterns(".git"))
     run = deploy(
         tmp_path / "copy", "stage", "review", tmp_path / "staged", GIT_CEILING_DIRECTORIES=str(tmp_path)

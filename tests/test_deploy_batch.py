@@ -1,4 +1,4 @@
-"""deploy.sh builds the container of Dataflow's workers: the real gcloud against the pretended cloud."""
+"""deploy.sh builds the container of Dataflow's workers: the real gcloud against the simulated cloud."""
 
 import shlex
 
@@ -52,7 +52,7 @@ def test_a_container_is_built_from_head_once_and_the_command_is_printed(google, 
     assert len(google.images) == 2
 
 
-def test_what_is_in_the_way_of_a_container_is_told(google, checkout, recipe):
+def test_what_prevents_a_container_is_reported(google, checkout, recipe):
     google.services |= {f"{each}.googleapis.com" for each in APIS}
     google.add_account(google.default_account)
     refused, done = drive(google, recipe, "batch", "review")

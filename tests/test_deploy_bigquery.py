@@ -1,4 +1,4 @@
-"""deploy.sh makes functions in SQL: with the real bq and gcloud against the pretended cloud."""
+"""deploy.sh makes functions in SQL: with the real bq and gcloud against the simulated cloud."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ from shared.pin import Pin
 
 PROJECT = {"PROJECT_ID": "demo-project"}
 REFUSING = "http://127.0.0.1:9"
-"""An address at which nothing answers."""
+"""An address where nothing listens."""
 CREATE = ("bigquery", "review", "--dataset", "reviews")
 
 
@@ -41,7 +41,7 @@ def deployed(datasets):
 
 
 def invokers(google):
-    """Who may call `review`."""
+    """Return the members who may call `review`."""
     return [member for each in google.runs["review"].policy["bindings"] for member in each["members"]]
 
 
@@ -90,7 +90,7 @@ def test_one_command_makes_a_function_in_sql_and_destroy_takes_it_back(datasets,
     assert (google.routines, google.connections, google.runs) == ({}, {}, {})
 
 
-def test_what_others_made_is_neither_replaced_nor_deleted(deployed, checkout):
+def test_resources_of_others_are_neither_replaced_nor_deleted(deployed, checkout):
     google = deployed
     google.services.add("bigqueryconnection.googleapis.com")
     reference = {"projectId": google.project, "datasetId": "reviews", "routineId": "review"}
@@ -106,7 +106,7 @@ def test_what_others_made_is_neither_replaced_nor_deleted(deployed, checkout):
     assert [*google.routines, *google.connections] == ["reviews.review", path]
 
 
-def test_a_function_that_bigquery_cannot_or_need_not_call_so_gets_a_clear_word(deployed, checkout):
+def test_a_function_that_bigquery_cannot_call_is_refused_with_the_reason(deployed, checkout):
     google = deployed
     for dataset, told in (
         ("nowhere", "run 'bq mk --dataset --location=europe-west1 demo-project:nowhere' first"),
@@ -124,7 +124,7 @@ def test_a_function_that_bigquery_cannot_or_need_not_call_so_gets_a_clear_word(d
 
 @pytest.fixture
 def service(monkeypatch):
-    """Set what is deployed as `review`."""
+    """Change the deployed function `review`."""
 
     def service(callers=(), **settings):
         resource = {
@@ -144,7 +144,7 @@ def named(settings):
     return [{"name": name, "value": value} for name, value in settings.items()]
 
 
-def test_a_function_that_checks_its_callers_is_refused_and_a_public_one_is_warned_of(service, capsys):
+def test_a_function_with_sign_in_is_refused_and_a_public_one_gets_a_warning(service, capsys):
     for checks in ({"SIGN_IN": "firebase:p"}, {"APP_CHECK": "1"}):
         with pytest.raises(DeployError, match="verifies its callers"):
             service(["allUsers"], **checks)
@@ -215,7 +215,7 @@ def test_the_statement_is_printed_after_a_deployment_that_bigquery_can_call(tmp_
         assert report.in_sql(configured("review", *options, **PROJECT), function, "https://x") == []
 
 
-def test_bq_says_what_is_wrong_in_one_line(tmp_path, monkeypatch):
+def test_errors_of_bq_are_one_line(tmp_path, monkeypatch):
     script = "printf 'BigQuery error in show operation: Not found:\\nDataset a:b\\n'; exit 2"
     (tmp_path / "bq").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "bq").chmod(0o755)
@@ -227,7 +227,7 @@ def test_bq_says_what_is_wrong_in_one_line(tmp_path, monkeypatch):
         Bq("demo-project", 60).one("show")
 
 
-def test_the_bq_that_everybody_starts_does_the_same(google, monkeypatch):
+def test_the_installed_bq_command_does_the_same(google, monkeypatch):
     google.datasets["reviews"] = "EU"
     path = f"{Path(shutil.which('bq')).parent}:/usr/bin:/bin"
     for name, value in {**google.settings, "PATH": path}.items():

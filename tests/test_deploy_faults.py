@@ -1,4 +1,4 @@
-"""What deploy.sh says when something is wrong, and that a second run mends what the first has left."""
+"""The error messages of deploy.sh, and that a second run completes an interrupted first one."""
 
 import copy
 import functools
@@ -14,7 +14,7 @@ from deploying import Deployment, change, changes, drive, pin, succeed, without_
 from deploy import command_line, commands, release, source
 from deploy.gcloud import Gcloud
 
-# What is wrong before anything is touched.
+# Faults before the first change.
 
 
 def no_gcloud(google, _):
@@ -83,18 +83,18 @@ def torn_model(google, folder):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_is_wrong_before_is_told_in_one_line(spoil, mend, google, changed):
+def test_a_fault_before_the_deployment_is_one_line(spoil, mend, google, changed):
     spoil(google, changed)
     run, done = drive(google, changed, "review")
     assert run.returncode == 1
     [line] = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
     assert mend in line
     assert not google.functions
-    # Who may build is told by the APIs, which are off in a new project.
+    # In a new project the APIs are off, so the permission to build cannot be checked.
     assert done == [] or spoil is no_builder
 
 
-# What goes wrong on the way.
+# Faults during a deployment.
 
 
 def refuse(google, part, code=403, message="this is refused here"):
@@ -132,7 +132,7 @@ def no_answer(google):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_goes_wrong_on_the_way_is_told_and_a_second_run_mends_it(
+def test_a_fault_during_the_deployment_is_reported_and_a_second_run_completes_it(
     spoil, told, google, answering, changed
 ):
     spoil(google)
@@ -155,7 +155,7 @@ def test_an_account_that_is_not_known_everywhere_yet_is_waited_for(google, check
     assert not early
 
 
-def test_a_deployment_that_goes_on_after_an_interruption_is_waited_for(google, answering, checkout):
+def test_a_deployment_that_continues_after_an_interruption_is_waited_for(google, answering, checkout):
     begun, ended, looked = threading.Event(), threading.Event(), []
 
     def build(name, *_):
@@ -164,7 +164,7 @@ def test_a_deployment_that_goes_on_after_an_interruption_is_waited_for(google, a
         return answering[name]
 
     def look(_, path):
-        """Let it end when it is looked at for the second time."""
+        """Let the operation end when it is polled for the second time."""
         if path.endswith("/functions"):
             looked.append(path)
             if len(looked) == 2:
@@ -182,7 +182,7 @@ def test_a_deployment_that_goes_on_after_an_interruption_is_waited_for(google, a
 
 
 def state(google):
-    """What is there, without what differs from one run to the next."""
+    """Return the state of the cloud, without what differs between runs."""
     functions = {
         name: (each["state"], each["labels"], each["serviceConfig"]["environmentVariables"])
         for name, each in google.functions.items()
@@ -200,15 +200,15 @@ def saved(google):
 
 
 def put_back(google, there):
-    """What was there, as if nothing had been done since: nobody has to bring it about again."""
+    """Restore an earlier state of the cloud, so that it need not be built again."""
     for part, content in copy.deepcopy(there).items():
         setattr(google, part, content)
 
 
 def interruptions(google, checkout, *command):
-    """Run deploy.sh to its end, and return what was there before each call that changed something.
+    """Run deploy.sh to its end, and return the state of the cloud before each call that changed it.
 
-    That is what an interruption before that call leaves: who is stopped tidies nothing up.
+    This is the state that an interruption before that call leaves, because nothing is cleaned up.
     """
     states = []
 
@@ -222,7 +222,7 @@ def interruptions(google, checkout, *command):
     return states
 
 
-def test_it_may_be_interrupted_anywhere_and_run_again(google, checkout):
+def test_a_deployment_can_be_interrupted_anywhere_and_run_again(google, checkout):
     command = ("review", "--public")
     states = interruptions(google, checkout, *command)
     whole = state(google)
@@ -234,7 +234,7 @@ def test_it_may_be_interrupted_anywhere_and_run_again(google, checkout):
         assert state(google) == whole, f"after it was stopped before call {number}"
 
 
-def test_a_canary_may_be_interrupted_anywhere_and_run_again(google, changed):
+def test_a_canary_can_be_interrupted_anywhere_and_run_again(google, changed):
     succeed(google, changed, "review")
     old = google.runs["review"].latest
     change(changed)
@@ -247,7 +247,7 @@ def test_a_canary_may_be_interrupted_anywhere_and_run_again(google, changed):
         assert google.runs["review"].serving == {old: 80, new: 20}, f"stopped before call {number}"
 
 
-def test_destroy_may_be_interrupted_anywhere_and_run_again(google, checkout):
+def test_destroy_can_be_interrupted_anywhere_and_run_again(google, checkout):
     command = ("destroy", "--yes", "--with-bucket")
     succeed(google, checkout, "review")
     succeed(google, checkout, "alerts", "review", "--email", "a@example.com")
@@ -261,12 +261,12 @@ def test_destroy_may_be_interrupted_anywhere_and_run_again(google, checkout):
         assert f"review-fn@{google.project}.iam.gserviceaccount.com" not in google.accounts
 
 
-# What gcloud may answer.
+# Possible outputs of gcloud.
 
 
 @pytest.fixture
 def recorded(google, checkout, tmp_path_factory):
-    """What gcloud printed for each command of one deployment."""
+    """The output of gcloud for each command of one deployment."""
     folder = tmp_path_factory.mktemp("recorded")
     script = f"""#!/bin/sh
 {shutil.which("gcloud", path=google.settings["PATH"])} "$@" >{folder}/out
@@ -286,7 +286,7 @@ BROKEN = ("<html>A proxy.</html>", '[{"name": "a"')
 STRANGE = ("7", "[7]", '{"name": {"a": []}}')
 
 
-def test_whatever_one_call_prints_is_one_line_or_does_no_harm(
+def test_any_output_of_a_call_is_one_line_or_harmless(
     google, recorded, checkout, tmp_path, monkeypatch, capsys
 ):
     for module in (command_line, source):
@@ -304,6 +304,6 @@ def test_whatever_one_call_prints_is_one_line_or_does_no_harm(
             told = capsys.readouterr().err
             assert "Traceback" not in told
             errors = [line for line in told.splitlines() if line.startswith("error: ")]
-            # What is not JSON is never taken for an answer.
+            # Output that is not JSON is never accepted.
             refused = (status, len(errors)) == (1, 1)
             assert refused or (printed in STRANGE and not errors), (command, printed, told)

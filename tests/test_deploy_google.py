@@ -1,4 +1,4 @@
-"""deploy.sh with the real gcloud against a pretended Google Cloud, which starts what was uploaded to it."""
+"""deploy.sh with the real gcloud against a simulated Google Cloud, which runs the uploaded source."""
 
 import contextlib
 import shlex
@@ -17,9 +17,9 @@ from identity import PROJECT, provider
 from processes import command_of, from_source, running
 
 
-def test_two_functions_from_nothing_and_again_with_no_change(uploaded, checkout):
+def test_two_functions_are_deployed_from_nothing_and_again_without_changes(uploaded, checkout):
     google = uploaded
-    # As everybody starts gcloud, to be sure that what is quicker elsewhere is no different.
+    # With the installed gcloud, to check that the quick one of the other tests behaves the same.
     _, done = succeed(google, checkout, "review", PATH=f"{Path(shutil.which('gcloud')).parent}:/usr/bin:/bin")
     assert done
     run, _ = succeed(google, checkout)
@@ -46,7 +46,7 @@ def test_two_functions_from_nothing_and_again_with_no_change(uploaded, checkout)
     assert again.stdout == run.stdout
 
 
-def test_a_changed_model_is_published_beside_the_old_one_and_answers(google, uploaded, answering, changed):
+def test_a_changed_model_is_published_next_to_the_old_one_and_answers(google, uploaded, answering, changed):
     build, google.on_deploy = google.on_deploy, lambda name, *_: answering[name]
     succeed(google, changed, "review")
     old = pin(changed, "review")
@@ -68,7 +68,7 @@ def test_a_changed_model_is_published_beside_the_old_one_and_answers(google, upl
     assert new["version"] != old["version"]
 
 
-def test_a_change_a_canary_and_the_way_back(google, changed):
+def test_a_change_becomes_a_canary_and_is_rolled_back(google, changed):
     succeed(google, changed, "review")
     first = google.runs["review"].latest
     change(changed)
@@ -105,7 +105,7 @@ def test_a_change_a_canary_and_the_way_back(google, changed):
     assert "leave --canary out" in nothing.stderr
 
 
-def test_it_is_opened_and_closed_without_another_deployment(google, checkout):
+def test_access_is_opened_and_closed_without_another_deployment(google, checkout):
     succeed(google, checkout, "review")
     everyone = [{"role": "roles/run.invoker", "members": ["allUsers"]}]
     run, done = succeed(google, checkout, "review", "--public")
@@ -155,7 +155,7 @@ def entry(google, number, message, **more):
     }
 
 
-def test_new_log_lines_are_followed_until_it_is_interrupted(google, checkout):
+def test_new_log_lines_are_followed_until_an_interrupt(google, checkout):
     google.logs = [entry(google, 1, "first")]
     run = Deployment(checkout, "./deploy.sh", "logs", "review", "--follow", **google.settings)
     assert run.stdout.readline().endswith("first\n")
@@ -170,7 +170,7 @@ def opened(google):
     return any("allUsers" in each["members"] for each in google.runs["review"].policy["bindings"])
 
 
-def test_users_who_sign_in_may_call_and_at_no_moment_anyone_else(google, checkout, tmp_path):
+def test_at_no_moment_may_anyone_call_without_signing_in(google, checkout, tmp_path):
     sign_in = ("--sign-in", f"firebase:{PROJECT}")
     with provider() as issuer, contextlib.ExitStack() as stack:
 
@@ -209,7 +209,7 @@ def test_users_who_sign_in_may_call_and_at_no_moment_anyone_else(google, checkou
         assert "who may call      callers with roles/run.invoker" in told.stdout
 
 
-def test_the_status_tells_the_last_day_from_the_log_lines(google, checkout):
+def test_the_status_summarises_the_last_day_from_the_log_lines(google, checkout):
     succeed(google, checkout, "review")
     for number in range(1, 21):
         http = {"requestMethod": "POST", "requestUrl": "/", "status": 500 if number == 20 else 200}
@@ -221,7 +221,7 @@ def test_the_status_tells_the_last_day_from_the_log_lines(google, checkout):
     assert done == []
 
 
-def test_alerts_are_made_once_and_go_with_the_function(google, checkout):
+def test_alerts_are_created_once_and_deleted_with_the_function(google, checkout):
     command = ("alerts", "review", "--email", "a@example.com")
     nothing, done = succeed(google, checkout, *command, "--dry-run")
     assert (done, nothing.stdout.count("policies create")) == ([], 2)
@@ -263,7 +263,7 @@ def test_a_repository_of_github_may_deploy_without_a_key(google, checkout):
     assert [call.rpartition(":")[2] for call in done] == ["undelete"]
 
 
-def test_what_is_missing_is_done_if_that_is_asked_for(google, checkout):
+def test_setup_creates_missing_resources_on_request(google, checkout):
     google.builders_may_build = False
     google.services |= {"run.googleapis.com", "cloudbuild.googleapis.com"}
     google.add_account(google.default_account)
@@ -278,7 +278,7 @@ def test_what_is_missing_is_done_if_that_is_asked_for(google, checkout):
     assert google.functions["review"]["state"] == "ACTIVE"
 
 
-def test_destroy_takes_all_but_the_bucket_and_asks_first(google, checkout):
+def test_destroy_asks_first_and_deletes_all_but_the_bucket(google, checkout):
     succeed(google, checkout, "review")
     asked, done = drive(google, checkout, "destroy", typed="no\n")
     assert asked.returncode == 1
@@ -297,7 +297,7 @@ def test_destroy_takes_all_but_the_bucket_and_asks_first(google, checkout):
 
 
 @pytest.mark.parametrize("more", [(), ("--public", "--to", "run")], ids=["functions", "run"])
-def test_the_commands_of_a_dry_run_are_all_that_it_does(google, checkout, more):
+def test_a_dry_run_prints_exactly_the_commands_of_a_deployment(google, checkout, more):
     run, done = succeed(google, checkout, "review", "--dry-run", *more)
     assert done == []
     commands = run.stdout.splitlines()
@@ -315,7 +315,7 @@ def test_the_commands_of_a_dry_run_are_all_that_it_does(google, checkout, more):
     assert done == []
 
 
-def test_cloud_run_by_itself_starts_what_was_uploaded(uploaded, checkout):
+def test_cloud_run_starts_the_uploaded_source(uploaded, checkout):
     run, _ = succeed(uploaded, checkout, "malaria", "--to", "run")
     assert f"malaria: {uploaded.runs['malaria'].url}" in run.stdout
     assert not uploaded.functions
@@ -333,7 +333,7 @@ def test_cloud_run_by_itself_starts_what_was_uploaded(uploaded, checkout):
     assert not uploaded.runs
 
 
-def test_cloud_run_by_itself_has_canaries_and_ways_back_too(google, changed):
+def test_cloud_run_has_canaries_and_rollbacks_too(google, changed):
     run = ("--to", "run")
     succeed(google, changed, "review", *run)
     first = google.runs["review"].latest
@@ -349,7 +349,7 @@ def test_cloud_run_by_itself_has_canaries_and_ways_back_too(google, changed):
     assert google.runs["review"].serving == {second: 100}
 
 
-def test_app_engine_starts_what_was_uploaded(uploaded, checkout):
+def test_app_engine_starts_the_uploaded_source(uploaded, checkout):
     google, target = uploaded, ("--to", "appengine", "--public")
     run, _ = drive(google, checkout, "review", *target)
     assert "run 'gcloud app create" in run.stderr
@@ -378,7 +378,7 @@ def test_app_engine_keeps_each_function_in_a_service_of_its_own(google, answerin
     assert google.app.splits["default"] == {[*google.app.versions["default"]][1]: 1}
 
 
-def test_a_brought_model_gets_its_memory(google, changed):
+def test_a_users_own_model_gets_enough_memory(google, changed):
     changed_pin(changed, "malaria", format="keras")
     required = changed / "functions" / "malaria" / "requirements.txt"
     required.write_text(required.read_text() + "tensorflow-cpu==2.21.0\n")

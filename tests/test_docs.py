@@ -1,4 +1,4 @@
-"""What the documents say stays true: links, the tree, figures, the version.
+"""The documents match the repository: links, the tree, figures, the version.
 
 Their commands are run by test_docs_commands.py.
 """
@@ -18,11 +18,11 @@ from shared import errors
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 SCREEN = 150
-"""Lines of the README: more is not read."""
+"""The most lines of the README: nobody reads more."""
 
 
 def tracked():
-    """Every file of the repository, the new ones too."""
+    """Return every file of the repository, including untracked ones."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [Path(line) for line in listed.splitlines() if (ROOT / line).exists()]
@@ -48,8 +48,8 @@ def tree():
     return listed
 
 
-def test_the_tree_is_the_tree():
-    """What is listed is there; and all of a folder is listed if a part of it is."""
+def test_the_tree_in_the_readme_matches_the_repository():
+    """Every listed path exists; and if a part of a folder is listed, all of it is."""
     listed = set(tree())
     files = [path for path in tracked() if not path.parts[0].startswith(".")]
     there = {str(path) for path in files} | {f"{parent}/" for path in files for parent in path.parents}
@@ -69,7 +69,7 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=str)
-def test_every_link_inside_the_repository_leads_somewhere(path):
+def test_every_link_inside_the_repository_has_a_target(path):
     page = ROOT / path
     text = page.read_text()
     targets = re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", text)
@@ -83,7 +83,7 @@ def test_every_link_inside_the_repository_leads_somewhere(path):
             assert anchor in anchors(file.read_text()), f"{path}: {link}"
 
 
-def test_each_link_to_a_line_leads_to_the_function_it_names():
+def test_each_link_to_a_line_points_to_the_named_function():
     """If lines have moved, `python -m dev.docs` corrects the links."""
     found = docs.LINK.findall(ARCHITECTURE)
     assert len(found) > 15
@@ -92,7 +92,7 @@ def test_each_link_to_a_line_leads_to_the_function_it_names():
         assert docs.line_of(ROOT / "docs" / target, name) == int(line), f"{name}: run python -m dev.docs"
 
 
-def test_a_link_to_a_function_that_is_gone_is_refused():
+def test_a_link_to_a_missing_function_is_refused():
     gone = docs.LINK.search("[`no_such_thing`](../shared/start.py#L1)")
     with pytest.raises(SystemExit, match=r"shared/start.py has no no_such_thing"):
         docs.corrected(ROOT / "docs" / "architecture.md", gone)
@@ -114,7 +114,7 @@ def test_the_page_on_http_has_every_setting_and_every_error():
         assert kind.code in stated[kind.status], f"{kind.status} {kind.code} is not in {page.name}"
 
 
-def test_every_make_target_that_is_named_is_there():
+def test_every_named_make_target_exists():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     targets |= {f"train-{path.parent.name}" for path in ROOT.glob("models/*/train.py")}
@@ -135,7 +135,7 @@ def test_plain_make_lists_every_command_with_one_line_each():
     assert all(len(line) <= 120 for line in run.stdout.splitlines())
 
 
-def test_the_version_of_the_citation_is_that_of_the_changelog():
+def test_the_citation_has_the_version_of_the_changelog():
     changelog = (ROOT / "CHANGELOG.md").read_text()
     heading = r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)$"
     version, day = re.search(heading, changelog, re.MULTILINE).groups()
@@ -144,7 +144,7 @@ def test_the_version_of_the_citation_is_that_of_the_changelog():
     assert f"\ndate-released: {day}\n" in citation
 
 
-def test_the_readme_names_the_cold_start_that_was_measured():
+def test_the_readme_states_the_measured_cold_start():
     results = json.loads((ROOT / "benchmarks" / "results.json").read_text())
     assert "a cold start of a third of a second" in README.replace("\n", " ")
     for name in ("malaria", "review"):
@@ -197,7 +197,7 @@ def test_the_review_card_states_the_measured_figures():
 
 
 def words(text):
-    """The words of a text, without capitals, marks and hooks, which writers often leave out."""
+    """Return the words of a text without case, tone marks and hooks, which writers often omit."""
     plain = unicodedata.normalize("NFD", text.lower().translate(str.maketrans("ɗƙɓ\u2019", "dkb'")))
     return re.findall(r"[\w'-]+", "".join(each for each in plain if not unicodedata.combining(each)))
 

@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/ is run as its reader runs it, or is listed here with a reason."""
+"""Every command of the README and of docs/ is run as a reader would, or is listed here with a reason."""
 
 import contextlib
 import io
@@ -37,7 +37,7 @@ ELSEWHERE = {
     "frontends.md": "test_frontends.py runs its page in a browser",
     "scale.md": "its engines are not on this machine",
 }
-"""Pages whose commands another test runs, or that cannot be run."""
+"""Pages whose commands are run by another test, or cannot be run."""
 NOT_RUN = {
     "make serve    #": "test_serve.py runs it",
     "make demo     #": "test_demo.py runs it",
@@ -45,7 +45,7 @@ NOT_RUN = {
     "make setup": "the environment of the tests is what it makes",
     "gcloud auth": "it opens a browser, and there is nobody to sign in",
 }
-"""Commands that no test runs, or another one: how they begin, and why."""
+"""Commands that are not run here: their first words, and the reason."""
 COMMITTER = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -59,7 +59,7 @@ def section(page, title):
 
 
 def lines(*scripts, without=()):
-    """The lines of scripts, but for those that begin so."""
+    """Return the lines of scripts, except those that start with one of these words."""
     every = "".join(scripts).splitlines(keepends=True)
     return "".join(line for line in every if not line.startswith(tuple(without)))
 
@@ -93,14 +93,14 @@ def first_port_of(*folders):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """Both functions, served from here: a page's ports, and their addresses."""
+    """Serve both functions; yield their addresses by the ports in the page."""
     with served(ROOT, first_port_of(*(ROOT / "functions" / name for name in FUNCTIONS))) as text:
         ports = {Example.read(ROOT / "functions" / name).port: address(text, name) for name in FUNCTIONS}
         yield ports
 
 
 def run(call, both):
-    """What a curl command of a page prints."""
+    """Return the output of a curl command of a page."""
     for port, url in both.items():
         call = call.replace(f"http://localhost:{port}", url)
     done = subprocess.run(
@@ -176,7 +176,7 @@ def test_the_pictures_of_the_readme_can_be_taken_again(both, browser):
             assert committed.size == whole.size
 
 
-def test_the_readme_leads_from_three_saved_models_to_a_deployed_function(google, changed, monkeypatch):
+def test_the_readmes_commands_deploy_a_function_from_three_saved_models(google, changed, monkeypatch):
     keras, folder = pytest.importorskip("keras"), changed.parent
     part = section(README, "Your own model, from `model.save()` to a URL")
     [save] = blocks(part, "python")
@@ -211,7 +211,7 @@ def test_the_readme_leads_from_three_saved_models_to_a_deployed_function(google,
     assert f"models/{pin(changed, 'digits')['file']}" in google.buckets[f"{google.project}-models"].objects
 
 
-def test_the_readme_leads_from_sign_in_to_a_public_function_and_its_removal(uploaded, changed):
+def test_the_readmes_commands_set_up_sign_in_and_a_public_function_and_remove_it(uploaded, changed):
     google = uploaded
     del google.settings["PROJECT_ID"]
     first, second = blocks(section(README, "Deploy it"))

@@ -1,4 +1,4 @@
-"""What every function promises to engines, whatever it classifies: BigQuery, Vertex AI, and V1 and V2.
+"""The contract of every function with engines: BigQuery, Vertex AI, and the protocols V1 and V2.
 
 As in the contract of people's calls, the example is the folder's, and everything else is in `/openapi.json`.
 """
@@ -38,7 +38,7 @@ def example(name):
 
 @pytest.fixture
 def expected(client, example):
-    """What a person's call is answered."""
+    """Return the answer to a plain call."""
     [answer] = client.post("/", json={"instances": [example]}).get_json()["predictions"]
     return answer
 
@@ -53,7 +53,7 @@ def post(client, path, content, **headers):
     return client.post(path, data=json.dumps(content), headers=headers)
 
 
-def test_bigquery_gets_a_reply_for_each_call_in_its_place(client, example, expected, document):
+def test_bigquery_gets_a_reply_for_each_call_in_order(client, example, expected, document):
     calls = [[example], [None], [True], [example], [""]]
     content = {"requestId": "1", "caller": "//bigquery", "sessionUser": "a@example.org", "calls": calls}
     response = post(client, "/bigquery", content)
@@ -70,7 +70,7 @@ def test_bigquery_gets_a_reply_for_each_call_in_its_place(client, example, expec
     jsonschema_rs.validate({**schema, "components": document["components"]}, response.get_json())
 
 
-def test_every_example_of_the_document_is_answered_as_it_says(client, document):
+def test_every_example_of_the_document_gets_the_documented_answer(client, document):
     sent = 0
     for path, operations in document["paths"].items():
         body = (
@@ -85,7 +85,7 @@ def test_every_example_of_the_document_is_answered_as_it_says(client, document):
     assert sent == 10
 
 
-def test_vertex_ai_sends_64_rows_as_its_sources_have_them(client, example, expected, document):
+def test_vertex_ai_sends_64_rows_in_the_form_of_its_source(client, example, expected, document):
     field = next(
         iter(
             document["paths"]["/"]["post"]["requestBody"]["content"]["application/json"]["examples"]["one"][
@@ -102,7 +102,7 @@ def test_vertex_ai_sends_64_rows_as_its_sources_have_them(client, example, expec
     assert (null["error"], null["code"]) == ("1", "bad_request")
 
 
-def test_vertex_ai_asks_for_explanations_by_parameters(client, example):
+def test_vertex_ai_requests_explanations_by_parameters(client, example):
     content = {"instances": [example], "parameters": {"explain": True}}
     assert "explanation" in client.post("/", json=content).get_json()["predictions"][0]
     refused = client.post("/", json={**content, "parameters": {"explain": "perhaps"}})
@@ -134,7 +134,7 @@ def test_the_v2_protocol_gives_the_same_answer_as_tensors(client, name, expected
     assert (label["shape"], label["data"]) == ([1], [expected[label["name"]]])
 
 
-def test_v2_says_what_it_is_and_that_it_is_ready(load, name):
+def test_v2_describes_the_server_and_its_readiness(load, name):
     client = load(name)
     assert client.get("/ready").status_code == 503
     assert client.get("/v2/health/live").get_json() == {"live": True}
@@ -148,7 +148,7 @@ def test_v2_says_what_it_is_and_that_it_is_ready(load, name):
 
 
 def shapes(name):
-    """The paths that predict, and the member that holds what went wrong."""
+    """Return the paths that predict, each with the member that holds the error."""
     return {
         "/bigquery": "errorMessage",
         f"/v1/models/{name}:predict": "error",
@@ -185,7 +185,7 @@ def test_no_error_breaks_the_shape_of_its_protocol(client, name):
             assert [each.status_code for each in answers[-3:]] == [405, 415, 413]
 
 
-def test_a_defect_and_a_missing_model_keep_the_shape_and_say_nothing_of_the_inside(
+def test_a_defect_and_a_missing_model_keep_the_shape_without_internal_details(
     variant, load, name, example, capsys
 ):
     pin = Pin.read(ROOT / "functions" / name / "model.json").content()

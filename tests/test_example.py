@@ -11,7 +11,7 @@ from shared.pin import Pin, Unpublished
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_example_of_a_function_has_a_label_of_its_model(name):
+def test_the_example_has_a_label_of_the_model(name):
     folder = ROOT / "functions" / name
     try:
         labels = Pin.read(folder / "model.json").labels
@@ -20,7 +20,7 @@ def test_the_example_of_a_function_has_a_label_of_its_model(name):
     assert Example.read(folder).label in labels
 
 
-def test_no_two_functions_are_served_at_one_port():
+def test_no_two_functions_have_the_same_port():
     ports = [Example.read(ROOT / "functions" / name).port for name in FUNCTIONS]
     assert len(set(ports)) == len(ports)
 
@@ -50,7 +50,7 @@ def test_an_input_is_read_as_it_is_and_a_file_as_base64(tmp_path, value):
         ('{"port": 8090, "input": "a", "label": 7}', "'label': expected a label"),
     ],
 )
-def test_an_example_that_cannot_be_used_says_what_was_expected(tmp_path, content, words):
+def test_an_invalid_example_is_refused_with_what_was_expected(tmp_path, content, words):
     if content is not None:
         (tmp_path / "example.json").write_text(content)
     with pytest.raises(ValueError, match=words):

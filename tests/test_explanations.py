@@ -1,4 +1,4 @@
-"""Why a model answered as it did: the tokens of a review, the hot spots of a cell."""
+"""The explanations: the tokens of a review, the heatmap of a cell."""
 
 import base64
 import io
@@ -94,7 +94,7 @@ def explained(served, text):
 
 
 def check(served, linear, text):
-    """What must hold for every text."""
+    """Check the properties of every text's explanation."""
     explanation = explained(served, text)
     total = explanation.intercept + sum(token.log_odds for token in explanation.tokens)
     assert total == pytest.approx(linear.log_odds(text), abs=1e-9)
@@ -138,7 +138,7 @@ def test_the_probability_is_the_logistic_of_the_log_odds_that_are_explained(serv
 
 
 @pytest.mark.parametrize("text", ["", " \n", "<br /><b>", "&#1;"])
-def test_of_a_text_without_tokens_the_intercept_is_all(served, text):
+def test_a_text_without_tokens_is_explained_by_the_intercept_alone(served, text):
     explanation = explained(served, text)
     assert explanation.tokens == []
     assert explanation.intercept == explanation.log_odds
@@ -162,7 +162,7 @@ def test_a_token_is_the_text_as_it_was_sent(served, text, found):
     assert [token.text for token in explained(served, text).tokens] == found
 
 
-def test_praise_counts_for_and_blame_against(served):
+def test_praise_counts_for_the_label_and_blame_against_it(served):
     found = parts(served, "The story is wonderful but the sound is terrible")
     assert found["wonderful"] > 0.5
     assert found["terrible"] < -0.5
@@ -190,7 +190,7 @@ def test_a_bucket_is_shared_equally_by_its_occurrences(served):
 
 
 def slow_shares(line, words, chars, ngrams):
-    """`Ngrams.shares` by the book, one n-gram after the other."""
+    """Compute `Ngrams.shares` naively, one n-gram after the other."""
     spaces = [place for place, code in enumerate(line) if code == 32]
     count = len(spaces) - 1
     word_of = [min(sum(space <= place for space in spaces), count) - 1 for place in range(len(line))]
@@ -227,7 +227,7 @@ def test_marks_out_of_order_are_composed_as_unicodedata_does():
         assert clean(text).replace(" ", "") == unicodedata.normalize("NFC", text).lower()
 
 
-def test_a_model_of_another_kind_explains_nothing(tmp_path):
+def test_a_pickled_model_gives_no_explanation(tmp_path):
     joblib = pytest.importorskip("joblib")
     texts, positive = invented(20)
     joblib.dump(
@@ -248,7 +248,7 @@ def drawn(attention, size=(100, 100)):
 
 @pytest.mark.parametrize("size", [(100, 100), (64, 48)])
 @pytest.mark.parametrize("value", [0.0, -0.1, -50.0])
-def test_a_map_that_speaks_against_an_infection_is_clear(value, size):
+def test_a_map_against_an_infection_is_transparent(value, size):
     assert drawn(np.full((13, 13), value), size)[..., 3].max() == 0
 
 
@@ -284,5 +284,5 @@ def test_the_drawn_parasite_is_hot_and_the_normal_cell_is_not(malaria):
     assert drawn(normal.map)[..., 3].max() < 20
 
 
-def test_of_a_network_without_a_map_there_is_no_explanation():
+def test_a_network_without_a_map_gives_no_explanation():
     assert explain(images.Prediction(np.array([0.9, 0.1])), (100, 100)) is None

@@ -1,4 +1,4 @@
-"""A file is read once, no further than the pin says, and those bytes are verified and loaded."""
+"""A file is read once, up to its pinned size, and exactly these bytes are verified and loaded."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ PIN = Pin.parse(
 
 @pytest.fixture
 def store(tmp_path):
-    """The settings of a store that is a folder, and the place of its file, which is not there yet."""
+    """The settings of a store that is a folder, and the path of its file, which does not exist yet."""
     (tmp_path / "thing").mkdir()
     return Settings(model_store=str(tmp_path)), tmp_path / PIN.file
 
@@ -43,7 +43,7 @@ def test_a_file_with_the_pinned_bytes_is_served(store):
     assert fetch.fetch(PIN, settings) == CONTENT
 
 
-def test_a_link_to_the_pinned_bytes_is_followed_as_a_mounted_volume_needs_it(store):
+def test_a_symbolic_link_is_followed_as_in_a_mounted_volume(store):
     settings, path = store
     path.with_name("..data").write_bytes(CONTENT)
     path.symlink_to("..data")
@@ -95,7 +95,7 @@ THINGS = {
 
 
 @pytest.mark.parametrize("thing", THINGS)
-def test_what_is_no_regular_file_neither_hangs_nor_is_read(thing, store):
+def test_what_is_not_a_regular_file_is_refused_without_hanging(thing, store):
     settings, path = store
     make, cause = THINGS[thing]
     make(path)
@@ -130,7 +130,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_no_further(store, monkeypatc
         fetch.fetch(PIN, settings)
 
 
-def test_the_store_is_named_where_it_lacks_the_file(tmp_path):
+def test_the_error_for_a_missing_file_names_the_store(tmp_path):
     with pytest.raises(ModelUnavailable, match="check MODEL_STORE"):
         fetch.fetch(PIN, Settings(model_store=str(tmp_path)))
 
@@ -158,7 +158,7 @@ def test_a_bucket_gives_the_pinned_bytes_and_no_others(credentials, bucket, monk
     assert fetch.fetch(PIN, settings) == CONTENT
 
 
-def test_what_was_fetched_early_is_given_once_and_not_kept(bucket):
+def test_a_prefetched_file_is_returned_once_and_not_kept(bucket):
     models, settings = bucket
     blob = models.blob(f"v1/{PIN.file}")
     blob.upload_from_string(CONTENT)
@@ -170,7 +170,7 @@ def test_what_was_fetched_early_is_given_once_and_not_kept(bucket):
         fetch.fetch(PIN, settings)
 
 
-def test_what_was_fetched_early_is_verified_too(bucket):
+def test_a_prefetched_file_is_verified_too(bucket):
     models, settings = bucket
     models.blob(f"v1/{PIN.file}").upload_from_string(CONTENT[::-1])
     fetch.prefetch(PIN, settings)
@@ -178,7 +178,7 @@ def test_what_was_fetched_early_is_verified_too(bucket):
         fetch.fetch(PIN, settings)
 
 
-def test_a_folder_is_not_fetched_early(store):
+def test_a_folder_is_not_prefetched(store):
     settings, _ = store
     before = threading.active_count()
     fetch.prefetch(PIN, settings)
@@ -239,7 +239,7 @@ print(json.dumps([right, answers, opened, next(steps)]))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_whatever_becomes_of_the_file_all_answers_are_the_pinned_models(name, tmp_path):
+def test_whatever_happens_to_the_file_only_the_pinned_model_answers(name, tmp_path):
     pin = Pin.read(ROOT / "functions" / name / "model.json")
     (tmp_path / pin.file).parent.mkdir()
     shutil.copyfile(ROOT / "models" / pin.file, tmp_path / pin.file)

@@ -1,4 +1,4 @@
-"""The pages in Firefox: what the tests in Chromium show of each kind of function, once more."""
+"""The pages in Firefox: the main tests of Chromium again, for each kind of function."""
 
 import pytest
 import toys
@@ -27,7 +27,7 @@ def firefox(tmp_path_factory):
 
 
 class Page:
-    """A page in Firefox, whose script may raise nothing, and do nothing that its policy forbids."""
+    """A page in Firefox whose scripts must not raise or violate the content security policy."""
 
     def __init__(self, firefox, url):
         self.firefox = firefox
@@ -38,7 +38,7 @@ class Page:
         return self.firefox.run("return document.querySelector(arguments[0]).innerText.trim()", selector)
 
     def click(self, selector):
-        """Click; returns what the page has then said."""
+        """Click; return the page's announcement."""
         self.firefox.run("tell(''); document.querySelector(arguments[0]).click()", selector)
         return self.done()
 
@@ -47,7 +47,7 @@ class Page:
         return self.text("#news")
 
     def check(self):
-        """Check that no script has failed, and that axe finds no barrier in sight."""
+        """Check that no script has failed, and that axe finds no accessibility barrier."""
         self.firefox.run(script())
         assert self.firefox.run(BARRIERS) == []
         assert self.firefox.run("return complaints") == []

@@ -1,4 +1,4 @@
-"""What a request may cost once the function is warm: counted, not timed."""
+"""The cost of a request to a warm function: counted, not timed."""
 
 import json
 import subprocess
@@ -58,7 +58,7 @@ def test_the_first_request_reads_the_model_and_no_other_data(name):
     pin = json.loads((ROOT / "functions" / name / "model.json").read_text())
     opened = [path for event, path in found if event == "open" and not path.endswith((".py", ".pyc"))]
     in_the_store = [path for path in opened if path.startswith(str(ROOT / "models"))]
-    # Python tells of each opening twice: before it, and as it is done.
+    # Python audits each opening twice: before it and during it.
     assert in_the_store == [str(ROOT / "models" / pin["file"])] * 2
     assert not [event for event, _ in found if event in ("subprocess.Popen", "socket.connect")]
 
@@ -74,7 +74,7 @@ def test_a_warm_request_opens_no_file_and_imports_nothing(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_thousand_requests_leave_nothing_behind(name):
+def test_a_thousand_requests_leak_neither_memory_nor_files(name):
     body = """
 def left():
     gc.collect()
@@ -86,7 +86,7 @@ ask(500)
 found = [after - former for after, former in zip(left(), before)]
 """
     objects, blocks = run(name, body)
-    # Caches and free lists still fill up a little; a leak would be one for each request at least.
+    # Caches and free lists still grow a little; a leak would be at least one object for each request.
     assert objects < 50
     assert blocks < 500
 

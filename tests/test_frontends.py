@@ -307,7 +307,7 @@ def test_the_functions_own_page_sends_the_tokens_and_shows_them(name, opened, st
     assert not complaints
 
 
-def test_where_anybody_may_call_the_page_asks_for_no_token(load):
+def test_without_sign_in_the_page_needs_no_token(load):
     text = load("review").get("/", headers={"Accept": "text/html"}).text
     assert 'id="proofs"' not in text
     assert "#text" in text

@@ -48,7 +48,7 @@ def exchange(server, method, path, headers, body=None):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_request_is_one_line_of_json_without_what_it_brought(name, start):
+def test_a_request_is_one_json_log_line_without_its_input(name, start):
     server = start(ROOT / "functions" / name / "main.py")
     trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     secret = b"a film that only my mother knows of"
@@ -86,7 +86,7 @@ def test_the_older_trace_header_is_read_too():
     assert logs.trace({"Traceparent": "nonsense"}, "lab") == {}
 
 
-def test_in_a_terminal_a_line_is_text():
+def test_in_a_terminal_the_log_is_plain_text():
     script = "from shared import logs; logs.write('INFO', 'it works\\x1b[2J', stack_trace='where')"
     master, slave = os.openpty()
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=slave, check=True)
@@ -181,7 +181,7 @@ def dripping(connections):
             connection.close()
 
 
-def test_clients_that_send_drop_by_drop_hold_up_nobody_and_are_told(start):
+def test_slow_uploads_block_nobody_and_get_an_error(start):
     server = start(ROOT / "functions" / "review" / "main.py", THREADS="1")
     slow = [socket.create_connection(address(server), timeout=60) for _ in range(12)]
     for connection, part in zip(slow, [*SLOW.values()] * 4, strict=True):
@@ -210,13 +210,13 @@ def raw(server, *parts, pause=0.0, half_close=False):
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
 
 
-def test_an_honest_upload_may_take_its_time(start):
+def test_a_slow_but_steady_upload_is_accepted(start):
     server = start(ROOT / "functions" / "review" / "main.py", THREADS="2")
     parts = [POST + b"Content-Length: 12\r\n\r\n", b"A fi", b"lm, ", b"good"]
     assert b" 200 " in raw(server, *parts, pause=0.8)
 
 
-def test_a_body_that_is_not_whole_is_a_400(start):
+def test_an_incomplete_body_is_a_400(start):
     server = start(ROOT / "functions" / "review" / "main.py")
     assert b" 400 " in raw(server, POST + b"Content-Length: 100\r\n\r\nA film", half_close=True)
     assert b" 400 " in raw(server, POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
@@ -234,7 +234,7 @@ UNREAD = {
 }
 
 
-def test_bodies_that_nobody_reads_hold_nobody_and_the_answer_arrives(start):
+def test_unread_bodies_block_nobody_and_the_answer_arrives(start):
     server = start(ROOT / "functions" / "review" / "main.py", THREADS="1")
     slow = [socket.create_connection(address(server), timeout=60) for _ in UNREAD]
     for connection, (line, status) in zip(slow, UNREAD.items(), strict=True):
@@ -259,7 +259,7 @@ LONG = {
 }
 
 
-def test_what_is_too_long_or_no_request_is_refused_in_json(start):
+def test_malformed_and_oversized_requests_are_refused_in_json(start):
     server = start(ROOT / "functions" / "review" / "main.py", THREADS="1")
     for content, status, code in LONG.values():
         with socket.create_connection(address(server), timeout=60) as connection:
@@ -271,7 +271,7 @@ def test_what_is_too_long_or_no_request_is_refused_in_json(start):
     assert all(line.startswith("{") for line in server.log.read_text().splitlines())
 
 
-def test_a_client_that_vanishes_harms_nobody(start):
+def test_a_client_that_disconnects_affects_nobody(start):
     server = start(ROOT / "functions" / "review" / "main.py", THREADS="2")
     for _ in range(8):
         connection = socket.create_connection(address(server), timeout=60)
@@ -294,7 +294,7 @@ def at_work(server):
         yield connection
 
 
-def test_what_is_in_work_when_the_function_is_told_to_end_is_finished(held):
+def test_running_requests_are_finished_after_sigterm(held):
     server, bucket = held()
     with at_work(server) as connection:
         server.process.send_signal(signal.SIGTERM)
@@ -303,7 +303,7 @@ def test_what_is_in_work_when_the_function_is_told_to_end_is_finished(held):
     assert server.process.wait(30) == 0
 
 
-def test_what_cannot_be_finished_when_the_function_is_told_to_end_is_answered_all_the_same(held):
+def test_requests_that_cannot_be_finished_after_sigterm_get_an_answer(held):
     server, _ = held(ALLOWED_ORIGINS=ORIGIN)
     with at_work(server) as connection:
         server.process.send_signal(signal.SIGTERM)
@@ -315,7 +315,7 @@ def test_what_cannot_be_finished_when_the_function_is_told_to_end_is_answered_al
     assert [line["id"] for line in logged(server, 503)] == [json.loads(body)["id"]]
 
 
-def test_a_request_whose_time_is_over_is_answered_and_the_next_is_served(held):
+def test_a_request_past_its_deadline_is_answered_and_the_next_is_served(held):
     server, bucket = held(REQUEST_SECONDS="1", THREADS="1")
     answers = [server.request(*REVIEW) for _ in range(2)]  # one at work, and one that finds no place
     for answer in answers:
@@ -328,7 +328,7 @@ def test_a_request_whose_time_is_over_is_answered_and_the_next_is_served(held):
     assert answer.status == 200
 
 
-def test_what_a_client_that_left_was_waiting_for_is_not_done(held):
+def test_work_for_a_disconnected_client_is_skipped(held):
     server, bucket = held(THREADS="1")
     for _ in range(3):
         with socket.create_connection(address(server), timeout=60) as connection:
@@ -340,7 +340,7 @@ def test_what_a_client_that_left_was_waiting_for_is_not_done(held):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/json"])
-def test_nothing_is_parsed_or_loaded_for_a_client_that_left(kind, load, pair, capsys):
+def test_nothing_is_parsed_or_loaded_for_a_disconnected_client(kind, load, pair, capsys):
     client, _, theirs = pair
     theirs.close()
     answer = load("review").post("/", data="{ film", content_type=kind, environ_overrides={KEY: client})
@@ -348,7 +348,7 @@ def test_nothing_is_parsed_or_loaded_for_a_client_that_left(kind, load, pair, ca
     assert "cold" not in json.loads(capsys.readouterr().out)
 
 
-def test_a_client_that_leaves_ends_its_batch():
+def test_a_client_that_disconnects_ends_its_batch():
     class Counter:
         labels, decoded = ("a", "b"), 0
 
@@ -382,7 +382,7 @@ def test_a_client_that_left_is_noticed_behind_what_it_sent_and_nothing_of_that_i
     assert ours.recv(100) == b"the next request"
 
 
-def test_nothing_is_begun_after_the_deadline(pair):
+def test_nothing_is_started_after_the_deadline(pair):
     with pytest.raises(TimedOut):
         pair[0].check(time.monotonic())
     with pytest.raises(TimedOut):
@@ -435,7 +435,7 @@ def test_a_body_is_read_up_to_its_limit():
         received(b"four", 10, CONTENT_LENGTH="9")
 
 
-def test_all_bodies_together_have_a_limit_and_give_back_what_they_took():
+def test_all_bodies_share_a_limit_and_release_their_memory():
     memory = Memory(2 * STEP)
     with memory.share() as one, memory.share() as other:
         assert len(received(bytes(STEP + 1), 9 * STEP, one)) == STEP + 1
@@ -478,7 +478,7 @@ def test_requests_on_one_connection_are_answered_in_their_order(start):
                 answers.read(length)
 
 
-def test_workers_know_of_each_others_connections_while_they_are_told(monkeypatch):
+def test_workers_share_the_number_of_their_connections(monkeypatch):
     loads = worker.Loads()
     assert loads.fewest(besides=1) == math.inf
     loads.set(1, 5)
@@ -522,7 +522,7 @@ def test_slashes_at_the_end_change_nothing(path, load):
     assert client.get("/predict/").headers["Allow"] == "POST, OPTIONS"
 
 
-def test_a_5xx_carries_the_id_of_its_line_and_nothing_of_the_inside(load, monkeypatch, tmp_path, capsys):
+def test_a_5xx_has_the_id_of_its_log_line_and_no_internal_details(load, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("MODEL_STORE", str(tmp_path))
     answer = load("review").post("/", data=REVIEW[2], content_type="text/plain")
     problem = answer.get_json()
@@ -534,7 +534,7 @@ def test_a_5xx_carries_the_id_of_its_line_and_nothing_of_the_inside(load, monkey
     assert "id" not in load("review").get("/nowhere").get_json()
 
 
-def test_an_inner_error_of_one_instance_is_found_by_its_id_too(load, monkeypatch, capsys):
+def test_the_id_of_an_internal_error_of_one_instance_is_logged_too(load, monkeypatch, capsys):
     client = load("review")
     kind = sys.modules["main"].Classifier
     right = kind.decode
@@ -555,7 +555,7 @@ def test_an_inner_error_of_one_instance_is_found_by_its_id_too(load, monkeypatch
     assert "in decode" in line["stack_trace"]
 
 
-def test_what_libraries_say_is_json_and_does_not_go_on_for_ever():
+def test_log_records_of_libraries_are_json_and_limited():
     script = """if True:
         import logging, warnings
         from shared import logs

@@ -65,12 +65,12 @@ def roots(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", sources("shared"), ids=lambda path: path.name)
-def test_shared_imports_neither_functions_nor_what_makes_models(path):
+def test_shared_imports_neither_functions_nor_models(path):
     assert not roots(path) & {"functions", "models", "tests", "dev", "deploy", "benchmarks", "batch"}
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_the_rooms_of_shared_never_import_one_another(room):
+def test_the_packages_of_shared_never_import_one_another(room):
     others = tuple(f"shared.{other}" for other in ROOMS if other != room)
     for path in sources(f"shared/{room}"):
         assert not [name for name in imports(path) if name.startswith(others)], path
@@ -82,14 +82,14 @@ def test_web_and_store_import_no_learning_library(room):
         assert not roots(path) & LEARNING, path
 
 
-def test_what_deploying_reads_needs_the_standard_library_alone():
+def test_modules_that_deploy_imports_need_only_the_standard_library():
     for name in ("pin", "settings", "example"):
         own = {each for each in roots(ROOT / "shared" / f"{name}.py") if each != "shared"}
         assert own <= set(sys.stdlib_module_names), name
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_imports_shared_and_itself_alone(name):
+def test_a_function_imports_only_shared_and_itself(name):
     for path in sources(f"functions/{name}"):
         names = imports(path)
         others = {"models", "tests", "dev", "deploy", "benchmarks", "batch"}
@@ -104,7 +104,7 @@ def test_a_classifier_knows_nothing_of_http_or_storage():
         assert not [name for name in imports(path) if name.startswith(rooms)], path
 
 
-def test_no_module_imports_itself_in_a_circle():
+def test_there_are_no_circular_imports():
     graph = {
         name: {found for each in imports(path, late=False) if (found := module_of(each)) not in (None, name)}
         for name, path in MODULES.items()

@@ -8,7 +8,7 @@ from shared.errors import ModelUnavailable, NotReady
 from shared.store.lazy import Lazy
 
 
-def test_twenty_threads_that_ask_together_get_one_value_built_once():
+def test_twenty_threads_at_the_same_time_build_the_value_once():
     built = []
     together = threading.Barrier(20)
 
@@ -46,7 +46,7 @@ def failing(times):
     return build, calls
 
 
-def test_a_failure_is_not_kept_and_the_next_call_after_the_rest_builds_again():
+def test_a_failure_is_not_cached_and_the_next_call_after_the_back_off_builds_again():
     build, calls = failing(1)
     lazy = Lazy(build, pauses=(0.2,))
     with pytest.raises(ModelUnavailable, match="the store is down") as first:
@@ -64,7 +64,7 @@ def test_a_failure_is_not_kept_and_the_next_call_after_the_rest_builds_again():
     assert len(calls) == 2
 
 
-def test_the_rest_grows_with_each_failure_in_a_row():
+def test_the_back_off_grows_with_each_failure_in_a_row():
     build, calls = failing(4)
     lazy = Lazy(build, pauses=(0.01, 0.02, 0.04))
     pauses = []
@@ -79,7 +79,7 @@ def test_the_rest_grows_with_each_failure_in_a_row():
     assert len(calls) == 5
 
 
-def test_those_who_wait_share_the_failure_of_the_one_attempt():
+def test_waiting_threads_share_the_failure_of_the_attempt():
     go = threading.Event()
     calls = []
 
@@ -99,7 +99,7 @@ def test_those_who_wait_share_the_failure_of_the_one_attempt():
     assert sum(isinstance(error, NotReady) and "the disk is gone" in str(error) for error in errors) == 7
 
 
-def test_a_value_that_is_false_is_built_once_too():
+def test_a_falsy_value_is_built_once_too():
     built = []
     lazy = Lazy(lambda: built.append(1))
     assert lazy() is None

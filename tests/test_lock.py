@@ -33,13 +33,13 @@ def folder(request):
     return request.param
 
 
-def test_a_lock_holds_what_its_requirements_ask_for(folder):
+def test_a_lock_has_all_required_packages(folder):
     versions = locked(folder)
     for name, version in asked(folder).items():
         assert versions[name] == version, f"{name}=={version}; run make lock"
 
 
-def test_every_package_of_a_lock_has_its_hashes_and_no_place_is_named(folder):
+def test_every_locked_package_has_hashes_and_no_url(folder):
     text = (folder / "requirements.txt").read_text()
     packages = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
     assert len(packages) > 20
@@ -66,7 +66,7 @@ def test_a_requirement_that_does_not_exist_is_named(tmp_path):
     assert not (tmp_path / "requirements.txt").exists()
 
 
-def test_a_lock_that_is_not_of_its_requirements_is_outdated(tmp_path):
+def test_a_lock_that_does_not_match_its_requirements_is_outdated(tmp_path):
     (tmp_path / "requirements.in").write_text("iniconfig==2.0.0\n")
     assert not lock.current(tmp_path)
     lock.lock(tmp_path)

@@ -1,4 +1,4 @@
-"""The malaria function, asked as the cloud asks it."""
+"""The malaria function, called as the cloud calls it."""
 
 import io
 import threading
@@ -41,7 +41,7 @@ def test_an_empty_file_is_refused(client):
     refused(post(client, b""), 422, "the file is empty")
 
 
-def test_a_batch_answers_each_image_in_its_place_and_the_bad_ones_too(client):
+def test_a_batch_answers_each_image_in_order_even_if_some_are_bad(client):
     contents = [INFECTED.read_bytes(), b"<svg/>", NORMAL.read_bytes(), INFECTED.read_bytes()[:500], b""]
     files = {"image": [(io.BytesIO(data), f"{index}.png") for index, data in enumerate(contents)]}
     answer = client.post("/classify", data=files).get_json()
@@ -63,7 +63,7 @@ def test_a_batch_answers_each_image_in_its_place_and_the_bad_ones_too(client):
     assert answer["predictions"][0]["probabilities"] == alone["probabilities"]
 
 
-def test_eight_threads_get_each_the_answer_to_their_own_image(load):
+def test_each_of_eight_threads_gets_the_answer_to_its_own_image(load):
     client = load("malaria")
     images = [cells.encode(cells.draw(seed % 2 == 0, seed)) for seed in range(8)]
     expected = [probability(post(client, image)) for image in images]

@@ -61,7 +61,7 @@ def test_both_files_agree_on_real_images(litert, keras, data):
     assert codes[0] == codes[1]
 
 
-def test_upside_down_is_the_same_cell(litert):
+def test_a_flipped_cell_gets_the_same_answer(litert):
     for seed in range(4):
         image = litert.decode(cells.encode(cells.draw(seed % 2 == 0, seed)))
         upright, turned = litert.predict([image, image[::-1, ::-1]])
@@ -69,7 +69,7 @@ def test_upside_down_is_the_same_cell(litert):
         np.testing.assert_allclose(upright.map, turned.map[::-1, ::-1], atol=1e-2)
 
 
-def test_part_of_what_differs_between_stains_is_taken_out():
+def test_normalisation_reduces_the_difference_between_stains():
     keras = pytest.importorskip("keras")
     from models.malaria import network
 
@@ -84,7 +84,7 @@ def test_part_of_what_differs_between_stains_is_taken_out():
     assert np.asarray(even(np.ones_like(cell))).max() <= 1
 
 
-def test_the_limits_leave_out_as_many_cells_as_they_say():
+def test_the_limits_reject_the_stated_share_of_cells():
     pytest.importorskip("keras")
     from models.malaria import limits
 
@@ -151,7 +151,7 @@ def test_the_committed_split_is_what_the_data_gives(data):
         ("C241NThinF_IMG_20151207_124115_cell_1.png", "C241N"),
     ],
 )
-def test_the_patient_is_told_from_the_file_name(name, patient):
+def test_the_patient_is_read_from_the_file_name(name, patient):
     assert dataset.patient(name) == patient
 
 
@@ -215,7 +215,7 @@ def drawn_patients(tmp_path_factory):
     return folder
 
 
-def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(
+def test_interrupted_training_resumes_and_exports_what_the_function_loads(
     tmp_path, monkeypatch, drawn_patients
 ):
     keras = pytest.importorskip("keras")
@@ -252,7 +252,7 @@ def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(
     assert (out / "training.png").stat().st_size > 1000
 
 
-def test_cross_validation_judges_cells_by_a_network_that_never_saw_their_patient(
+def test_cross_validation_tests_each_cell_with_a_network_that_never_saw_the_patient(
     tmp_path, monkeypatch, drawn_patients
 ):
     pytest.importorskip("keras")

@@ -1,4 +1,4 @@
-"""The malaria function finds the cell in a picture, and says when its answer should not be trusted."""
+"""The malaria function finds the cell in a picture, and warns if its answer is unreliable."""
 
 import base64
 import io
@@ -91,7 +91,7 @@ def speck(side):
 
 
 @pytest.mark.parametrize("infected", [True, False])
-def test_a_drawn_cell_is_not_warned_of(served, infected):
+def test_a_drawn_cell_gets_no_warning(served, infected):
     for seed in range(6):
         found = answer(served, cells.encode(cells.draw(infected, seed)))
         assert "warnings" not in found
@@ -133,7 +133,7 @@ def test_a_drawn_cell_is_not_warned_of(served, infected):
         "tiny",
     ],
 )
-def test_what_is_not_one_cell_in_colour_is_warned_of(served, picture, code):
+def test_what_is_not_one_cell_in_colour_gets_a_warning(served, picture, code):
     found = answer(served, cells.encode(picture))
     assert code in codes(found)
     assert len(set(codes(found))) == len(codes(found))
@@ -179,7 +179,7 @@ def test_a_small_cell_in_a_large_picture_is_found_in_every_format(served, kind, 
     assert not found.warnings
 
 
-def test_a_cell_without_margins_is_left_whole():
+def test_a_cell_without_margins_is_not_cropped():
     for seed in range(4):
         box = cells.draw(True, seed).getbbox()
         assert cell.find(cells.draw(True, seed).crop(box)) == (WHOLE, [])
@@ -201,7 +201,7 @@ FRAMES = {
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 @pytest.mark.parametrize("background", [0, SLIDE])
-def test_a_frame_around_the_background_is_taken_off(served, frame, background):
+def test_a_frame_around_the_background_is_cropped(served, frame, background):
     left, top, right, bottom, level = frame
     if background == SLIDE:
         level -= 130
@@ -216,7 +216,7 @@ def test_a_frame_around_the_background_is_taken_off(served, frame, background):
 
 
 @pytest.mark.parametrize("kind", ["gradient", "solid", "text"])
-def test_a_frame_makes_no_cell_of_anything_else(served, kind):
+def test_a_frame_alone_does_not_count_as_a_cell(served, kind):
     inner = (
         Image.linear_gradient("L").convert("RGB")
         if kind == "gradient"
@@ -269,7 +269,7 @@ def test_a_heatmap_in_a_box_of_less_than_a_pixel_is_drawn():
         ((1.1, 1.3, 1.2), ["not_a_cell"]),
     ],
 )
-def test_the_doubts_of_the_network_are_put_into_words(values, expected):
+def test_the_doubts_of_the_network_become_warnings(values, expected):
     warned = doubts.warn(np.array(values, np.float32))
     assert [each.code for each in warned] == expected
     assert all(each.message and not each.message.endswith(".") for each in warned)
@@ -286,7 +286,7 @@ def test_an_answer_close_to_the_middle_is_undecided_and_one_far_from_it_is_not(s
     assert codes(found[0]) == codes(found[-1]) == []
 
 
-def test_few_cells_of_unseen_patients_are_warned_of_without_a_reason():
+def test_few_cells_of_unseen_patients_get_a_warning_without_a_reason():
     figures = json.loads((ROOT / "models" / "malaria" / "metrics.json").read_text())
     warned = figures["warned"]
     assert sum(part for code, part in warned.items() if code != "undecided") <= 0.01
@@ -294,7 +294,7 @@ def test_few_cells_of_unseen_patients_are_warned_of_without_a_reason():
 
 
 class Doubtful:
-    """A network that doubts."""
+    """A network with an output of doubts."""
 
     size, channels, range = (8, 8), 3, None
 

@@ -1,4 +1,4 @@
-"""The parser of multipart forms, held to what Werkzeug makes of the same bytes."""
+"""The parser of multipart forms, compared with Werkzeug's."""
 
 import io
 
@@ -76,7 +76,7 @@ PLAIN = form((FILE, b"content"))
 CELL = forms.Part("image", b"content", "", True)
 
 
-def test_a_form_as_browsers_and_curl_send_it_is_parsed():
+def test_forms_of_browsers_and_curl_are_parsed():
     body = form((TEXT, b"a cell"), (FILE, b"\x89PNG\r\n\x1a\n"), (FILE, b""))
     parts = [
         forms.Part("note", b"a cell", "", False),
@@ -87,7 +87,7 @@ def test_a_form_as_browsers_and_curl_send_it_is_parsed():
     assert forms.multipart(body.removesuffix(b"\r\n"), BOUNDARY) == parts
 
 
-def test_a_form_as_requests_sends_it_is_parsed():
+def test_a_form_of_the_requests_library_is_parsed():
     fields = [("note", "a cell"), ("image", ("cell.png", b"content", "image/png"))]
     body, kind = encode_multipart_formdata(fields, BOUNDARY)
     assert forms.multipart(body, kind.partition("boundary=")[2])[1] == CELL
@@ -127,7 +127,7 @@ def test_a_form_as_requests_sends_it_is_parsed():
         ),
     ],
 )
-def test_unusual_forms_hold_the_same_file(body):
+def test_unusual_forms_give_the_same_file(body):
     assert forms.multipart(body, BOUNDARY) == [CELL]
 
 
@@ -153,7 +153,7 @@ def test_unusual_forms_hold_the_same_file(body):
         *("no colon", "no disposition", "unknown encoding", "not in its encoding", "no headers"),
     ],
 )
-def test_what_is_no_form_is_refused(body):
+def test_what_is_not_a_form_is_refused(body):
     with pytest.raises(BadRequest):
         forms.multipart(body, BOUNDARY)
 
@@ -172,13 +172,13 @@ def test_a_part_without_content_may_lack_the_blank_line():
 
 
 @pytest.mark.parametrize("name", ["image", "image[]", "image[0]", "image[12]"])
-def test_the_index_of_a_list_is_no_part_of_a_name(name):
+def test_a_list_index_is_not_part_of_the_name(name):
     [part] = forms.multipart(PLAIN.replace(b'"image"', f'"{name}"'.encode()), BOUNDARY)
     assert part.name == "image"
 
 
 @pytest.mark.parametrize("boundary", ["a b", "x" * 100, "é", "'()+_,-./:=?"])
-def test_an_unusual_boundary_divides_as_well(boundary):
+def test_an_unusual_boundary_works_too(boundary):
     body = form((FILE, b"content"), boundary=boundary.encode().decode("latin-1")).decode().encode("latin-1")
     assert forms.multipart(body, boundary.encode().decode("latin-1")) == [CELL]
 
@@ -186,7 +186,7 @@ def test_an_unusual_boundary_divides_as_well(boundary):
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(NAMES, FILES, CONTENT), max_size=4))
 @example([("image", "cell.png", b"\r\n--" + BOUNDARY.encode() + b"x")])
-def test_we_find_what_werkzeug_finds(parts):
+def test_our_parser_agrees_with_werkzeug(parts):
     heads = [
         f'Content-Disposition: form-data; name="{name}"'.encode()
         + (b"" if filename is None else f'; filename="{filename}"'.encode())
@@ -198,7 +198,7 @@ def test_we_find_what_werkzeug_finds(parts):
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.data())
-def test_nor_do_we_differ_on_damaged_forms(data):
+def test_our_parser_agrees_with_werkzeug_on_damaged_forms(data):
     body = bytearray(form((TEXT, b"a cell"), (FILE, b"\x89PNG\r\n\x1a\n--"), (FILE, b"two")))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(body) - 1))

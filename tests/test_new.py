@@ -1,4 +1,4 @@
-"""`models.new`: what it refuses, what it asks for, and that it writes both folders or neither."""
+"""`models.new`: its refusals and prompts, and that it writes both folders or neither."""
 
 import io
 import os
@@ -19,7 +19,7 @@ GIVEN = {"name": "digits", "--reads": "image", "--labels": "0,1"}
 
 
 def refusal(checkout, **changes):
-    """The words with which it ends; nothing has been written."""
+    """Return the error message, after a check that nothing has been written."""
     options = {**GIVEN, **{f"--{key}" if key != "name" else key: value for key, value in changes.items()}}
     name = options.pop("name")
     arguments = [word for option in options.items() if option[1] is not None for word in option]
@@ -77,7 +77,7 @@ def test_an_invalid_option_is_refused_and_nothing_is_written(checkout, changes, 
     assert words in refusal(checkout, **changes)
 
 
-def test_in_a_terminal_it_asks_until_each_answer_is_valid(changed):
+def test_in_a_terminal_it_prompts_until_each_answer_is_valid(changed):
     own, other = pty.openpty()
     process = subprocess.Popen(
         MAKE, cwd=changed, stdin=other, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -118,7 +118,7 @@ def test_without_uv_the_message_says_how_to_install_it(tmp_path, monkeypatch):
 
 
 def test_a_new_function_requires_what_all_functions_require():
-    """What the shared modules need is in every function's requirements, and in those of a new one."""
+    """Every function, and a new one, requires the packages of the shared modules."""
     asked = [
         set(re.findall(r"^[a-z0-9-]+", (folder / "requirements.in").read_text(), re.MULTILINE))
         for folder in functions(ROOT)

@@ -1,4 +1,4 @@
-"""Images by the signed URLs of BigQuery's object tables: from Cloud Storage, and from nowhere else."""
+"""Images by the signed URLs of BigQuery's object tables: downloaded only from Cloud Storage."""
 
 import base64
 import socket
@@ -42,7 +42,7 @@ def replies(client, *values):
     return answer.get_json()["replies"]
 
 
-def test_objects_are_scored_beside_bytes_each_in_its_row(malaria, bucket, capsys):
+def test_objects_and_bytes_are_scored_in_one_request_each_in_its_row(malaria, bucket, capsys):
     inline = base64.b64encode(CELL).decode()
     found = replies(
         malaria, signed("a.png"), inline, None, signed("with blank.png"), signed("gone.png"), signed("text")
@@ -83,7 +83,7 @@ NOWHERE = [
 ]
 
 
-def test_nothing_else_is_connected_to(malaria, bucket, monkeypatch):
+def test_no_other_host_is_contacted(malaria, bucket, monkeypatch):
     connected = []
     monkeypatch.setattr(socket, "create_connection", lambda address, *_, **__: connected.append(address))
     for url, reply in zip(NOWHERE, replies(malaria, *NOWHERE), strict=True):
@@ -95,7 +95,7 @@ def test_nothing_else_is_connected_to(malaria, bucket, monkeypatch):
 @pytest.mark.parametrize(
     "production", [{"K_SERVICE": "malaria"}, {"GAE_SERVICE": "malaria"}, {"AIP_HTTP_PORT": "8080"}]
 )
-def test_in_production_there_is_no_emulator_whatever_the_environment_says(production, bucket, monkeypatch):
+def test_in_production_the_emulator_variable_is_ignored(production, bucket, monkeypatch):
     assert objects.store(Settings.read({})) == bucket.url
     assert objects.signed_url(signed("a.png", bucket.url), Settings.read({})) is not None
     for variable, value in production.items():
@@ -107,7 +107,7 @@ def test_in_production_there_is_no_emulator_whatever_the_environment_says(produc
         objects.signed_url(signed("a.png", bucket.url), settings)
 
 
-def test_a_real_url_is_asked_for_over_tls_at_the_constant_host(malaria, monkeypatch):
+def test_a_real_url_is_fetched_over_tls_from_the_constant_host(malaria, monkeypatch):
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")
     asked = []
 
@@ -148,7 +148,7 @@ def test_a_redirect_is_not_followed(malaria, bucket):
         assert elsewhere.seen == []
 
 
-def test_what_fails_for_a_moment_is_asked_for_once_more(malaria, bucket):
+def test_a_transient_failure_is_retried_once(malaria, bucket):
     def first(handler, content):
         (faults.status(503) if len(bucket.seen) == 1 else faults.Handler.whole)(handler, content)
 
@@ -162,7 +162,7 @@ def test_what_fails_for_a_moment_is_asked_for_once_more(malaria, bucket):
         assert "send this row again" in reply["message"]
 
 
-def test_an_object_that_comes_too_slowly_is_given_up(malaria, bucket, monkeypatch):
+def test_a_download_that_is_too_slow_is_abandoned(malaria, bucket, monkeypatch):
     monkeypatch.setattr(objects, "SECONDS", 0.3)
 
     def slow_head(handler, _):
@@ -178,7 +178,7 @@ def test_an_object_that_comes_too_slowly_is_given_up(malaria, bucket, monkeypatc
         )
 
 
-def test_an_object_larger_than_a_body_may_be_is_not_read(load, bucket, monkeypatch):
+def test_an_object_over_the_body_limit_is_not_read(load, bucket, monkeypatch):
     monkeypatch.setenv("MAX_BODY_MB", "1")
     client = load("malaria")
     bucket.objects["large"] = bytes(1_000_001)
@@ -218,7 +218,7 @@ def test_at_most_eight_are_fetched_at_once(malaria, bucket):
     assert max(at_once) == 8
 
 
-def test_the_memory_of_all_requests_and_a_client_that_leaves_end_the_download(bucket):
+def test_the_memory_limit_and_a_disconnected_client_abort_the_download(bucket):
     class Call:
         deadline = time.monotonic() + 60
 
@@ -246,7 +246,7 @@ def test_an_object_of_the_storage_emulator_is_read(emulated, load):
     assert reply["classification"] == "Infected"
 
 
-def test_a_function_of_texts_fetches_nothing(load, bucket):
+def test_a_text_function_downloads_nothing(load, bucket):
     [reply] = replies(load("review"), signed("a.png"))
     assert bucket.seen == []
     assert "only links" in reply["message"]

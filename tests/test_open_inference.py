@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: tensors in JSON and in binary, and those that are not what they say."""
+"""The Open Inference Protocol: tensors in JSON and in binary, and tensors that contradict their header."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ def review(load):
 
 @pytest.fixture
 def table(load, tmp_path, monkeypatch):
-    """A function of table rows that answers with the label whose place the first value names."""
+    """A function for table rows; the first value of a row is the index of its label."""
     folder = tmp_path / "table"
     monkeypatch.setenv("MODEL_STORE", str(folder))
     row = {"length": 1, "width": 1}
@@ -58,7 +58,7 @@ def binary(elements):
 
 
 def in_binary(client, path, inputs, raw, header=None, **more):
-    """Post JSON, and bytes behind it."""
+    """Post JSON followed by binary data."""
     head = json.dumps({"inputs": inputs, **more}).encode()
     length = str(len(head) if header is None else header)
     return client.post(path, data=head + raw, headers={"Inference-Header-Content-Length": length})
@@ -95,7 +95,7 @@ def test_texts_in_binary_and_in_base64_are_the_same_texts(review):
     assert outputs(review.post(REVIEW, json={"inputs": [said]})) == expected
 
 
-def test_images_come_as_they_are_or_in_base64(load):
+def test_images_are_read_as_bytes_or_in_base64(load):
     client = load("malaria")
     coded = base64.b64encode(CELL).decode()
     expected = outputs(client.post(MALARIA, json={"inputs": [tensor("image", [coded, coded])]}))
@@ -106,7 +106,7 @@ def test_images_come_as_they_are_or_in_base64(load):
     assert outputs(client.post(MALARIA, json={"inputs": [mlserver]})) == expected
 
 
-def test_rows_come_as_one_tensor_or_as_one_for_each_column(table):
+def test_rows_are_read_as_one_tensor_or_as_one_for_each_column(table):
     path = "/v2/models/table/infer"
     whole = tensor("an input", [1, 9, 2, 9], [2, 2], "FP64")
     columns = [tensor("length", [1, 2], [2, 1], "INT64"), tensor("width", [9.5, None], [2], "FP32")]
@@ -126,7 +126,7 @@ def test_rows_come_as_one_tensor_or_as_one_for_each_column(table):
         assert "expected" in refusal(table.post(path, json={"inputs": wrong}))
 
 
-def test_warnings_are_a_tensor_that_comes_when_there_are_some_or_when_it_is_asked_for(table):
+def test_warnings_are_a_tensor_that_is_sent_if_there_are_any_or_on_request(table):
     path = "/v2/models/table/infer"
     doubtful, sure = (tensor("an input", [place, 0], [1, 2], "FP64") for place in (3, 1))
     [warnings] = outputs(table.post(path, json={"inputs": [doubtful]}))["warnings"]["data"]
@@ -138,7 +138,7 @@ def test_warnings_are_a_tensor_that_comes_when_there_are_some_or_when_it_is_aske
     assert found["warnings"]["data"] == ["[]"]
 
 
-def test_explanations_are_asked_for_by_a_parameter_or_an_output(review):
+def test_a_parameter_or_an_output_requests_explanations(review):
     inputs = [tensor("text", TEXTS)]
     for more in ({"parameters": {"explain": True}}, {"outputs": [{"name": "explanation"}]}):
         found = outputs(review.post(REVIEW, json={"inputs": inputs, **more}))
@@ -148,7 +148,7 @@ def test_explanations_are_asked_for_by_a_parameter_or_an_output(review):
     assert "explain=1 or explain=0" in refusal(refused)
 
 
-def test_the_id_comes_back_and_only_what_is_asked_for(review):
+def test_the_answer_has_the_id_and_only_the_requested_outputs(review):
     content = {"id": "\u00e9 7", "model_name": "x", "inputs": [tensor("text", TEXTS)]}
     asked = {"outputs": [{"name": "review_sentiment", "parameters": {"binary_data": True}}]}
     answer = review.post(REVIEW, json={**content, **asked, "parameters": {"binary_data_output": True}})
@@ -212,7 +212,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_tensor_that_is_not_what_it_says_is_refused(review, lie):
+def test_a_tensor_that_contradicts_its_shape_or_datatype_is_refused(review, lie):
     answer = review.post(REVIEW, data=json.dumps(LIES[lie]))
     assert "expected" in refusal(answer)
 
@@ -240,20 +240,20 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_bytes_that_are_not_what_the_json_says_are_refused(review, case):
+def test_binary_data_that_contradicts_the_json_is_refused(review, case):
     header, raw, size = WRONG[case]
     inputs = [bytes_of("text", [b"", b""], size)]
     header = header.encode().decode("latin-1") if isinstance(header, str) else header
     assert "expected" in refusal(in_binary(review, REVIEW, inputs, raw, header))
 
 
-def test_a_length_that_cuts_the_json_is_said_to(review):
+def test_a_wrong_length_of_the_json_is_reported(review):
     answer = in_binary(review, REVIEW, [bytes_of("text", [b"a"])], binary([b"a"]), 20)
     assert "Inference-Header-Content-Length says that 20 bytes are JSON" in refusal(answer)
 
 
 @pytest.mark.parametrize("datatype", ["FP64", "INT64", "UINT8", "BOOL", "FP16"])
-def test_numbers_of_another_type_than_they_say_are_refused(table, datatype):
+def test_numbers_of_another_type_than_declared_are_refused(table, datatype):
     path = "/v2/models/table/infer"
     for value in (
         "1",
@@ -299,7 +299,7 @@ def test_a_bomb_is_refused_at_little_cost(review, bomb):
     assert peak < 120_000_000
 
 
-def test_many_small_binary_tensors_take_no_quadratic_time(table):
+def test_many_small_binary_tensors_are_read_in_linear_time(table):
     each = {"datatype": "UINT8", "shape": [1], "parameters": {"binary_data_size": 1}}
     inputs = [{"name": str(number), **each} for number in range(20_000)]
     answer = in_binary(table, "/v2/models/table/infer", inputs, bytes(20_000))
@@ -342,7 +342,7 @@ TENSORS = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("name", ["review", "table"])
-def test_no_data_is_a_500_whatever_it_is(name, request, load):
+def test_no_input_causes_a_500(name, request, load):
     client = request.getfixturevalue("table") if name == "table" else load(name)
 
     @settings(max_examples=60, deadline=None, derandomize=True, database=None)

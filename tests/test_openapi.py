@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid for any function, true of its examples, and kept by a real process."""
+"""The OpenAPI document: valid for any function, with right examples, and obeyed by a real process."""
 
 import itertools
 import json
@@ -26,12 +26,12 @@ BOUNDED = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-# No schema can say that bytes are an image, or what CSV holds; a text that it allows is answered.
+# A schema cannot express that bytes are an image, or the content of CSV; any text that it allows is answered.
 UNSAYABLE = [positive_data_acceptance]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_no_request_gets_an_answer_that_is_not_documented(name, start):
+def test_every_answer_is_documented(name, start):
     server = start(ROOT / "functions" / name / "main.py")
     document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     unsayable = [] if "text/plain" in bodies(document.raw_schema, "/") else UNSAYABLE
@@ -40,13 +40,13 @@ def test_no_request_gets_an_answer_that_is_not_documented(name, start):
     def probe(case):
         response = case.call(base_url=server.url)
         statuses.add(response.status_code)
-        # Nor can it say that a tensor has as many elements as its shape says.
+        # Nor can it express that the number of a tensor's elements matches its shape.
         unsaid = UNSAYABLE if case.path.endswith("/infer") else unsayable
         case.validate_response(response, excluded_checks=unsaid)
 
     operations = [found.ok() for found in document.get_all_operations()]
     for operation in operations:
-        # A GET has nothing to vary.
+        # A GET has no parameters to vary.
         bounded = BOUNDED if operation.method == "post" else settings(BOUNDED, max_examples=1)
         bounded(given(case=operation.as_strategy())(probe))()
     assert len(operations) == 17  # all but the document itself
@@ -149,7 +149,7 @@ def test_two_fields_at_once_are_not_valid_even_if_one_of_them_is_not(tmp_path):
         assert not valid(document, kind, {"text": "a", "review": ""})
 
 
-def test_the_columns_of_rows_are_listed_where_they_are_known(tmp_path):
+def test_the_columns_of_rows_are_listed_if_they_are_known(tmp_path):
     document = described(tmp_path, Rows("row"), columns=["length", "width"])
     for row in ({"length": 1, "width": None}, {"length": 1.5, "width": 2, "more": "x"}, [1, 2.5]):
         assert valid(document, "application/json", {"row": row})

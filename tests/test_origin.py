@@ -25,7 +25,7 @@ ASK = """async ([url, name, bytes, json]) => {
 
 @pytest.fixture
 def page(browser):
-    """An empty page of an origin of its own; `page.origin` says which."""
+    """An empty page on another origin, `page.origin`."""
 
     class Empty(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

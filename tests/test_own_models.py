@@ -1,4 +1,4 @@
-"""Models that people bring, of every format: loaded from bytes, and some served as the cloud serves them."""
+"""Models of users, in every format: loaded from bytes, and some served as in the cloud."""
 
 import hashlib
 import importlib.metadata
@@ -129,7 +129,7 @@ def test_a_network_of_one_channel_gets_grey(keras, tmp_path, suffix, colour):
         load(path, input={"channels": "RGB"})
 
 
-def test_bgr_hands_the_channels_on_in_reverse(keras, tmp_path):
+def test_bgr_reverses_the_channels(keras, tmp_path):
     path = saved(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
     classifier = load(path, input={"channels": "BGR"})
     assert last(classifier, RED) < 0.01
@@ -139,7 +139,7 @@ def test_bgr_hands_the_channels_on_in_reverse(keras, tmp_path):
 
 
 @pytest.mark.parametrize(("pair", "logit"), [([0, 0.5], 4), ([-1, 1], 16), ([1, 0], -8), ([0, 255], 8 * 255)])
-def test_the_range_says_what_black_and_white_are_to_the_model(keras, tmp_path, pair, logit):
+def test_the_range_sets_the_values_of_black_and_white(keras, tmp_path, pair, logit):
     path = saved(colours(keras, 1, "sigmoid"), tmp_path / "own.keras")
     assert last(load(path, input={"range": pair}), RED) == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
 
@@ -156,7 +156,7 @@ def test_the_range_of_a_quantised_network_is_read_from_its_scale(keras, tmp_path
 
 
 @pytest.mark.parametrize("suffix", ["keras", "tflite"])
-def test_a_first_layer_that_scales_and_a_last_one_without_activation_are_told(keras, tmp_path, suffix):
+def test_a_scaling_first_layer_and_a_last_one_without_activation_are_detected(keras, tmp_path, suffix):
     inner = colours(keras, 1, None, scale=1 / 255)
     nested = keras.Sequential([keras.Input((8, 8, 3)), inner])
     for model in (inner, nested):
@@ -168,7 +168,7 @@ def test_a_first_layer_that_scales_and_a_last_one_without_activation_are_told(ke
 
 
 @pytest.mark.parametrize("suffix", ["keras", "tflite"])
-def test_the_size_is_the_models_own_or_the_pins_if_it_takes_any(keras, tmp_path, suffix):
+def test_the_size_is_the_models_or_the_pins_if_the_model_takes_any_size(keras, tmp_path, suffix):
     fixed, free = tmp_path / f"fixed.{suffix}", tmp_path / f"free.{suffix}"
     for size, path in (((24, 32), fixed), ((None, None), free)):
         model = colours(keras, 1, "sigmoid", size)
@@ -192,7 +192,7 @@ def test_the_threshold_decides_the_label(keras, tmp_path):
     assert classifier.encode(prediction, explain=False)["label"] == "Infected"
 
 
-def test_probabilities_in_sixteen_bits_sum_to_one(keras, tmp_path):
+def test_sixteen_bit_probabilities_are_rescaled_to_sum_to_one(keras, tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:
         path = saved(colours(keras, 10, "softmax"), tmp_path / "own.keras")
@@ -203,7 +203,7 @@ def test_probabilities_in_sixteen_bits_sum_to_one(keras, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["keras", "tflite"])
-def test_what_is_no_network_for_these_images_and_labels_is_refused(keras, tmp_path, suffix):
+def test_a_network_that_does_not_fit_the_images_or_labels_is_refused(keras, tmp_path, suffix):
     layers, path = keras.layers, tmp_path / f"own.{suffix}"
 
     def refused(model, match, labels=("Normal", "Infected")):
@@ -223,7 +223,7 @@ def test_what_is_no_network_for_these_images_and_labels_is_refused(keras, tmp_pa
 
 
 @pytest.mark.parametrize("suffix", ["keras", "tflite"])
-def test_grey_images_without_an_axis_of_channels_are_given_so(keras, tmp_path, suffix):
+def test_a_network_without_a_channel_axis_gets_grey_images_without_it(keras, tmp_path, suffix):
     grey = colours(keras, 1, "sigmoid", channels=1)
     model = keras.Sequential([keras.Input((8, 8)), keras.layers.Reshape((8, 8, 1)), grey])
     path = tmp_path / f"own.{suffix}"
@@ -233,7 +233,7 @@ def test_grey_images_without_an_axis_of_channels_are_given_so(keras, tmp_path, s
     assert last(classifier, (255, 255, 255)) == pytest.approx(sigmoid(8), abs=1e-5)
 
 
-def test_a_softmax_in_eight_bits_that_is_handed_out_in_float_sums_to_one(keras, tmp_path, monkeypatch):
+def test_an_8_bit_softmax_with_float_output_sums_to_one(keras, tmp_path, monkeypatch):
     import tensorflow as tf
 
     monkeypatch.setattr(tf, "int8", tf.float32)  # the type of the input and the output, for `converted`
@@ -244,7 +244,7 @@ def test_a_softmax_in_eight_bits_that_is_handed_out_in_float_sums_to_one(keras, 
 
 
 @pytest.mark.parametrize("suffix", ["keras", "tflite"])
-def test_pixels_that_whole_numbers_cannot_hold_are_refused(keras, tmp_path, suffix):
+def test_a_range_that_the_quantised_input_cannot_represent_is_refused(keras, tmp_path, suffix):
     path = tmp_path / f"own.{suffix}"
     if suffix == "tflite":
         path.write_bytes(converted(colours(keras, 1, "sigmoid"), "uint8"))
@@ -258,7 +258,7 @@ def test_pixels_that_whole_numbers_cannot_hold_are_refused(keras, tmp_path, suff
     assert last(load(path), RED) == pytest.approx(1, abs=0.02)
 
 
-def test_operations_between_the_layers_of_keras_are_told_too(keras, tmp_path):
+def test_operations_between_keras_layers_are_detected_too(keras, tmp_path):
     def around(before, after):
         image = keras.Input((8, 8, 3))
         pooled = keras.layers.GlobalAveragePooling2D()(before(image))
@@ -287,7 +287,7 @@ def test_a_thousand_labels_may_be_rounded():
 
 
 def one_line(error, *words):
-    """The message says this, in a line and the lines to paste."""
+    """Check that the message is one line with this text, followed by the code to paste."""
     message = str(error.value)
     assert all(word in message for word in words), message
     assert len(message.splitlines()[0]) < 500
@@ -299,7 +299,7 @@ def sigmoid_of_own(values):
     return values
 
 
-def test_what_keras_cannot_load_is_said_in_a_line(keras, tmp_path):
+def test_a_file_that_keras_cannot_load_is_explained_in_one_line(keras, tmp_path):
     class Mine(keras.layers.Layer):
         def call(self, values):
             return values
@@ -333,14 +333,14 @@ def test_what_keras_cannot_load_is_said_in_a_line(keras, tmp_path):
     with pytest.raises(ModelUnavailable) as error:
         load(weights)
     one_line(error, "weights only", "model.save")
-    # The lines to paste do what they say.
+    # The code to paste works.
     os.chdir(tmp_path)
     lines = "\n".join(line.strip() for line in message.splitlines()[1:])
     exec(lines, {"model": around(keras.layers.Lambda(lambda values: values / 255))})
     assert load(tmp_path / "model.tflite", output="logits").size == (8, 8)
 
 
-def test_a_file_of_keras_2_is_served_or_told_apart(keras):
+def test_a_file_of_keras_2_is_served_or_recognised(keras):
     classifier = load(DATA / "k2_cnn.h5")
     assert classifier.size == (64, 64)
     assert 0 <= last(classifier, RED) <= 1
@@ -349,7 +349,7 @@ def test_a_file_of_keras_2_is_served_or_told_apart(keras):
     one_line(error, "Lambda layer, written by Keras 2", "convert it to LiteRT")
 
 
-def test_a_probability_that_is_none_is_an_error_of_ours_and_never_an_answer(keras, tmp_path):
+def test_an_invalid_probability_is_an_internal_error_and_never_an_answer(keras, tmp_path):
     path = saved(colours(keras, 2, None), tmp_path / "own.keras")
     [answer] = classify(load(path), [CELL.read_bytes()], explain=False)
     assert isinstance(answer, Unexpected)
@@ -393,7 +393,7 @@ GOOD, BAD = "good great fine", "bad awful poor"
 
 
 def trained(classifier, *names):
-    """A pipeline over words; of two names the first is of bad reviews, a third of what has neither."""
+    """Fit a pipeline over words; the names are the labels of bad, good and neutral reviews."""
     reviews = [BAD, GOOD, "so so"][: len(names)] * 5
     return make_pipeline(CountVectorizer(), classifier).fit(reviews, list(names) * 5)
 
@@ -414,7 +414,7 @@ def ask(path, text, labels):
 
 @pytest.mark.parametrize("suffix", [".joblib", ".pkl"])
 @pytest.mark.parametrize("shape", ["pipeline", "pair", "swapped", "dict", "with a LabelEncoder"])
-def test_a_text_model_is_read_however_it_was_put_together(tmp_path, suffix, shape):
+def test_a_text_model_is_read_as_a_pipeline_or_as_separate_parts(tmp_path, suffix, shape):
     names = (0, 1) if shape == "with a LabelEncoder" else ("bad", "good")
     model = trained(MultinomialNB(), *names)
     vectoriser, classifier = (step for _, step in model.steps)
@@ -447,7 +447,7 @@ def test_three_classes_are_served_with_or_without_probabilities(tmp_path, loss):
         ask(path, "great", ("NEG", "POS", "NEU"))
 
 
-def test_numbers_as_classes_are_no_names(tmp_path):
+def test_numeric_classes_are_not_label_names(tmp_path):
     path = dumped(trained(MultinomialNB(), 0, 1), tmp_path / "own.pkl")
     assert not Model(path.read_bytes(), path.name).named
     assert ask(path, "awful", ("Negative", "Positive"))["label"] == "Negative"
@@ -457,7 +457,7 @@ def test_numbers_as_classes_are_no_names(tmp_path):
     "model", [SVC(), LinearSVC(), SGDClassifier(), GridSearchCV(SVC(), {"C": [1]}, cv=2)]
 )
 def test_the_label_is_the_one_that_the_model_predicts(tmp_path, model):
-    """Also of a model without probabilities, whose scores are made into some."""
+    """This includes models without `predict_proba`, whose scores are converted to probabilities."""
     vectors = np.random.default_rng(0).normal(size=(60, 3))
     model.fit(vectors, np.array(["a", "b", "c"])[vectors.argmax(axis=1)])
     path = dumped(model, tmp_path / "own.pkl")
@@ -466,7 +466,7 @@ def test_the_label_is_the_one_that_the_model_predicts(tmp_path, model):
     assert [answer["label"] for answer in answers] == model.predict(vectors).tolist()
 
 
-def test_of_equally_probable_labels_the_model_and_the_function_answer_the_first(tmp_path):
+def test_of_equally_probable_labels_the_first_is_the_answer(tmp_path):
     model = trained(MultinomialNB(), "bad", "good")
     assert model.predict(["unknown"]) == ["bad"]
     assert ask(dumped(model, tmp_path / "own.pkl"), "unknown", ("bad", "good"))["label"] == "bad"
@@ -485,7 +485,7 @@ def test_a_threshold_in_the_file_is_read(tmp_path, positive, expected):
 
 
 @pytest.mark.parametrize("classes", [(0.0, 1.0), (False, True), (0, 1)])
-def test_numbers_in_the_other_order_are_refused_however_they_are_written(tmp_path, classes):
+def test_numeric_classes_in_another_order_are_refused_in_any_spelling(tmp_path, classes):
     path = dumped(trained(MultinomialNB(), *classes), tmp_path / "own.pkl")
     with pytest.raises(ModelUnavailable, match="publish it with --labels"):
         ask(path, "good", ("1", "0"))
@@ -503,7 +503,7 @@ def test_a_label_encoder_beside_a_model_of_names_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("categories", "unknown"), [([1, 2, 3], "error"), ([1, 2, 3], "ignore"), (["f", "m"], "ignore")]
 )
-def test_columns_of_categories_are_served_if_they_are_numbers(tmp_path, categories, unknown):
+def test_numeric_category_columns_are_served(tmp_path, categories, unknown):
     values = np.array([[number % 4, categories[number % len(categories)]] for number in range(12)])
     values = values.astype(object) if categories == ["f", "m"] else values
     encoder = ColumnTransformer(
@@ -526,11 +526,11 @@ def test_columns_of_categories_are_served_if_they_are_numbers(tmp_path, categori
         ([OneHotEncoder()], r"knows in the column 'x1', 1\.0, 2\.0, 3\.0; got 7"),
         ([OrdinalEncoder()], r"knows in the column 'x1', 1\.0, 2\.0, 3\.0; got 7"),
         ([SimpleImputer(), OneHotEncoder()], r"knows in the column 'x1'"),
-        # What an encoder gets from another step cannot be told before it is asked.
+        # The inputs of an encoder behind another step are not known before a prediction.
         ([FunctionTransformer(np.rint), OneHotEncoder()], r"unknown categories \[.*7.*\] in column 0"),
     ],
 )
-def test_a_value_that_a_strict_encoder_does_not_know_is_the_callers_mistake(tmp_path, steps, words):
+def test_a_value_that_a_strict_encoder_does_not_know_is_a_client_error(tmp_path, steps, words):
     values = np.array([[number % 4, 1 + number % 3] for number in range(12)], float)
     encoder = ColumnTransformer([("kind", make_pipeline(*steps), [1])], remainder="passthrough")
     model = make_pipeline(encoder, LogisticRegression()).fit(values, ["high", "low"] * 6)
@@ -565,13 +565,13 @@ def test_a_table_model_of_logarithms_is_served(tmp_path):
         ("text", "expected a scikit-learn pipeline"),
     ],
 )
-def test_what_is_no_fitted_classifier_is_refused(tmp_path, model, words):
+def test_what_is_not_a_fitted_classifier_is_refused(tmp_path, model, words):
     path = dumped(model, tmp_path / "own.joblib")
     with pytest.raises(ModelUnavailable, match=words):
         ask(path, "good", ("bad", "good"))
 
 
-def test_a_lone_classifier_is_told_how_to_join_its_vectoriser_and_the_lines_work(tmp_path):
+def test_a_classifier_without_vectoriser_gets_code_to_join_them_that_works(tmp_path):
     model = trained(SGDClassifier(loss="log_loss", random_state=0), "bad", "good")
     vectoriser, classifier = (step for _, step in model.steps)
     path = dumped(classifier, tmp_path / "own.pkl")
@@ -589,7 +589,7 @@ def tokenize(text):
 
 
 def lost(monkeypatch, module, name="tokenize"):
-    """A pipeline whose tokenizer was found in a module that is not there when the model is loaded."""
+    """A pipeline whose tokenizer is from a module that is missing when the model is loaded."""
     function = types.FunctionType(tokenize.__code__, {}, name)
     function.__module__, function.__qualname__ = module, name
     if module == "__main__":
@@ -623,7 +623,7 @@ def lost(monkeypatch, module, name="tokenize"):
         ("click", ["is imported instead of yours", "my_click.py"]),
     ],
 )
-def test_a_module_that_is_not_there_is_told_by_whose_it_is(monkeypatch, module, words):
+def test_the_advice_on_a_missing_module_depends_on_its_owner(monkeypatch, module, words):
     content = lost(monkeypatch, module)
     with pytest.raises(ModelUnavailable) as error:
         Model(content, "own.pkl")
@@ -631,7 +631,7 @@ def test_a_module_that_is_not_there_is_told_by_whose_it_is(monkeypatch, module, 
     assert ("requirements" in message) == ("requirements.in" in words)
 
 
-def test_what_a_module_of_ones_own_imports_is_told_with_both_ways(monkeypatch, tmp_path):
+def test_a_missing_import_of_a_users_module_gets_both_kinds_of_advice(monkeypatch, tmp_path):
     content = lost(monkeypatch, "helper_that_imports")
     (tmp_path / "helper_that_imports.py").write_text("import of_no_package\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -641,7 +641,7 @@ def test_what_a_module_of_ones_own_imports_is_told_with_both_ways(monkeypatch, t
         Model(content, "own.pkl")
 
 
-def test_compression_that_needs_a_package_is_told():
+def test_a_compression_that_needs_a_package_is_reported():
     with pytest.raises(ModelUnavailable, match="compressed with lz4: add lz4"):
         Model(b"\x04\x22\x4d\x18" + bytes(50), "own.pkl")
 
@@ -656,7 +656,7 @@ def test_compression_that_needs_a_package_is_told():
         ("sklearn.linear_model._logistic OfAnotherVersion", ["not in scikit-learn", "written with another"]),
     ],
 )
-def test_a_name_of_another_scikit_learn_is_not_taken_for_a_missing_package(name, words):
+def test_a_name_of_another_scikit_learn_is_not_mistaken_for_a_missing_package(name, words):
     module, _, attribute = name.partition(" ")
     with pytest.raises(ModelUnavailable) as error:
         Model(f"c{module}\n{attribute}\n.".encode(), "own.pkl")
@@ -675,7 +675,7 @@ def test_a_model_of_another_scikit_learn_is_refused_with_both_versions(tmp_path)
         Model(other, "own.pkl")
 
 
-def test_a_scikit_learn_that_cannot_be_imported_is_told_with_the_numpy_it_needs(monkeypatch):
+def test_a_scikit_learn_that_cannot_be_imported_is_reported_with_the_numpy_it_needs(monkeypatch):
     installed = {"scikit-learn": "1.2.2", "numpy": "2.4.6"}
     monkeypatch.setattr(importlib.metadata, "version", installed.__getitem__)
     error = ValueError("numpy.dtype size changed, may indicate binary incompatibility. Expected 96")
@@ -686,7 +686,7 @@ def test_a_scikit_learn_that_cannot_be_imported_is_told_with_the_numpy_it_needs(
     assert "numpy==1" not in _why_not_imported("own.pkl", error)
 
 
-def test_what_no_pickle_is_is_said(tmp_path):
+def test_what_is_not_a_pickle_is_refused_with_the_reason(tmp_path):
     path = tmp_path / "own.pkl"
     path.write_bytes(b"no pickle")
     with pytest.raises(ModelUnavailable, match=r"not a model that joblib\.dump or pickle\.dump wrote"):
@@ -725,7 +725,7 @@ def test_a_table_model_takes_its_columns_by_name_in_its_own_order(tmp_path, name
         rows.Classifier.load(path.read_bytes(), three)
 
 
-def test_a_text_model_is_no_table_model_and_the_other_way_round(tmp_path):
+def test_text_models_and_table_models_are_not_mixed_up(tmp_path):
     path = dumped(trained(MultinomialNB(), "bad", "good"), tmp_path / "text.joblib")
     pin = pinned(path, ("bad", "good"), input={"columns": ["a"]})
     with pytest.raises(ModelUnavailable, match="cannot classify a row of numbers"):
@@ -735,7 +735,7 @@ def test_a_text_model_is_no_table_model_and_the_other_way_round(tmp_path):
         texts.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
 
 
-def test_a_model_that_chooses_columns_by_name_asks_for_pandas(tmp_path, monkeypatch):
+def test_a_model_that_selects_columns_by_name_needs_pandas(tmp_path, monkeypatch):
     from sklearn.compose import ColumnTransformer
 
     pandas = pytest.importorskip("pandas")
@@ -751,7 +751,7 @@ def test_a_model_that_chooses_columns_by_name_asks_for_pandas(tmp_path, monkeypa
         rows.Classifier.load(path.read_bytes(), pinned(path, ("high", "low")))
 
 
-def test_the_articles_review_model_answers_in_a_real_process_from_pickle_dump_on(tmp_path, variant, start):
+def test_the_articles_pickled_review_model_answers_in_a_real_process(tmp_path, variant, start):
     """A pickled SGD classifier, joined with the HashingVectorizer and its tokenizer in `helper.py`."""
     (tmp_path / "helper.py").write_text(
         "import re\n\nSTOP = {'the', 'a'}\n\n\ndef tokenizer(text):\n"
@@ -810,7 +810,7 @@ model.save("article.h5")
 
 
 def test_the_articles_network_answers_from_h5_in_a_real_process(keras, tmp_path, variant, start):
-    # Built in a process of its own, so that this one's TensorFlow has nothing to do with the server's.
+    # Built in a process of its own, so that the TensorFlow of this process does not affect the server.
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run(
         [sys.executable, "-c", ARTICLE], cwd=tmp_path, env=environment, check=True, capture_output=True

@@ -1,4 +1,4 @@
-"""The pages, in a real browser on a real process. Every visit also checks that nothing left the origin."""
+"""The pages, in a real browser on a real process. Every visit checks that no request leaves the origin."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 NAMES = ("malaria", "review")
 KINDS = ("curl", "python", "javascript", "frontend")
 
-# Files into the page as a drop or a paste brings them.
+# Drops or pastes files into the page.
 DELIVER = """([type, carrier, files]) => {
     const data = new DataTransfer();
     for (const [name, type, bytes] of files) {
@@ -37,7 +37,7 @@ DELIVER = """([type, carrier, files]) => {
 
 
 class Visit:
-    """A page of one function in a fresh profile, and what it did."""
+    """A page of one function in a fresh profile, with a record of its requests and errors."""
 
     def __init__(self, browser, url, options):
         self.url = url
@@ -53,7 +53,7 @@ class Visit:
         self.requests.append(request)
 
     def _heard(self, message):
-        # A refused request is told by the page; the browser repeats it here.
+        # The browser logs a refused request too; the page reports it already.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
             self.complaints.append(message.text)
 
@@ -73,7 +73,7 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory):
-    """Serve the function of a source file; one process does for all tests that ask for the same settings."""
+    """Serve the function of a source file; tests with the same settings share one process."""
     with contextlib.ExitStack() as stack:
 
         @functools.cache
@@ -89,7 +89,7 @@ def serve(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, serve):
-    """Open the page of a function, which may not break its policy, raise, or ask another origin."""
+    """Open the page of a function, which must not violate its policy, raise, or call another origin."""
     visits = []
 
     def visit(function, environment=None, path="/", **options):
@@ -106,7 +106,7 @@ def visit(browser, serve):
 
 FEW = {"MAX_INSTANCES": "32"}
 
-# What a label, a column or a file may be called, and no page may take for markup.
+# A possible name of a label, a column or a file, which no page may interpret as markup.
 HOSTILE = '</script><script>document.title = "taken over"</script><b>&amp; "\'{{ 1 }}'
 MANY = [HOSTILE, "=1+1", *(f"label {place}" + " and so on" * place for place in range(2, 25))]
 COLUMNS = ["length (cm)", "constructor", 'a "<b>width</b>"', "petal, µ"]
@@ -125,7 +125,7 @@ TOYS = {
 
 @pytest.fixture(scope="module")
 def toybox(tmp_path_factory):
-    """Functions that have no page of their own: the path of each one's main.py."""
+    """Functions without a page of their own: the path of the main.py of each."""
     folder = tmp_path_factory.mktemp("toys")
     made = {name: toys.make(folder / name, *parts) for name, parts in TOYS.items()}
     example = folder / "many-images" / "example.json"
@@ -154,13 +154,13 @@ def choose(page, *files):
 
 
 def done(page):
-    """Wait until the page has said what came of it; returns the words for a screen reader."""
+    """Wait for the result; return the page's announcement for screen readers."""
     page.wait_for_selector("#news[data-kind=done], #news[data-kind=error]", state="attached")
     return page.inner_text("#news")
 
 
 def rows(page):
-    """What the table's rows say, cell for cell."""
+    """Return the texts of the table's cells, row by row."""
     script = "rows => rows.map(row => [...row.cells].slice(1).map(cell => cell.textContent.trim()))"
     return page.eval_on_selector_all("tbody tr", script)
 
@@ -170,7 +170,7 @@ def number(text):
 
 
 def heat(page):
-    """How visible the heatmap is, once it has faded in or out."""
+    """Return the opacity of the heatmap after its transition."""
     return page.eval_on_selector(
         ".heat",
         """async (image) => {
@@ -199,7 +199,7 @@ def test_a_chosen_cell_gets_its_label_and_on_focus_its_heatmap(visit):
     assert boxes[0] == boxes[1]
 
 
-def test_a_cell_dropped_or_pasted_is_answered(visit):
+def test_a_dropped_or_pasted_cell_is_classified(visit):
     page = visit("malaria").page
     for event, carrier in (("drop", "dataTransfer"), ("paste", "clipboardData")):
         name = f"by-{event}.png"
@@ -236,7 +236,7 @@ def test_the_first_answer_says_that_the_model_had_to_be_loaded_and_the_next_does
     assert "loaded" not in page.inner_text("#version")
 
 
-def test_a_batch_is_counted_sorted_and_downloaded_and_a_broken_file_harms_no_other(visit):
+def test_a_batch_is_counted_sorted_and_downloaded_and_a_broken_file_affects_no_other(visit):
     page = visit("malaria").page
     names = ["c.png", "=cmd|' /C calc'!A0.png", 'a "quoted", name.png', "b.svg"]
     contents = [INFECTED.read_bytes(), NORMAL.read_bytes(), INFECTED.read_bytes(), SVG]
@@ -302,7 +302,7 @@ def test_an_svg_is_refused_in_the_words_of_the_service(visit):
     assert page.is_hidden("#result")
 
 
-def test_without_its_model_the_page_counts_down_tries_once_more_and_says_so(visit, tmp_path):
+def test_without_its_model_the_page_counts_down_and_retries_once(visit, tmp_path):
     visited = visit("review", {"MODEL_STORE": str(tmp_path)})
     page = visited.page
     page.click("[data-text][lang=pcm]")
@@ -312,7 +312,7 @@ def test_without_its_model_the_page_counts_down_tries_once_more_and_says_so(visi
     assert page.is_visible("#news button:text('Try again')")
 
 
-def test_a_model_that_wakes_up_meanwhile_answers_by_itself(visit):
+def test_if_the_model_loads_meanwhile_the_answer_appears_by_itself(visit):
     page = visit("malaria").page
     asked = []
 
@@ -329,7 +329,7 @@ def test_a_model_that_wakes_up_meanwhile_answers_by_itself(visit):
     assert len(asked) == 2
 
 
-def test_a_failure_before_the_service_is_told_too(visit):
+def test_a_failure_in_front_of_the_service_is_reported_too(visit):
     page = visit("review").page
     page.route("**/predict**", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     page.fill("#text", "A film")
@@ -342,7 +342,7 @@ def test_a_failure_before_the_service_is_told_too(visit):
     assert done(page).startswith(f"{problem['detail']} The log has the cause under 1f2e3d.")
 
 
-def test_a_model_that_cannot_explain_itself_is_said_to_be_one(visit):
+def test_the_page_says_if_a_model_has_no_explanation(visit):
     page = visit("malaria").page
     answer = {"error": "0", "classification": "Infected", "probabilities": {"Infected": 0.9, "Normal": 0.1}}
     page.route("**/classify**", lambda route: route.fulfill(json={**answer, "explanation": None}))
@@ -360,7 +360,7 @@ def test_a_model_that_cannot_explain_itself_is_said_to_be_one(visit):
     assert page.inner_text("#words") == "A wonderful film"
 
 
-def test_a_service_out_of_reach_is_told_as_such_and_can_be_tried_again(visit):
+def test_an_unreachable_service_is_reported_and_can_be_retried(visit):
     visited = visit("malaria")
     page = visited.page
     page.wait_for_selector("#figures dd")
@@ -428,7 +428,7 @@ def test_a_blank_review_is_refused_in_the_words_of_the_service(visit):
 
 
 def bars(page):
-    """The bars in sight: each label with its per cent."""
+    """Return the visible bars: each label with its percentage."""
     script = """rows => rows.filter(row => row.offsetParent).map(row =>
         [row.querySelector(".name").textContent, row.querySelector(".number").textContent])"""
     return page.eval_on_selector_all(".bars li", script)
@@ -484,7 +484,7 @@ def test_a_batch_of_many_labels_is_counted_and_downloaded_and_doubts_are_seen(to
         assert sum(probabilities.values()) == pytest.approx(1)
 
 
-def test_an_answer_in_doubt_says_why_and_is_not_tinted_as_if_it_were_sure(toy):
+def test_an_uncertain_answer_says_why_and_is_not_coloured_as_certain(toy):
     page = toy("spam").page
     page.fill("#text", "Two words")
     page.click("form button")
@@ -500,7 +500,7 @@ def test_an_answer_in_doubt_says_why_and_is_not_tinted_as_if_it_were_sure(toy):
     assert page.eval_on_selector(".bar i", drawn) == "none"
 
 
-def test_a_text_of_three_labels_gets_their_bars(toy):
+def test_three_labels_of_a_text_get_three_bars(toy):
     page = toy("some_texts").page
     assert page.inner_text("h1") == "Some texts"
     page.click("text=Try the example")
@@ -514,7 +514,7 @@ def test_a_text_of_three_labels_gets_their_bars(toy):
     assert page.inner_text("#sum") == ""
 
 
-def test_a_row_is_filled_in_and_answered(toy):
+def test_a_row_is_entered_and_classified(toy):
     visited = toy("flowers")
     page = visited.page
     assert page.eval_on_selector_all(".fields span", "all => all.map(one => one.textContent)") == COLUMNS
@@ -590,7 +590,7 @@ def test_a_table_without_rows_is_refused(toy):
 @pytest.mark.parametrize("name", ["many-images", "some_texts", "flowers"])
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
 @pytest.mark.skipif(not importlib.util.find_spec("requests"), reason="requests is not installed")
-def test_the_calls_on_a_page_from_the_pin_work_when_run(toy, tmp_path, name):
+def test_the_calls_on_a_generated_page_work(toy, tmp_path, name):
     (tmp_path / "example.png").write_bytes(toys.image(3))
     page = toy(name).page
     page.click("text=Try the example")
@@ -609,11 +609,11 @@ def test_the_calls_on_a_page_from_the_pin_work_when_run(toy, tmp_path, name):
 
 
 def clear(page):
-    """Forget what the page has said, so that `done` waits for what it says next."""
+    """Clear the announcement, so that `done` waits for the next one."""
     page.evaluate("tell('')")
 
 
-def test_what_a_probability_is_of_is_written_above_it(visit, toy):
+def test_each_probability_has_a_heading_that_says_what_it_means(visit, toy):
     heading = "th:nth-child(4)"
     page = visit("malaria").page
     choose(page, INFECTED, NORMAL)
@@ -630,7 +630,7 @@ def test_what_a_probability_is_of_is_written_above_it(visit, toy):
 
 
 def held(page, pattern, count=1):
-    """Let the first `count` requests pass, and hold those that follow until the page gives them up."""
+    """Let the first `count` requests pass, and delay the others until the page cancels them."""
     passed = []
 
     def pass_or_hold(route):
@@ -642,7 +642,7 @@ def held(page, pattern, count=1):
     return passed
 
 
-def test_many_images_show_their_progress_and_can_be_cancelled_and_gone_on_with(visit):
+def test_many_images_show_their_progress_and_can_be_cancelled_and_resumed(visit):
     visited = visit("malaria", FEW)
     page = visited.page
     asked = held(page, "**/classify**")
@@ -664,7 +664,7 @@ def test_many_images_show_their_progress_and_can_be_cancelled_and_gone_on_with(v
     assert len(visited.posts()[-1].response().json()["predictions"]) == 2
 
 
-def test_what_failed_is_sent_again_and_nothing_else(visit):
+def test_only_failed_images_are_sent_again(visit):
     visited = visit("malaria", FEW)
     page = visited.page
     names = [f"{place}.png" for place in range(34)]
@@ -695,7 +695,7 @@ def test_a_text_that_takes_too_long_can_be_cancelled(toy):
 
 
 @pytest.mark.parametrize(("seconds", "waits"), [("1", True), ("61", False)])
-def test_a_caller_who_asks_too_often_waits_if_it_is_not_for_long(toy, seconds, waits):
+def test_the_page_waits_for_the_rate_limit_if_the_wait_is_short(toy, seconds, waits):
     page = toy("spam").page
     answers = iter([True])
     limit = {"status": 429, "headers": {"Retry-After": seconds}, "json": {"detail": "not so often"}}
@@ -727,7 +727,7 @@ def test_the_language_of_a_text_is_named(toy):
         clear(page)
 
 
-def test_a_link_carries_the_text_and_nothing_tells_the_server(visit, toy):
+def test_a_link_carries_the_text_which_never_reaches_the_server(visit, toy):
     visited = toy("spam", permissions=["clipboard-read", "clipboard-write"])
     page, text = visited.page, "50 % & more?\n#one+two=\u1ecd\u0300 <b>"
     page.fill("#text", text)
@@ -863,7 +863,7 @@ def test_no_page_scrolls_sideways_on_a_phone(visit):
 
 
 def labels(answer):
-    """Each label of an answer with its per cent, after a look that the answer explains itself."""
+    """Return each label of an answer with its percentage, after a check that it has an explanation."""
     found = []
     for one in answer.get("predictions", [answer]):
         assert one["explanation"]
@@ -883,7 +883,7 @@ def shown(page):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
 @pytest.mark.skipif(not importlib.util.find_spec("requests"), reason="requests is not installed")
-def test_the_calls_that_are_copied_work_when_run(visit, tmp_path, name):
+def test_the_copied_calls_work(visit, tmp_path, name):
     page = visit(name, permissions=["clipboard-read", "clipboard-write"]).page
     if name == "malaria":
         paths = [tmp_path / "it's; a, cell.png", tmp_path / "second.png"]
@@ -903,7 +903,7 @@ def test_the_calls_that_are_copied_work_when_run(visit, tmp_path, name):
     assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#call")
 
 
-def test_below_a_prefix_the_page_asks_below_the_prefix(visit):
+def test_behind_a_path_prefix_the_page_keeps_the_prefix(visit):
     visited = visit("malaria")
     page = visited.page
 
@@ -941,7 +941,7 @@ def test_axe_finds_no_barrier_on_the_malaria_page(visit, scheme):
 @pytest.mark.parametrize(
     ("name", "scheme"), [("many-images", "dark"), ("spam", "light"), ("flowers", "dark")]
 )
-def test_axe_finds_no_barrier_on_a_page_from_the_pin(toy, name, scheme):
+def test_axe_finds_no_barrier_on_a_generated_page(toy, name, scheme):
     page = toy(
         name, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 320, "height": 640}
     ).page

@@ -73,7 +73,7 @@ def emulator(tmp_path_factory):
 
 
 def post(url, body, kind, method="POST"):
-    """Status and content of what the emulator answers."""
+    """Return the status and the content of the emulator's answer."""
     request = urllib.request.Request(url, body, {"Content-Type": kind}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -84,7 +84,7 @@ def post(url, body, kind, method="POST"):
 
 
 class Visitor:
-    """A browser whose requests to Google are answered here; `complaints` is what its console said."""
+    """A browser whose requests to Google are answered here; `complaints` has the console's errors."""
 
     def __init__(self, context, emulator, issuer):
         self.firebase = package("firebase", VERSION)
@@ -143,7 +143,7 @@ class Visitor:
         self.fulfill(route, json.dumps(content), "application/json", status)
 
     def classify(self):
-        """Try an example; returns what the page says of it."""
+        """Try an example; return the page's announcement."""
         self.page.evaluate("tell('')")
         self.page.click("[data-text][lang=en]")
         self.page.wait_for_selector("#news[data-kind=done], #news[data-kind=error]", state="attached")
@@ -170,7 +170,7 @@ def settings(issuer):
     return {**issuer.settings, "FIREBASE_CONFIG": CONFIG}
 
 
-def test_a_person_signs_in_calls_and_signs_out(visitor, start, settings, tmp_path):
+def test_a_user_signs_in_classifies_and_signs_out(visitor, start, settings, tmp_path):
     page = visitor.page
     page.goto(start(ROOT / "functions" / "review" / "main.py", **settings).url)
     assert visitor.classify().startswith("Sign in first, at the top of this page.")
@@ -207,7 +207,7 @@ def test_a_person_signs_in_calls_and_signs_out(visitor, start, settings, tmp_pat
     assert visitor.classify().startswith("Sign in first")
 
 
-def test_a_person_signs_in_with_google_s_window(visitor, start, settings):
+def test_a_user_signs_in_with_googles_window(visitor, start, settings):
     page = visitor.page
     page.goto(start(ROOT / "functions" / "malaria" / "main.py", **settings).url)
     with page.expect_popup():
@@ -218,7 +218,7 @@ def test_a_person_signs_in_with_google_s_window(visitor, start, settings):
     assert page.eval_on_selector("iframe", "frame => frame.getBoundingClientRect().bottom") < 0
 
 
-def test_a_script_of_firebase_that_has_been_changed_does_not_run(visitor, start, settings):
+def test_a_modified_firebase_script_does_not_run(visitor, start, settings):
     visitor.change = lambda script: script + "\n"
     visitor.page.goto(start(ROOT / "functions" / "review" / "main.py", **settings).url)
     visitor.page.wait_for_selector("#account-news:has-text('could not be loaded; open the page again')")
@@ -229,7 +229,7 @@ def test_a_script_of_firebase_that_has_been_changed_does_not_run(visitor, start,
     visitor.complaints.clear()
 
 
-def test_without_a_configuration_the_page_allows_nothing_of_firebase(load, issuer, monkeypatch):
+def test_without_a_configuration_the_page_allows_no_firebase_scripts(load, issuer, monkeypatch):
     for variable, value in issuer.settings.items():
         monkeypatch.setenv(variable, value)
     answers = []

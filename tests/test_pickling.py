@@ -1,4 +1,4 @@
-"""Classifiers that engines send to their workers: in another process they answer as they do here."""
+"""Pickled classifiers, as engines send them to their workers, give the same answers in another process."""
 
 import base64
 import pickle
@@ -35,7 +35,7 @@ def test_a_classifier_in_another_process_gives_the_same_answers(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_pin_that_was_sent_is_the_same_and_cannot_be_changed(name):
+def test_a_pickled_pin_is_equal_and_immutable(name):
     pin = load(name).pin
     sent = pickle.loads(pickle.dumps(pin))
     assert sent == pin

@@ -1,4 +1,4 @@
-"""The pin is valid, or the function does not start; the message names the file and the field."""
+"""An invalid pin stops the start of a function; the message names the file and the field."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def test_the_committed_file_is_the_pinned_one(name):
     assert pin.version.endswith(pin.sha256[:7])
 
 
-def test_a_pin_says_what_its_file_says_and_is_written_as_it_was_read(tmp_path):
+def test_a_pin_is_written_as_it_was_read(tmp_path):
     content = {
         **CONTENT,
         "threshold": 0.25,
@@ -54,7 +54,7 @@ def test_a_pin_says_what_its_file_says_and_is_written_as_it_was_read(tmp_path):
     assert read(tmp_path, CONTENT).decision_threshold == 0.5
 
 
-def test_what_is_pinned_cannot_be_changed(tmp_path):
+def test_a_pin_is_immutable(tmp_path):
     pin = read(tmp_path, {**CONTENT, "metrics": {"accuracy": 0.96}})
     with pytest.raises(AttributeError):
         pin.sha256 = "0" * 64
@@ -63,7 +63,7 @@ def test_what_is_pinned_cannot_be_changed(tmp_path):
 
 
 @pytest.mark.parametrize("field", CONTENT)
-def test_each_field_that_says_what_is_served_is_needed(field, tmp_path):
+def test_each_field_that_identifies_the_model_is_required(field, tmp_path):
     content = {name: value for name, value in CONTENT.items() if name != field}
     with pytest.raises(PinError, match=rf"model\.json: the field '{field}' is missing"):
         read(tmp_path, content)
@@ -145,7 +145,7 @@ WRONG = {
     [(field, value) for field, values in WRONG.items() for value in values],
     ids=lambda value: json.dumps(value)[:30],
 )
-def test_a_field_that_makes_no_sense_is_named(field, value, tmp_path):
+def test_an_invalid_field_is_named(field, value, tmp_path):
     with pytest.raises(PinError, match=rf"model\.json: .*'{field}") as refusal:
         read(tmp_path, {**CONTENT, field: value})
     assert "\n" not in str(refusal.value)
@@ -166,12 +166,12 @@ def test_a_field_that_makes_no_sense_is_named(field, value, tmp_path):
     ],
     ids=lambda content: content[:30],
 )
-def test_what_is_no_strict_json_object_is_refused(content, tmp_path):
+def test_what_is_not_a_strict_json_object_is_refused(content, tmp_path):
     with pytest.raises(PinError, match=r"model\.json: "):
         read(tmp_path, content)
 
 
-def test_bytes_that_are_no_text_and_a_file_that_is_not_there_are_refused(tmp_path):
+def test_invalid_utf_8_and_a_missing_file_are_refused(tmp_path):
     (tmp_path / "model.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PinError, match="not valid JSON"):
         Pin.read(tmp_path / "model.json")
@@ -199,5 +199,5 @@ def test_each_format_can_be_pinned(format_, tmp_path):
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_each_format_has_the_packages_that_it_is_run_with(format_):
+def test_each_format_has_the_packages_that_run_it(format_):
     assert PACKAGES[format_]

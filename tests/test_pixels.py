@@ -1,4 +1,4 @@
-"""Images of every kind that people send, decoded: the picture as the camera saw it, or a refusal."""
+"""Images of every kind that users send are decoded to the right picture, or refused."""
 
 import base64
 import io
@@ -51,7 +51,7 @@ def codes(picture):
 
 
 def plainly(data, size):
-    """What these images were decoded to when the model was trained."""
+    """Return the pixels as they were decoded when the model was trained."""
     image = Image.open(io.BytesIO(data))
     image.draft("RGB", (2 * size[1], 2 * size[0]))
     if image.has_transparency_data:
@@ -72,7 +72,7 @@ KINDS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1"])
-def test_plain_images_are_decoded_as_ever(kind, mode):
+def test_plain_images_are_decoded_as_in_training(kind, mode):
     image = segmented() if mode == "RGBA" else CELL.convert(mode)
     if kind == "JPEG" and mode in ("P", "RGBA"):
         pytest.skip("JPEG has no palette and no alpha")
@@ -82,14 +82,14 @@ def test_plain_images_are_decoded_as_ever(kind, mode):
 
 
 @pytest.mark.parametrize("path", [INFECTED, NORMAL, ROOT / "functions" / "malaria" / "example.png"])
-def test_the_examples_are_decoded_as_ever(path):
+def test_the_examples_are_decoded_as_in_training(path):
     data = path.read_bytes()
     assert np.array_equal(decode(data, SMALL), plainly(data, SMALL))
     assert decode(data, SMALL).warnings == []
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_shows_the_cell(kind):
+def test_every_format_is_decoded_to_the_same_cell(kind):
     options = {"quality": 95} if kind in ("JPEG", "WEBP", "AVIF") else {}
     assert np.abs(decode(encode(CELL, kind, **options), SIZE).astype(int) - COLOURS).mean() < 2.5
 
@@ -143,7 +143,7 @@ def test_8_bit_tiffs_of_every_layout_are_decoded():
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize(("extra", "value"), [((0,), 0), ((0,), 255), ((2,), 0), ((2,), 255), ((), 0)])
-def test_a_fourth_sample_that_says_nothing_changes_nothing(bits, extra, value):
+def test_a_fourth_sample_without_a_meaning_changes_nothing(bits, extra, value):
     fourth = np.full((*SIZE, 1), value, np.uint8)
     for layout in LAYOUTS:
         samples = np.concatenate([COLOURS, fourth], axis=2)
@@ -165,7 +165,7 @@ def test_16_bit_pngs_are_decoded_by_the_bits_they_use(depth, alpha):
             assert differ(png16(wide), expected) == 0
 
 
-def test_a_depth_that_the_file_says_is_taken_without_a_warning():
+def test_a_declared_depth_is_used_without_a_warning():
     dark = deep(COLOURS // 4, 12)
     tags = tiffs.page(dark, 2)
     assert decode(tags, SIZE).max() > 200
@@ -190,7 +190,7 @@ def test_a_depth_that_the_file_says_is_taken_without_a_warning():
         (deep(COLOURS[..., :2], 16), 1, "one grey sample"),
     ],
 )
-def test_samples_that_cannot_be_understood_are_refused_by_name(samples, photometric, words):
+def test_ambiguous_samples_are_refused_by_name(samples, photometric, words):
     with pytest.raises(Unusable, match=words):
         decode(tiffs.page(samples, photometric), SIZE)
 
@@ -215,7 +215,7 @@ def test_a_palette_of_8_bits_in_16_is_not_black():
 
 @pytest.mark.parametrize("mode", ["LAB", "YCbCr", "CMYK"])
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
-def test_other_colour_spaces_of_a_tiff_show_the_cell(mode, compression):
+def test_other_colour_spaces_of_a_tiff_are_decoded_to_the_same_cell(mode, compression):
     assert differ(encode(CELL.convert(mode), "TIFF", compression=compression), COLOURS) <= 3
 
 
@@ -232,13 +232,13 @@ def bmp32(samples):
     return struct.pack("<2sIHHI", b"BM", 0, 0, 0, 138) + header + samples[..., [2, 1, 0, 3]].tobytes()
 
 
-def test_transparency_is_the_black_of_a_segmented_background():
+def test_transparency_becomes_the_black_of_a_segmented_background():
     expected = np.where(GREY[..., None] > 40, COLOURS, 0)
     for data in (encode(segmented()), encode(segmented(), "TIFF"), bmp32(np.asarray(segmented()))):
         assert differ(data, expected) == 0
 
 
-def test_an_alpha_of_nothing_but_zeros_is_no_alpha():
+def test_an_alpha_channel_of_zeros_is_ignored():
     hidden = CELL.copy()
     hidden.putalpha(0)
     for data in (
@@ -256,12 +256,12 @@ def test_an_alpha_of_nothing_but_zeros_is_no_alpha():
 
 @pytest.mark.parametrize("colour", ["black", "white", (200, 40, 90)])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_one_colour_all_over_is_refused(kind, colour):
+def test_a_uniform_image_is_refused(kind, colour):
     with pytest.raises(UniformImage, match="all over"):
         decode(encode(Image.new("RGB", (64, 64), colour), kind), SMALL)
 
 
-def test_one_colour_is_refused_where_the_decoding_made_it():
+def test_an_image_that_is_uniform_after_decoding_is_refused():
     for data in (png16(np.full((64, 64, 3), 7, np.uint16)), encode(Image.new("RGBA", (64, 64)))):
         with pytest.raises(UniformImage):
             decode(data, SMALL)
@@ -275,7 +275,7 @@ def mpo():
     return encode(CELL, "MPO", save_all=True, append_images=[CELL.resize((40, 40))], quality=95)
 
 
-def test_the_first_picture_of_a_still_photo_is_taken():
+def test_the_first_picture_of_a_still_photo_is_used():
     assert Image.open(io.BytesIO(mpo())).n_frames == 2
     assert np.array_equal(decode(mpo(), SIZE), decode(encode(CELL, "JPEG", quality=95), SIZE))
     alone = encode(CELL, "JPEG", quality=95)
@@ -306,7 +306,7 @@ def test_a_tiff_of_several_pages_is_refused():
             decode(two_pages(kind), SIZE)
 
 
-def test_a_stack_that_only_imagej_knows_of_is_refused():
+def test_a_stack_that_only_imagejs_description_mentions_is_refused():
     with pytest.raises(UnsupportedType, match="several frames"):
         decode(tiffs.page(COLOURS, 2, description="ImageJ=1.54f\nimages=30\nslices=30\n"), SIZE)
     for described in ("ImageJ=1.54f\nimages=1\n", "ImageJ=1.54f\nunit=micron\n"):
@@ -320,7 +320,7 @@ def test_an_animation_is_refused(kind):
         decode(encode(frames[0], kind, save_all=True, append_images=frames[1:]), SMALL)
 
 
-def test_a_still_apng_is_taken():
+def test_a_still_apng_is_accepted():
     data = encode(CELL, "PNG")
     at = data.index(b"IDAT") - 4
     control = chunk(b"acTL", struct.pack(">II", 1, 0)) + chunk(
@@ -332,12 +332,12 @@ def test_a_still_apng_is_taken():
 # Size
 
 
-def test_a_photo_of_48_megapixels_is_judged():
+def test_a_photo_of_48_megapixels_is_classified():
     data = encode(CELL.resize((8000, 6000)), "JPEG")
     assert np.abs(decode(data, SMALL).astype(int) - plainly(encode(CELL), SMALL)).mean() < 3
 
 
-def test_what_is_too_large_or_too_small_is_refused_with_its_size():
+def test_an_image_of_a_bad_size_is_refused_with_its_size():
     with pytest.raises(TooLarge, match="50000 x 50000"):
         decode(BOMBS["png_of_huge_size"](), SMALL)
     for side in (1, 7):
@@ -377,7 +377,7 @@ def test_a_rotated_photo_is_turned_upright(kind, orientation):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_truncated_image_is_refused_wherever_it_was_cut(kind):
+def test_an_image_truncated_at_any_place_is_refused(kind):
     data = encode(CELL, kind)
     for share in (0.02, 0.1, 0.3, 0.5, 0.8, 0.9):
         with pytest.raises((UnsupportedType, Unusable)):
@@ -404,7 +404,7 @@ def mutated(data, rng):
 
 
 @pytest.mark.parametrize("kind", [*FORMATS, "MPO"])
-def test_whatever_is_done_to_a_file_it_is_decoded_or_refused(kind, capfd):
+def test_any_damaged_file_is_decoded_or_refused(kind, capfd):
     rng = random.Random(kind)
     small = CELL.resize((48, 40))
     options = {"compression": "tiff_lzw"} if kind == "TIFF" else {}
@@ -446,7 +446,7 @@ def framed():
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_jpeg_is_taken_if_no_more_than_background_is_missing_at_its_end(mode):
+def test_a_jpeg_is_accepted_if_only_background_is_missing_at_its_end(mode):
     data = encode(framed().convert(mode), "JPEG", quality=95)
     whole = decode(data, SMALL)
     for cut in (data[:-2], data[:-1], data[:-200], data[:-200] + bytes(5000)):
@@ -458,7 +458,7 @@ def test_a_jpeg_is_taken_if_no_more_than_background_is_missing_at_its_end(mode):
             decode(data[: int(len(data) * share)], SMALL)
 
 
-def test_a_progressive_jpeg_is_taken_once_its_detail_has_come():
+def test_a_truncated_progressive_jpeg_is_accepted_if_its_detail_is_complete():
     data = encode(framed(), "JPEG", quality=95, progressive=True)
     whole = decode(data, SMALL)
     picture = decode(data[: int(len(data) * 0.97)], SMALL)
@@ -469,7 +469,7 @@ def test_a_progressive_jpeg_is_taken_once_its_detail_has_come():
 
 
 @pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"subsampling": 0}])
-def test_a_truncated_jpeg_is_known_though_an_end_was_put_to_it(options):
+def test_a_truncated_jpeg_is_detected_even_if_it_has_an_end_marker(options):
     whole = encode(CELL.resize((400, 400)), "JPEG", quality=90, **options)
     for share in (0.3, 0.5, 0.7):
         with pytest.raises(Unusable, match="truncated"):
@@ -479,7 +479,7 @@ def test_a_truncated_jpeg_is_known_though_an_end_was_put_to_it(options):
     assert np.abs(picture.astype(int) - decode(whole, SIZE)).max() < 16
 
 
-def test_a_whole_jpeg_may_end_in_the_grey_of_missing_blocks():
+def test_a_complete_jpeg_may_end_in_the_grey_of_missing_blocks():
     image = Image.new("RGB", (200, 400), (128, 128, 128))
     image.paste(CELL.resize((200, 150)))
     for options in ({}, {"restart_marker_rows": 1}, {"progressive": True}):
@@ -493,7 +493,7 @@ def test_a_png_whose_checksum_is_wrong_is_refused():
         decode(bytes(data), SIZE)
 
 
-def test_a_damaged_image_is_told_from_one_of_a_kind_that_is_not_read():
+def test_a_damaged_image_is_distinguished_from_an_unsupported_kind():
     head = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 32, 3, 1024, 0, 0, 0, 0)
     masks = struct.pack("<III", 0x3FF00000, 0xFFC00, 0x3FF)
     data = b"BM" + struct.pack("<IHHI", 66 + 1024, 0, 0, 66) + head + masks + bytes(1024)
@@ -504,14 +504,14 @@ def test_a_damaged_image_is_told_from_one_of_a_kind_that_is_not_read():
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_colours_that_are_multiplied_by_alpha_are_the_picture_over_black(bits):
+def test_premultiplied_colours_are_not_blended_again(bits):
     colours = COLOURS.astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
     for alpha in (0, 2**bits - 1):
         samples = np.dstack([colours, np.full(SIZE, alpha, colours.dtype)])
         assert differ(tiffs.page(samples, 2, extra=(1,)), COLOURS) == 0
 
 
-def test_a_warning_stands_beside_the_answer_and_only_then(load):
+def test_an_answer_has_warnings_only_if_there_are_any(load):
     client = load("malaria")
     sent = [
         {"b64": base64.b64encode(data).decode()} for data in (INFECTED.read_bytes(), png16(deep(COLOURS, 12)))
@@ -525,7 +525,7 @@ def test_a_warning_stands_beside_the_answer_and_only_then(load):
 # Names
 
 
-def test_heic_is_named_and_what_to_do():
+def test_heic_is_refused_with_advice():
     data = struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic") + bytes(100)
     with pytest.raises(UnsupportedType, match=r"this is HEIC.*send it as JPEG.*pillow-heif"):
         decode(data, SMALL)
@@ -541,7 +541,7 @@ def test_heic_is_named_and_what_to_do():
         b"%!PS-Adobe-3.0 EPSF-3.0",
     ],
 )
-def test_what_is_no_image_is_refused_with_the_formats_that_are_read(data):
+def test_what_is_not_an_image_is_refused_with_the_supported_formats(data):
     with pytest.raises(UnsupportedType, match="expected a PNG, JPEG, WEBP, BMP, GIF, TIFF, AVIF or JPEG2000"):
         decode(data, SMALL)
 
@@ -553,7 +553,7 @@ def test_rare_kinds_of_jpeg_are_named(marker, words):
         decode(data, SMALL)
 
 
-def test_a_cmyk_jpeg_is_taken_if_it_says_that_it_is_inverted():
+def test_a_cmyk_jpeg_is_accepted_if_it_declares_its_inversion():
     data = encode(CELL.convert("CMYK"), "JPEG", quality=95)
     assert np.abs(decode(data, SIZE).astype(int) - COLOURS).mean() < 2
     with pytest.raises(Unusable, match="whether it is inverted"):
@@ -621,7 +621,7 @@ def test_no_hostile_file_costs_much_more_than_a_photo(costs, name):
     assert memory < 3 * photo_memory
 
 
-def test_what_costs_too_much_is_refused_with_the_number():
+def test_too_much_work_is_refused_with_the_number():
     for name, words in (
         ("jpeg_of_a_last_scan_4000_times", r"at most 60 million steps .* takes about 1,5\d\d million"),
         ("tiff_of_one_huge_tile", r"at most 200 MB of memory .* takes 1,073 MB"),
@@ -633,7 +633,7 @@ def test_what_costs_too_much_is_refused_with_the_number():
         assert (refusal.value.status, refusal.value.code) == (413, "too_much_work")
 
 
-def test_the_images_of_one_request_may_cost_so_much_together(load):
+def test_the_images_of_one_request_share_a_budget(load):
     client = load("malaria")
     sent = [{"b64": base64.b64encode(data).decode()} for data in (*bombs.batch(), INFECTED.read_bytes())]
     answers = client.post("/classify", json={"instances": sent[-32:]}).get_json()["predictions"]

@@ -20,7 +20,7 @@ CONTENT = bytes(range(256)) * 1000
 
 
 class Google(http.server.ThreadingHTTPServer):
-    """The metadata server and Cloud Storage in one: the token of the one opens the other."""
+    """The metadata server and Cloud Storage in one server: the token of one gives access to the other."""
 
     daemon_threads = True
     token = (200, b'{"access_token": "a-token", "expires_in": 3599}')
@@ -80,14 +80,14 @@ def google(monkeypatch):
 
 
 def result(size=256_000, seconds=20):
-    """The outcome of a request; whatever it is, no thread is left."""
+    """Return the result of a request, after a check that no thread is left."""
     try:
         return plain.Request(URI, size, seconds).result()
     finally:
         assert "plain request" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_the_token_of_the_service_account_opens_the_bucket(google):
+def test_the_token_of_the_service_account_gives_access_to_the_bucket(google):
     assert result() == CONTENT
 
 
@@ -106,7 +106,7 @@ def test_an_object_of_another_size_is_read_no_further_than_one_byte_over(google)
     ],
     ids=["refused", "down", "short"],
 )
-def test_what_is_no_whole_answer_is_left_to_the_client(answer, cause, google):
+def test_an_incomplete_answer_is_left_to_the_official_client(answer, cause, google):
     google.answer = answer
     with pytest.raises(plain.Incomplete, match=f"the store at http://127.*: {cause}"):
         result()
@@ -129,26 +129,26 @@ def test_what_is_no_whole_answer_is_left_to_the_client(answer, cause, google):
     ],
     ids=lambda token: f"{token[0]} {token[1][:30]!r}",
 )
-def test_a_metadata_server_that_gives_no_token_is_named(token, google):
+def test_the_error_for_a_missing_token_names_the_metadata_server(token, google):
     google.token = token
     with pytest.raises(plain.Incomplete, match="the metadata server at http://127"):
         result()
 
 
-def test_a_wrong_token_is_the_stores_to_refuse(google):
+def test_a_wrong_token_is_refused_by_the_store(google):
     google.token = (200, b'{"access_token": "another"}')
     with pytest.raises(plain.Incomplete, match=r"the store at http://127.*: it answered 401"):
         result()
 
 
-def test_no_metadata_server_is_named(google, monkeypatch):
+def test_a_missing_metadata_server_is_named(google, monkeypatch):
     monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:9")
     with pytest.raises(plain.Incomplete, match=r"the metadata server at http://127.0.0.1:9: Connection"):
         result()
 
 
 def drop_by_drop(connection, over):
-    """Keep every single read short, and the whole endless."""
+    """Send an endless answer in short pieces, so that no single read times out."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n")
     while not over.wait(0.02):
         connection.sendall(b"X-More: yes\r\n")
@@ -165,7 +165,7 @@ def silence(connection, over):
 
 @contextlib.contextmanager
 def hanging(behaviour):
-    """The address of a server that accepts, and then does this."""
+    """Run a server that accepts connections and passes each to `behaviour`."""
     over = threading.Event()
 
     def serve():
@@ -186,7 +186,7 @@ def hanging(behaviour):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("behaviour", [silence, half_a_body, drop_by_drop])
-def test_a_store_that_hangs_is_given_up_at_the_deadline_and_no_thread_is_left(
+def test_a_hanging_store_is_abandoned_at_the_deadline_and_leaves_no_thread(
     behaviour, scheme, google, monkeypatch
 ):
     with hanging(behaviour) as address:
@@ -197,7 +197,7 @@ def test_a_store_that_hangs_is_given_up_at_the_deadline_and_no_thread_is_left(
 
 
 @pytest.mark.parametrize("behaviour", [silence, drop_by_drop])
-def test_a_metadata_server_that_hangs_is_named(behaviour, google, monkeypatch):
+def test_a_hanging_metadata_server_is_named(behaviour, google, monkeypatch):
     with hanging(behaviour) as address:
         monkeypatch.setenv("GCE_METADATA_HOST", address)
         cause = f"the metadata server at http://{address}: no whole answer within 0.3 s"
@@ -206,7 +206,7 @@ def test_a_metadata_server_that_hangs_is_named(behaviour, google, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a full queue is silent on Linux")
-def test_a_connection_that_is_never_accepted_is_given_up_too(google, monkeypatch):
+def test_a_connection_that_is_never_accepted_is_abandoned_too(google, monkeypatch):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
         address = listener.getsockname()
         for _ in range(3):  # the queue is full
@@ -218,7 +218,7 @@ def test_a_connection_that_is_never_accepted_is_given_up_too(google, monkeypatch
             result(seconds=0.3)
 
 
-def test_a_finished_request_gives_its_bytes_in_a_fork(google):
+def test_a_finished_request_returns_its_bytes_in_a_forked_process(google):
     request = plain.Request(URI, len(CONTENT), 20)
     request.wait()
     child = os.fork()
@@ -248,7 +248,7 @@ def certificate(tmp_path):
         ("127.0.0.1", True, "IP address mismatch"),
     ],
 )
-def test_a_store_is_believed_if_its_certificate_is_trusted_and_names_it(
+def test_a_store_is_trusted_only_with_a_valid_certificate_for_its_name(
     host, trusted, refusal, certificate, google, monkeypatch
 ):
     if trusted:
@@ -275,9 +275,7 @@ def test_a_store_is_believed_if_its_certificate_is_trusted_and_names_it(
     ],
     ids=["a laptop", "cloud run", "app engine", "an emulator", "not set", "named credentials", "none named"],
 )
-def test_it_is_made_only_where_no_credentials_have_to_be_looked_for(
-    environment, expected, google, monkeypatch
-):
+def test_it_is_used_only_if_no_credentials_have_to_be_looked_up(environment, expected, google, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert plain.possible() is expected

@@ -66,7 +66,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def own(root):
-    """A new function of one's own, as `models.new` makes it."""
+    """A new function, made by `models.new`."""
 
     def own(reads, *labels, **example):
         runtime, reader, field = {
@@ -132,7 +132,7 @@ def options_of(root, name, file, *pairs, names=None, **more):
 
 
 def put(root, name, file, *pairs, store=None, **more):
-    """Publish; returns the pin, as it is read, and what the user was told."""
+    """Publish; return the new pin and the messages for the user."""
     options = options_of(root, name, file, *pairs, **more)
     with examined(options) as result:
         done = publish(options, result, str(store or root / "models"))
@@ -140,7 +140,7 @@ def put(root, name, file, *pairs, store=None, **more):
 
 
 def refused(root, name, file, *pairs, **more):
-    """What the user is told, who has published nothing."""
+    """Return the message of a refusal, after a check that nothing was published."""
     folder = root / "functions" / name
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     with pytest.raises(Refused) as error:

@@ -1,4 +1,4 @@
-"""Requests made up with structure: each is read, or what is wrong with it is said."""
+"""Generated requests: each is read, or refused with the reason."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ VALUES = st.recursive(
 
 
 def fragment(value):
-    """JSON, or nearly: fields that are there twice, NaN, and numbers of too many digits."""
+    """JSON, or nearly: repeated fields, NaN, and numbers of too many digits."""
     if isinstance(value, dict):
         pairs = [f"{json.dumps(name)}: {fragment(inner)}" for name, inner in value.items()]
         return "{" + ", ".join(pairs + pairs[:1] * (len(pairs) == 3)) + "}"
@@ -108,7 +108,7 @@ KINDS = (
 
 
 def attempt(reader, body, kind, query=""):
-    """Read; every item is an input or what is wrong with it, and so is the whole."""
+    """Read a body; check that each item is an input or an error, or that the whole request is refused."""
     try:
         parsed = read(reader, body, kind, query)
     except ServiceError as error:
@@ -132,7 +132,7 @@ def test_any_body_of_any_type_is_read_or_refused(reader, body, kind, options):
 @pytest.mark.parametrize("reader", READERS, ids=["images", "texts", "rows"])
 @FUZZED
 @given(values=ITEMS)
-def test_each_of_any_instances_has_its_place(reader, values):
+def test_any_instances_are_answered_in_order(reader, values):
     assert len(attempt(reader, f'{{"instances": {fragment(values)}}}'.encode(), "application/json")) == len(
         values
     )

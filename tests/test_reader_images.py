@@ -1,4 +1,4 @@
-"""How clients wrap the same image; and what is refused, because no client that is right sends it."""
+"""The ways in which clients send the same image; and invalid requests, which are refused."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ def as_json(value):
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-def test_base64_is_read_as_encoders_write_it(written):
+def test_base64_of_common_encoders_is_read(written):
     text = WRITTEN[written]
     for value in (text, {"b64": text}, f"data:image/png;base64,{text}"):
         assert only(READER, as_json(value), "application/json") == IMAGE
@@ -102,7 +102,7 @@ def test_percent_encoded_data_urls_are_read_with_base64_and_without():
         "http://example.org/cell.png",
     ],
 )
-def test_what_is_no_base64_is_a_400(bad):
+def test_what_is_not_base64_is_a_400(bad):
     with pytest.raises(BadRequest, match="expected base64, or a data URL of it"):
         only(READER, as_json(bad), "application/json")
     good, wrong = instances(READER, BASE64, bad)
@@ -110,7 +110,7 @@ def test_what_is_no_base64_is_a_400(bad):
     assert isinstance(wrong, BadRequest)
 
 
-def test_one_wrong_character_in_a_long_text_is_a_400_however_it_comes():
+def test_one_wrong_character_in_long_base64_is_a_400_in_every_form():
     text = (BASE64[:500] + "*" + BASE64[500:]).encode()
     for body, kind in (
         (form(('name="image"', text)), MULTIPART),
@@ -131,7 +131,7 @@ def test_one_wrong_character_in_a_long_text_is_a_400_however_it_comes():
         *(URLENCODED, "text/plain", "IMAGE/JPEG; q=1"),
     ],
 )
-def test_a_raw_body_is_read_whatever_its_type_as_bytes_and_as_base64(head, kind):
+def test_a_raw_body_of_any_type_is_read_as_bytes_and_as_base64(head, kind):
     image = HEADS[head]
     assert only(READER, image, kind) == image
     assert only(READER, base64.encodebytes(image), kind) == image
@@ -168,7 +168,7 @@ TENSORS = [
 
 
 @pytest.mark.parametrize("value", TENSORS)
-def test_instances_are_read_as_tensorflow_serving_has_them(value):
+def test_instances_are_read_in_the_form_of_tensorflow_serving(value):
     assert instances(READER, value) == [IMAGE]
 
 
@@ -195,14 +195,14 @@ NOT_IMAGES = [
 
 
 @pytest.mark.parametrize("value", NOT_IMAGES)
-def test_whatever_else_an_instance_is_is_said_in_its_place(value):
+def test_any_other_instance_gets_an_error_in_its_place(value):
     before, wrong, after = instances(READER, BASE64, value, BASE64)
     assert before == after == IMAGE
     assert isinstance(wrong, BadRequest)
     assert str(wrong).startswith("expected")
 
 
-def test_a_field_that_is_there_twice_in_an_instance_is_said_in_its_place():
+def test_a_repeated_field_of_an_instance_gets_an_error_in_its_place():
     twice = '{"image": "a", "image": "b"}, {"image": {"b64": "", "b64": ""}}'
     body = f'{{"instances": ["{BASE64}", {twice}]}}'
     good, *wrong = read(READER, body.encode(), "application/json").items
@@ -213,7 +213,7 @@ def test_a_field_that_is_there_twice_in_an_instance_is_said_in_its_place():
     ]
 
 
-def test_nothing_is_no_image_however_it_comes():
+def test_an_empty_image_is_refused_in_every_form():
     for body, kind in (
         (b"", "image/png"),
         (b"", None),
@@ -234,26 +234,26 @@ def test_a_form_of_another_field_names_the_fields_expected_and_sent():
         only(READER, b"", URLENCODED)
 
 
-def test_what_is_no_image_reaches_the_classifier_as_it_is():
+def test_bytes_that_are_not_an_image_reach_the_classifier_unchanged():
     for body in (b"hello", b"%PDF-1.7", b"<svg/>", b"Qk0 is no bitmap!", b"P3 1 1 255"):
         assert only(READER, body, "application/octet-stream") == body
         assert only(READER, form(('name="image"; filename="x"', body)), MULTIPART) == body
 
 
 @pytest.mark.parametrize("kind", ["application/pdf", "video/mp4", "multipart/mixed; boundary=x", "png"])
-def test_other_types_are_refused_with_those_we_read(kind):
+def test_unsupported_types_are_refused_with_the_supported_ones(kind):
     with pytest.raises(UnsupportedType, match=r"a body of type image/\*; got"):
         only(READER, IMAGE, kind)
 
 
-def test_lists_over_the_limit_are_refused_without_being_read_to_the_end():
+def test_lists_over_the_limit_are_refused_without_reading_all_of_them():
     body = b'{"instances": [' + b"1," * 200_000 + b"1]}"
     with pytest.raises(TooLarge, match="at most 1024 inputs"):
         read(READER, body, "application/json")
 
 
 @pytest.mark.parametrize("kind", ["application/json", "undefined", "application/binary", "unknown/unknown"])
-def test_an_image_is_one_under_a_type_that_says_nothing(kind):
+def test_an_image_is_recognised_under_a_generic_type(kind):
     assert only(READER, IMAGE, kind) == IMAGE
 
 
@@ -276,7 +276,7 @@ def test_base64_of_a_text_file_with_a_byte_order_mark_is_decoded(encoding):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", None])
-def test_a_form_under_another_type_is_a_form(kind):
+def test_a_form_is_recognised_under_another_content_type(kind):
     assert only(READER, form(('name="image"; filename="a.png"', IMAGE)), kind) == IMAGE
 
 

@@ -38,7 +38,7 @@ def test_the_field_may_have_any_name_and_is_row_by_default():
     assert Rows().fields == ("row",)
 
 
-def test_instances_are_read_alone_and_under_the_field():
+def test_instances_are_read_as_values_and_under_the_field():
     column = {"row": 7}  # a row with a column of the field's name is none, for nobody can tell
     items = instances(READER, ROW, LIST, {"row": ROW}, {"row": LIST}, {"row": 1, "x": 2}, column)
     assert items[:5] == [ROW, LIST, ROW, LIST, {"row": 1, "x": 2}]
@@ -46,14 +46,14 @@ def test_instances_are_read_alone_and_under_the_field():
 
 
 @pytest.mark.parametrize("value", [7, None, "5.1,3", True, {"row": "5.1,3"}, {"row": None}])
-def test_whatever_else_an_instance_is_is_said_in_its_place(value):
+def test_any_other_instance_gets_an_error_in_its_place(value):
     before, wrong, after = instances(READER, ROW, value, LIST)
     assert (before, after) == (ROW, LIST)
     assert isinstance(wrong, BadRequest)
     assert "expected a row" in str(wrong)
 
 
-def test_nan_and_a_column_twice_harm_no_other_row():
+def test_nan_and_a_repeated_column_affect_no_other_row():
     body = b'{"instances": [{"a": NaN}, {"a": 1, "a": 2}, {"a": 1}]}'
     first, twice, last = read(READER, body, "application/json").items
     assert math.isnan(first["a"])
@@ -91,7 +91,7 @@ HEADED = [{"a": 1.0, "b": 2.5}]
 @pytest.mark.parametrize(
     "kind", ["text/csv", "text/csv; charset=utf-8", "text/plain", "application/octet-stream", None]
 )
-def test_csv_is_read_as_spreadsheets_and_libraries_write_it(text, kind):
+def test_csv_of_spreadsheets_and_libraries_is_read(text, kind):
     assert table(text, kind) == HEADED
 
 
@@ -113,13 +113,13 @@ def test_several_parts_are_one_list():
 
 
 @pytest.mark.parametrize("cell", ["", " ", "NULL", "null", "NaN", "nan", "NA", '""'])
-def test_a_missing_value_is_none(cell):
+def test_a_missing_value_is_read_as_none(cell):
     assert table(f"a,b,c\n1,{cell},2\n") == [{"a": 1.0, "b": None, "c": 2.0}]
     assert table(f"1,{cell},2\n") == [[1.0, None, 2.0]]
 
 
 @pytest.mark.parametrize("cell", ["x", "1_000", "\u0661", "0x10", "inf", "1 2", "1e", "--1", "True", "1,5"])
-def test_what_is_no_number_is_left_for_the_classifier_to_name(cell):
+def test_what_is_not_a_number_is_left_to_the_classifier(cell):
     assert table(f'a,b\n1,"{cell}"\n') == [{"a": 1.0, "b": cell}]
 
 
@@ -128,7 +128,7 @@ def test_a_header_can_be_declared():
     assert table("a,1\n5.1,3", "text/csv; header=absent") == [["a", 1.0], [5.1, 3.0]]
 
 
-def test_a_row_of_another_length_than_the_header_is_said_in_its_place():
+def test_a_row_of_the_wrong_length_gets_an_error_in_its_place():
     good, short, long, last = table("a,b\n1,2\n1\n1,2,3\n3,4\n")
     assert (good, last) == ({"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0})
     assert str(short) == "expected 2 cells, as in the header; this row has 1"

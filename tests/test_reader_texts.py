@@ -1,4 +1,4 @@
-"""How clients wrap the same text, and which of its encodings are read."""
+"""The ways in which clients send the same text, and the supported encodings."""
 
 import json
 from urllib.parse import quote_plus
@@ -17,7 +17,7 @@ PLAIN = ("text/plain", "text/plain;charset=UTF-8", "application/octet-stream", N
 
 
 @pytest.mark.parametrize("kind", PLAIN)
-def test_a_raw_body_is_a_text(kind):
+def test_a_raw_body_is_read_as_a_text(kind):
     assert only(READER, TEXT.encode(), kind) == TEXT
 
 
@@ -31,7 +31,7 @@ def test_a_text_is_read_from_any_form(field):
 @pytest.mark.parametrize(
     "kind", [*PLAIN, "application/json", "text/json", "application/cloudevents+json", URLENCODED]
 )
-def test_a_json_object_with_a_known_field_is_json_whatever_it_is_sent_as(kind):
+def test_a_json_object_with_a_known_field_is_json_under_any_type(kind):
     for content in ({"text": TEXT}, {"explain": 0, "movie_review": TEXT}):
         for body in (
             json.dumps(content),
@@ -46,7 +46,7 @@ def test_a_json_object_with_a_known_field_is_json_whatever_it_is_sent_as(kind):
 
 
 @pytest.mark.parametrize("body", ['{"text": "A fine film."', '{"instances": [}', ' { "movie_review" : 7, }'])
-def test_broken_json_with_a_known_field_is_not_judged_as_prose(body):
+def test_broken_json_with_a_known_field_is_not_classified_as_prose(body):
     for kind in ("text/plain", None, URLENCODED):
         with pytest.raises(BadRequest, match="not valid JSON"):
             only(READER, body.encode(), kind)
@@ -55,14 +55,14 @@ def test_broken_json_with_a_known_field_is_not_judged_as_prose(body):
 @pytest.mark.parametrize(
     "text", ["{a fine film}", '{"author": "me"} wrote it', "{", '{"author": "me"}', "{}"]
 )
-def test_prose_that_looks_like_json_is_prose(text):
+def test_prose_that_looks_like_json_is_read_as_prose(text):
     assert only(READER, text.encode(), "text/plain") == text
 
 
 @pytest.mark.parametrize(
     "charset", ["utf-8", "UTF-8", "utf8", "us-ascii", "ascii", "x-unknown", "", "utf-16", "idna"]
 )
-def test_the_charset_of_ascii_does_not_matter(charset):
+def test_the_charset_of_an_ascii_text_does_not_matter(charset):
     kind = f"text/plain; charset={charset}"
     assert only(READER, ENGLISH.encode(), kind) == ENGLISH
     body = json.dumps({"text": TEXT}).encode()
@@ -86,7 +86,7 @@ CHARSETS = {
 
 
 @pytest.mark.parametrize("charset", CHARSETS)
-def test_a_text_is_decoded_as_it_says(charset):
+def test_a_text_is_decoded_by_its_declared_charset(charset):
     body, kind = WESTERN.encode(CHARSETS[charset]), f"text/plain; charset={charset}"
     assert only(READER, body, kind) == WESTERN
     content = json.dumps({"text": WESTERN}, ensure_ascii=False).encode(CHARSETS[charset])
@@ -107,12 +107,12 @@ def test_the_quotation_marks_of_windows_1252_are_read_as_browsers_read_them():
 @pytest.mark.parametrize(
     "kind", ["text/plain", "text/plain; charset=utf-16", "text/plain; charset=utf-8", None]
 )
-def test_a_byte_order_mark_decides(mark, kind):
+def test_a_byte_order_mark_decides_the_charset(mark, kind):
     assert only(READER, TEXT.encode(mark), kind) == TEXT
     assert only(READER, form(('name="text"; filename="a.txt"', TEXT.encode(mark))), MULTIPART) == TEXT
 
 
-def test_utf_16_without_a_mark_is_refused_rather_than_judged():
+def test_utf_16_without_a_byte_order_mark_is_refused():
     for kind in ("text/plain", None, "text/plain; charset=utf-8", "text/plain; charset=utf-16"):
         with pytest.raises(BadRequest, match="utf-16le"):
             only(READER, ENGLISH.encode("utf-16-le"), kind)
@@ -127,7 +127,7 @@ def test_an_unknown_charset_of_other_than_ascii_is_refused(charset):
 LATIN = WESTERN.encode("latin-1")
 
 
-def test_bytes_that_are_not_utf_8_are_refused_however_they_come():
+def test_invalid_utf_8_is_refused_in_every_form():
     for body, kind in (
         (LATIN, "text/plain"),
         (LATIN, None),
@@ -148,7 +148,7 @@ def test_a_replacement_character_that_was_really_sent_is_text():
     assert only(READER, form(('name="text"', text.encode())), MULTIPART) == text
 
 
-def test_half_a_character_is_replaced_in_its_place():
+def test_a_lone_surrogate_is_replaced_in_its_place():
     assert only(READER, b'{"text": "good \\ud83c, \\udfac!"}', "application/json") == "good \ufffd, \ufffd!"
     assert only(READER, b'{"text": "good \\ud83c\\udfac"}', "application/json") == "good \U0001f3ac"
 
@@ -179,7 +179,7 @@ NOT_TEXTS = [
 
 
 @pytest.mark.parametrize("value", NOT_TEXTS)
-def test_whatever_else_an_instance_is_is_said_in_its_place(value):
+def test_any_other_instance_gets_an_error_in_its_place(value):
     before, wrong, after = instances(READER, TEXT, value, {"text": TEXT, "key": 1})
     assert before == after == TEXT
     assert isinstance(wrong, BadRequest)
@@ -189,13 +189,13 @@ def test_whatever_else_an_instance_is_is_said_in_its_place(value):
 @pytest.mark.parametrize(
     "bad", ["NaN", "Infinity", "-Infinity", "9" * 5000, "-" + "9" * 5000, "1e999", "[" * 200 + "]" * 200]
 )
-def test_what_python_cannot_read_is_said_in_its_place(bad):
+def test_a_value_that_python_cannot_read_gets_an_error_in_its_place(bad):
     good, wrong = read(READER, f'{{"instances": ["a", {bad}]}}'.encode(), "application/json").items
     assert good == "a"
     assert isinstance(wrong, BadRequest)
 
 
-def test_explanations_are_bounded_in_all():
+def test_the_total_size_of_explanations_is_limited():
     body = json.dumps({"instances": ["a" * (MAX_CHARACTERS // 2)] * 2 + [7, "b"]}).encode()
     assert len(read(READER, body, "application/json").items) == 4
     for query in ("explain=1", "explain"):
@@ -217,13 +217,13 @@ def test_explain_is_read_from_the_query(query, explain):
     assert read(READER, b"text=a", URLENCODED, query).explain is explain
 
 
-def test_the_body_says_whether_to_explain_before_the_query_does():
+def test_explain_in_the_body_overrides_the_query():
     assert not read(READER, b"text=a&explain=off", URLENCODED, "explain=1").explain
     assert read(READER, b'{"text": "a", "explain": 1}', "application/json", "explain=0").explain
     assert read(READER, b'{"text": "a", "explain": null}', "application/json", "explain=1").explain
 
 
-def test_prose_of_curls_default_type_is_asked_for_its_field():
+def test_prose_with_curls_default_type_is_refused_with_the_expected_field():
     with pytest.raises(
         BadRequest, match="in the form field 'movie_review' or 'text'; fields sent: A fine film"
     ):
@@ -236,7 +236,7 @@ def test_a_form_of_a_million_fields_is_refused():
 
 
 @pytest.mark.parametrize("order", ["le", "be"])
-def test_utf_32_is_not_taken_for_utf_16(order):
+def test_utf_32_is_not_mistaken_for_utf_16(order):
     mark = "\ufeff".encode(f"utf-32-{order}")
     assert only(READER, mark + WESTERN.encode(f"utf-32-{order}"), "text/plain") == WESTERN
     assert only(READER, WESTERN.encode(f"utf-32-{order}"), f"text/plain; charset=UTF-32{order}") == WESTERN
@@ -249,7 +249,7 @@ def test_other_names_of_utf_8_and_ascii_are_known(charset):
     assert only(READER, WESTERN.encode(), f"text/plain; charset={charset}") == WESTERN
 
 
-def test_a_form_says_its_charset_in_a_field_or_in_its_type():
+def test_the_charset_of_a_form_is_in_a_field_or_in_its_type():
     named, text = ('name="_charset_"', b"windows-1252"), ('name="text"', LATIN)
     assert only(READER, form(named, text), MULTIPART) == WESTERN
     assert only(READER, form(text), f"{MULTIPART}; charset=iso-8859-1") == WESTERN
@@ -258,7 +258,7 @@ def test_a_form_says_its_charset_in_a_field_or_in_its_type():
 
 
 @pytest.mark.parametrize("value", ["Tom & Jerry is great", "R&B", "so & so = great"])
-def test_an_ampersand_that_is_not_encoded_does_not_cut_a_text(value):
+def test_an_unencoded_ampersand_does_not_truncate_a_text(value):
     with pytest.raises(BadRequest, match="%26 for an &"):
         only(READER, f"text={value}".encode(), URLENCODED)
     assert only(READER, f"text={value}".replace("&", "%26").encode(), URLENCODED) == value
@@ -266,7 +266,7 @@ def test_an_ampersand_that_is_not_encoded_does_not_cut_a_text(value):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "text/plain;charset=UTF-8", "application/octet-stream", None])
-def test_a_form_under_another_type_is_a_form(kind):
+def test_a_form_is_recognised_under_another_content_type(kind):
     assert only(READER, b"text=I+loved+it%21", kind) == "I loved it!"
     assert only(READER, form(('name="text"', b"I loved it!")), kind) == "I loved it!"
     for text in ("text = code", "text== code", "-- a dash"):

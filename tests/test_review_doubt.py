@@ -1,4 +1,4 @@
-"""What the review model says where it knows little: short texts, other languages, ratings, emoji."""
+"""The review model on texts that it knows little about: short ones, other languages, ratings, emoji."""
 
 import csv
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_a_warning_has_its_code_and_a_sentence_that_says_what_to_do(served):
     "text",
     ["?", "...", "12345", "1 2 3", "2026", "-", "!", "\x00", "zzxq", "\U0001f98a", "\u4e00"],
 )
-def test_a_text_without_evidence_is_near_even_and_warned_of(served, text):
+def test_a_text_without_evidence_is_near_even_and_gets_a_warning(served, text):
     found = answer(served, text)
     assert 0.4 <= positive(found) <= 0.6
     assert warned(found) == ["too_short"]
@@ -68,7 +68,7 @@ def test_no_number_is_a_known_word_by_chance(served):
 
 
 @pytest.mark.parametrize("text", ["The", "the", "film", "of the", "and", "It is a film"])
-def test_common_words_decide_nothing(served, text):
+def test_common_words_do_not_decide_the_label(served, text):
     found = answer(served, text)
     assert 0.3 <= positive(found) <= 0.7
     assert warned(found) in (["too_short"], ["undecided"])
@@ -100,7 +100,7 @@ def test_short_clear_texts_are_right(served, good, bad):
     assert positive(answer(served, bad)) < 0.4
 
 
-def test_of_the_half_of_the_short_texts_that_chose_nothing_most_are_right(served):
+def test_most_held_out_short_texts_are_classified_correctly(served):
     rows = [row for row in table("short_reviews") if row["half"] == "report"]
     said = [answer(served, row["text"]) for row in rows]
     clear = [(row, found) for row, found in zip(rows, said, strict=True) if row["label"] != "neither"]
@@ -114,7 +114,7 @@ def test_of_the_half_of_the_short_texts_that_chose_nothing_most_are_right(served
 SHORT_RIGHT, UNWARNED_RIGHT = 0.84, 0.88
 
 
-def test_other_languages_are_told_and_get_no_verdict(served):
+def test_other_languages_are_recognised_and_get_no_verdict(served):
     said = [answer(served, row["text"]) for row in table("other_languages") if row["half"] == "report"]
     assert np.mean([warned(found) == ["unknown_language"] for found in said]) >= 0.93
     for found in said:
@@ -165,7 +165,7 @@ def test_each_language_has_its_own_calibration(linear):
     assert (scale.factor, scale.intercept) == pytest.approx((slope, slope * linear.intercept + offset))
 
 
-def test_words_of_another_language_weigh_next_to_nothing(linear):
+def test_words_of_another_language_have_little_weight(linear):
     trusting = replace(linear, limits=replace(linear.limits, known=0.0))
     text = "Une histoire magnifique avec des acteurs excellents"
     slope, _ = linear.calibration[""]
@@ -173,7 +173,7 @@ def test_words_of_another_language_weigh_next_to_nothing(linear):
     assert abs(linear.log_odds(text)) < abs(trusting.log_odds(text))
 
 
-def test_common_words_are_learnt_as_they_are_met():
+def test_common_words_get_their_observed_chance():
     texts = ["good film", "good story", "bad film", "bad story"] * 20
     found = {one.text: one.chance for one in short.common(texts, np.array([1, 1, 0, 0] * 20), "en")}
     assert found["good"] > 0.8

@@ -1,4 +1,4 @@
-"""Reviews of every kind that people send, through the function."""
+"""Reviews of every kind that users send, through the function."""
 
 import io
 import threading
@@ -31,7 +31,7 @@ def test_a_text_at_the_limit_is_answered_and_one_over_it_is_refused(client):
     refused(post(client, "ọ" * (MAX_CHARACTERS + 1)), 413, "this text has 100,001")
 
 
-def test_a_file_of_text_is_read_as_the_review(client):
+def test_a_text_file_is_read_as_the_review(client):
     form = {"movie_review": (io.BytesIO("\ufeffA brilliant film, I loved it.".encode()), "review.txt")}
     assert client.post("/predict", data=form).get_json()["review_sentiment"] == "Positive"
 
@@ -76,7 +76,7 @@ def test_plain_reviews_get_their_sentiment(client, text, label):
     assert post(client, text).get_json()["review_sentiment"] == label
 
 
-def test_eight_threads_get_each_the_answer_to_their_own_review(client):
+def test_each_of_eight_threads_gets_the_answer_to_its_own_review(client):
     words = ["wonderful", "awful", "brilliant", "boring", "sweet", "bad", "great", "waste"]
     reviews = [f"This film was {word}. " * (index + 1) for index, word in enumerate(words)]
     expected = [post(client, review).get_json()["probabilities"] for review in reviews]
@@ -99,7 +99,7 @@ def test_eight_threads_get_each_the_answer_to_their_own_review(client):
     assert not wrong
 
 
-def test_explanations_are_bounded_in_all(client):
+def test_the_total_size_of_explanations_is_limited(client):
     texts = ["a b " * 20_000] * 2
     assert client.post("/", json={"instances": texts}).status_code == 200
     refused(
@@ -141,7 +141,7 @@ def test_a_reference_of_many_digits_is_the_character_it_stands_for(reference, ch
 
 @settings(FUZZED, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXTS, min_size=1, max_size=4))
-def test_no_text_is_an_error_of_ours_or_harms_another(client, texts):
+def test_no_text_causes_an_internal_error_or_affects_another(client, texts):
     texts = [text[:20_000] for text in texts]  # as many as are explained together
     response = client.post("/?explain=1", json={"instances": ["A fine film.", *texts]})
     assert response.status_code == 200

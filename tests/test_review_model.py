@@ -1,4 +1,4 @@
-"""The review model: its n-grams, its formats, its folds, and what it says of plain sentences."""
+"""The review model: its n-grams, formats and folds, and its answers to plain sentences."""
 
 import json
 import random
@@ -97,7 +97,7 @@ def agree(classifier: Classifier, model: Any, texts: list[str]) -> bool:
 
 
 def slow_hash(ngram: str, bits: int, table: int) -> int:
-    """The hash by the book, one character after the other."""
+    """Compute the hash naively, one character after the other."""
     limit, prime = 1 << 64, 0x9E3779B97F4A7C15
     value = sum(ord(letter) * prime**place for place, letter in enumerate(ngram))
     value = (value + (0x243F6A8885A308D3, 0x13198A2E03707344)[table]) % limit
@@ -132,7 +132,7 @@ def test_a_long_text_hashes_as_its_parts_do():
     assert set(ngrams.buckets(part)[1].tolist()) <= set(long[1].tolist())
 
 
-def test_n_grams_spread_evenly_over_the_buckets():
+def test_n_grams_are_spread_evenly_over_the_buckets():
     ngrams = Ngrams(words=(1,), chars=(1,), bits=10)
     found, _ = ngrams.buckets(code_points(" ".join(f"word{number}" for number in range(50_000))))
     counts = np.bincount(found, minlength=1 << 10)
@@ -185,7 +185,7 @@ def test_every_format_character_inside_a_word_is_dropped():
     assert [ascii(each) for each in found if clean(f"go{each}od") != "good"] == []
 
 
-def test_cleaning_takes_no_longer_for_a_text_made_to_be_slow():
+def test_cleaning_a_hostile_text_takes_no_longer():
     plain = count(lambda: clean("a fine film, I say. " * 5_000))
     for text in ("a.", "a@", "http://", "www.", "x-", "@", "\u200d", "\uff41"):
         assert count(lambda text=text: clean((text * 100_000)[:100_000])) < 50 * plain, text
@@ -193,7 +193,7 @@ def test_cleaning_takes_no_longer_for_a_text_made_to_be_slow():
 
 
 def count(work) -> float:
-    """Seconds of CPU, the least of three."""
+    """Return the CPU seconds of a call, the least of three."""
     spent = []
     for _ in range(3):
         began = time.process_time()
@@ -275,7 +275,7 @@ def test_the_exported_weights_give_the_probability_of_the_pipeline_they_came_fro
     assert np.mean(right) > 0.95
 
 
-def test_a_word_of_a_translation_is_worth_what_the_english_words_it_stands_for_are():
+def test_a_translated_word_has_the_weight_of_its_english_words():
     pairs = [
         ("good film", "fim kyau"),
         ("bad film", "fim muní"),
@@ -311,7 +311,7 @@ def test_the_expert_of_english_reads_words_alone_and_those_that_tell():
     assert not weights[ngrams.size // 2 :].any()
 
 
-def test_what_is_common_where_reviews_weigh_much_is_not_rare():
+def test_a_word_that_is_common_in_heavily_weighted_reviews_is_not_rare():
     rows = csr_matrix(np.array([[1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]]))
     heavy = np.array([10.0, 10.0, 1.0, 1.0, 1.0])
     kept, idf = train.document_frequency(rows, heavy, train.Recipe())
@@ -335,13 +335,13 @@ def test_on_thousands_of_real_reviews_the_served_file_and_the_pipeline_agree(dat
 @pytest.mark.parametrize(
     "text", ["<br>", "&nbsp;", "\u200b", "http://x.org/a www.y.org", " me@x.co.uk ", "\u2800"]
 )
-def test_a_text_with_nothing_to_read_is_no_review(served, text):
+def test_a_text_without_words_is_not_a_review(served, text):
     with pytest.raises(Unusable, match="only links, tags or invisible characters"):
         answer(served, text)
 
 
 @pytest.mark.parametrize("language", SAID)
-def test_plain_praise_is_positive_and_plain_blame_negative(served, language):
+def test_plain_praise_is_positive_and_plain_blame_is_negative(served, language):
     assert labelled(served, SAID[language]) == ["Positive", "Negative"]
 
 
@@ -352,11 +352,11 @@ def test_the_label_follows_the_threshold(served):
     assert found["probabilities"] == other["probabilities"]
 
 
-def test_no_texts_give_no_sentiments(served):
+def test_an_empty_batch_gives_an_empty_list(served):
     assert served.predict([]) == []
 
 
-def test_many_threads_get_what_one_gets(served):
+def test_many_threads_get_the_same_answers_as_one(served):
     texts = [text for said in SAID.values() for text in said] + list(HOSTILE.values())[:5]
     texts = [served.decode(text) for text in texts if clean(text)]
     alone = served.predict(texts)
@@ -366,7 +366,7 @@ def test_many_threads_get_what_one_gets(served):
 
 
 @pytest.mark.parametrize("classifier", [LogisticRegression(), SGDClassifier(loss="log_loss", random_state=0)])
-def test_a_pipeline_and_a_pair_of_ones_own_are_served(tmp_path, classifier):
+def test_a_users_pipeline_and_pair_are_served(tmp_path, classifier):
     texts, positive = invented(100)
     model = make_pipeline(TfidfVectorizer(), classifier).fit(texts, positive)
     expected = model.predict_proba(texts)[:, 1]
@@ -435,7 +435,7 @@ def test_a_linear_file_with_a_pickle_or_weights_of_another_shape_is_refused(tmp_
             load(Classifier, tmp_path / "bad.npz", LABELS)
 
 
-def test_a_joblib_file_that_holds_no_classifier_says_what_was_expected(tmp_path):
+def test_a_joblib_file_without_a_classifier_is_refused_with_what_was_expected(tmp_path):
     joblib.dump({"weights": 1}, tmp_path / "dict.joblib")
     with pytest.raises(ModelUnavailable, match="expected a scikit-learn pipeline, or a pair"):
         load(Classifier, tmp_path / "dict.joblib", LABELS)
@@ -502,7 +502,7 @@ def test_imdb_is_read_as_published_and_without_its_unlabelled_reviews(tmp_path):
     assert [(review.text, review.positive) for review in found] == [("train/neg", 0), ("train/pos", 1)]
 
 
-def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(tmp_path, monkeypatch):
+def test_interrupted_training_resumes_and_exports_what_the_function_loads(tmp_path, monkeypatch):
     texts, positive = invented(350)
     for language in reviews.LANGUAGES:
         ending = "" if language == "en" else language
@@ -554,7 +554,7 @@ def test_training_that_was_stopped_goes_on_and_exports_what_the_function_loads(t
     assert all((out / f"{plot}.png").exists() for plot in ("roc", "confusion", "reliability", "learning"))
 
 
-def test_a_place_without_data_says_what_to_download_and_which_option_to_give(tmp_path):
+def test_a_folder_without_data_says_what_to_download_and_which_option_to_use(tmp_path):
     with pytest.raises(SystemExit, match=r"aclImdb_v1\.tar\.gz.*--imdb PATH"):
         reviews.read(tmp_path / "nowhere", reviews.IMDB_IS)
     with pytest.raises(SystemExit, match=r"NollySenti.*--nollysenti PATH"):

@@ -1,4 +1,4 @@
-"""docs/scale.md: its calls are made and their answers compared, its SQL is held to what comes back."""
+"""docs/scale.md: its calls are made and their answers compared; its SQL must fit the answers."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def blocks(kind):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_every_call_is_answered_and_as_the_page_shows(start):
+def test_every_call_gets_the_answer_that_the_page_shows(start):
     server = start(ROOT / "functions" / "review" / "main.py")
     [shown] = [json.loads(block) for block in blocks("json") if '"replies"' in block]
     calls = [block.replace("\\\n", " ") for block in blocks("sh") if block.startswith("curl")]
@@ -39,7 +39,7 @@ def test_every_call_is_answered_and_as_the_page_shows(start):
             assert answer["outputs"][0]["data"] == ["Positive", "Negative"]
 
 
-def test_the_sql_asks_for_what_comes_back_in_batches_that_fit(load):
+def test_the_sql_has_the_right_fields_and_batch_size(load):
     scored = []
     for statements in blocks("sql"):
         name, argument = re.search(r"CREATE FUNCTION \w+\.(\w+)\((\w+ \w+)\)", statements).groups()
@@ -73,6 +73,6 @@ def test_gcloud_knows_the_command_that_uploads_a_model(tmp_path):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_limits_are_those_of_the_functions(name, load):
+def test_the_stated_limits_are_those_of_the_functions(name, load):
     most = load(name).get("/").get_json()["max_instances"]
     assert f"{most:,} {'images' if name == 'malaria' else 'texts'}" in " ".join(TEXT.split())

@@ -1,4 +1,4 @@
-"""The helper that other engines call: NULL and NaN are null, nothing raises, the answers are HTTP's."""
+"""The helper for other engines: NULL and NaN are null, nothing raises, the answers are those over HTTP."""
 
 import base64
 import decimal
@@ -20,14 +20,14 @@ NULLS = [None, float("nan"), np.float64("nan"), np.float32("nan"), decimal.Decim
 
 
 class Rude:
-    """A value whose very methods fail."""
+    """A value whose methods raise."""
 
     def __getattr__(self, name):
         raise RuntimeError(name)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_it_says_is_what_the_function_says_over_http(name, load):
+def test_its_answers_are_those_of_the_function_over_http(name, load):
     example = Example.read(ROOT / "functions" / name)
     raw = base64.b64decode(example.input) if example.file else example.input
     answer = load(name).post("/", json={"instances": [example.input, "", 5]}).json
@@ -40,7 +40,7 @@ def test_what_it_says_is_what_the_function_says_over_http(name, load):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_nothing_raises_and_null_is_null(name):
+def test_no_value_raises_and_null_stays_null(name):
     hostile = ["", " ", b"", b"\xff\xfe", "\ud800", "x" * 200_000, 5, True, 1e400, 10**5000, object(), Rude()]
     hostile += [
         [],
@@ -59,7 +59,7 @@ def test_nothing_raises_and_null_is_null(name):
     assert [each for each in columns(name, NULLS)["label"] if each] == []
 
 
-def test_values_of_libraries_become_pythons_own():
+def test_library_types_become_python_types():
     assert plain({"a": np.float64("nan"), "b": [np.int64(3)], "c": decimal.Decimal("1.5")}) == {
         "a": None,
         "b": [3],
@@ -97,7 +97,7 @@ def lock(folder, name, *lines):
     (path / "requirements.txt").write_text("".join(f"{line} \\\n    --hash=sha256:00\n" for line in lines))
 
 
-def test_locks_that_agree_are_merged_and_others_refused(tmp_path):
+def test_compatible_locks_are_merged_and_others_are_refused(tmp_path):
     lock(tmp_path, "one", "numpy==2.4.6", "protobuf==7.36.2", "colorama==0.4.6 ; sys_platform == 'win32'")
     lock(tmp_path, "two", "numpy==2.4.6", "pillow==13.0.0")
     merged = requirements.merged(requirements.functions(tmp_path), tmp_path)
@@ -108,7 +108,7 @@ def test_locks_that_agree_are_merged_and_others_refused(tmp_path):
         requirements.merged(requirements.functions(tmp_path), tmp_path)
 
 
-def test_another_version_than_the_locks_is_refused(tmp_path):
+def test_a_version_that_differs_from_the_lock_is_refused(tmp_path):
     here = metadata.version("numpy")
     lock(tmp_path, "one", f"numpy=={here}", "absent==1.0 ; sys_platform == 'win32'")
     requirements.check("one", tmp_path)

@@ -39,7 +39,7 @@ def start(*arguments, cwd=ROOT, output=subprocess.PIPE, **environment):
 
 
 def refusal(*arguments, **options):
-    """The words with which it ends."""
+    """Return the message of its exit."""
     process = start(*arguments, **options)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 1, text

@@ -1,4 +1,4 @@
-"""Settings: read once, checked, and documented as they are."""
+"""The settings are read once, checked, and documented correctly."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from shared.settings import TABLE, SettingError, Settings
 from shared.web import cors
 
 
-def test_unset_and_empty_are_the_defaults():
+def test_unset_and_empty_variables_mean_the_defaults():
     assert Settings.read({}) == Settings.read({row.variable: "" for row in TABLE}) == Settings()
 
 
-def test_a_kind_of_input_has_defaults_of_its_own():
+def test_a_kind_of_input_has_its_own_defaults():
     assert Settings.read({}, max_instances=128).max_instances == 128
     assert Settings.read({"MAX_INSTANCES": "7"}, max_instances=128).max_instances == 7
 
 
-def test_what_is_set_is_read():
+def test_a_set_variable_is_read():
     found = Settings.read(
         {
             "MODEL_STORE": "gs://my-models/v1",
@@ -71,13 +71,13 @@ def test_what_is_set_is_read():
         ("MODEL_STORE", "gs://My-Models/x", "small letters"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_by_name(variable, value, expected):
+def test_an_invalid_value_is_refused_by_name(variable, value, expected):
     with pytest.raises(SettingError, match=f"^{variable}: .*{re.escape(expected)}"):
         Settings.read({variable: value})
 
 
 @pytest.mark.parametrize("bucket", ["abc", 63 * "a", "my_models.example.org", "0-1"])
-def test_a_bucket_of_three_to_sixty_three_characters_is_taken(bucket):
+def test_a_bucket_name_of_three_to_sixty_three_characters_is_accepted(bucket):
     assert Settings.read({"MODEL_STORE": f"gs://{bucket}/v1"}).model_store == f"gs://{bucket}/v1"
 
 
@@ -209,7 +209,7 @@ def answered(origins, origin, method="GET", **more):
         ),
     ],
 )
-def test_the_origins_set_may_read_and_no_others(setting, allowed, refused):
+def test_only_the_allowed_origins_may_read(setting, allowed, refused):
     for origin in allowed:
         found = answered(setting, origin)
         assert found["Access-Control-Allow-Origin"] == found["Timing-Allow-Origin"] == origin
@@ -225,7 +225,7 @@ def test_any_origin_means_any():
     assert answered("", "https://who.example") == {}
 
 
-def test_a_preflight_is_allowed_the_headers_that_it_asks_for():
+def test_a_preflight_allows_the_requested_headers():
     names = "x-requested-with, X-Firebase-AppCheck,sentry-trace ,baggage"
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": names}
     found = answered("https://a.org", "https://a.org", "OPTIONS", **preflight)
@@ -241,14 +241,14 @@ def test_a_preflight_is_allowed_the_headers_that_it_asks_for():
     )
 
 
-def test_what_is_no_header_name_is_not_allowed_in_a_preflight():
+def test_a_preflight_does_not_allow_an_invalid_header_name():
     names = "x-good, bad name, <b>, a:b, é, , " + 101 * "x"
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": names}
     found = answered("*", "https://a.org", "OPTIONS", **preflight)
     assert found["Access-Control-Allow-Headers"] == "x-good"
 
 
-def test_the_table_is_all_that_is_set():
+def test_the_table_lists_every_setting():
     assert sorted(row.field for row in TABLE) == sorted(Settings.__dataclass_fields__)
     others = {  # of functions-framework, numpy, App Engine and the storage client
         "worker.py": {"LOG_EXECUTION_ID"},

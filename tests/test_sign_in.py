@@ -1,4 +1,4 @@
-"""Who is let in: good tokens, hostile ones, key sets that rotate or fail, and callers that call too often."""
+"""Sign-in: good and hostile tokens, key sets that rotate or fail, and the rate limit."""
 
 import json
 import time
@@ -39,7 +39,7 @@ def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_users_token_is_taken_and_the_user_told_apart_by_a_hash(google, gate):
+def test_a_users_token_is_accepted_and_the_user_is_identified_by_a_hash(google, gate):
     one = gate.admit(bearer(google.token(google.firebase())))
     again = gate.admit(bearer(google.token(google.firebase(email=...))))
     other = gate.admit(bearer(google.token(google.firebase(sub="uid-2"))))
@@ -71,7 +71,7 @@ def test_without_a_bearer_token_the_answer_says_what_was_expected(gate, value):
     assert refused.value.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_a_bad_token_is_said_to_be_one(google, gate):
+def test_a_bad_token_is_reported_as_an_invalid_token(google, gate):
     with pytest.raises(Unauthenticated, match="expired") as refused:
         gate.admit(bearer(google.token(google.firebase(exp=1))))
     assert refused.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
@@ -124,7 +124,7 @@ def test_only_the_users_that_are_allowed_may_call(google, allow, changes, let_in
             gate.admit(bearer(token))
 
 
-def test_users_of_the_real_emulator_are_let_in_once_their_claims_are_signed(google, gate):
+def test_users_of_the_real_emulator_are_accepted_if_their_claims_are_signed(google, gate):
     assert gate.admit(bearer(google.resigned(EMULATED["email"])))
     with pytest.raises(Forbidden):
         gate.admit(bearer(google.resigned(EMULATED["anonymous"])))
@@ -145,7 +145,7 @@ def test_another_providers_tokens_are_checked_by_its_own_keys(google):
         gate.admit(bearer(google.token(claims, google.ec, alg="RS256", kid="curve")))
 
 
-def test_an_app_proves_itself_beside_the_user(google):
+def test_an_app_check_token_is_required_besides_the_users(google):
     gate = made(google, APP_CHECK="123456789012")
     user = bearer(google.token(google.firebase()))
     app = google.firebase(
@@ -273,7 +273,7 @@ def test_a_stale_key_is_used_while_another_thread_fetches(rotating, clock):
     assert rotating.fetches == 2
 
 
-def test_without_any_keys_nobody_is_let_in_and_the_answer_says_when_to_try_again(rotating, clock):
+def test_without_any_keys_nobody_is_accepted_and_the_answer_says_when_to_retry(rotating, clock):
     rotating.down = True
     keys = Keys(lambda: f"{rotating.url}/jwks", clock)
     for _ in range(3):
@@ -286,14 +286,14 @@ def test_without_any_keys_nobody_is_let_in_and_the_answer_says_when_to_try_again
     assert keys.get("one")
 
 
-def test_many_at_once_share_one_fetch(rotating):
+def test_many_concurrent_requests_share_one_fetch(rotating):
     keys = Keys(lambda: f"{rotating.url}/jwks")
     with ThreadPoolExecutor(20) as pool:
         assert all(pool.map(keys.get, ["one"] * 20))
     assert rotating.fetches == 1
 
 
-def test_a_caller_has_so_many_calls_and_then_waits(clock):
+def test_a_caller_over_the_rate_limit_must_wait(clock):
     limit = Limit(Rate(3, 60), clock)
     for _ in range(3):
         limit.count("a")
@@ -307,7 +307,7 @@ def test_a_caller_has_so_many_calls_and_then_waits(clock):
         limit.count("a")
 
 
-def test_callers_are_forgotten_beyond_a_number(clock):
+def test_the_number_of_remembered_callers_is_limited(clock):
     limit = Limit(Rate(1, 3600), clock)
     limit.count("first")
     for number in range(MOST):
@@ -383,6 +383,6 @@ def test_the_console_s_configuration_is_read():
         ({"RATE_LIMIT": "0/min"}, "RATE_LIMIT: expected"),
     ],
 )
-def test_settings_that_would_let_the_wrong_people_in_refuse_to_start(variables, message):
+def test_insecure_sign_in_settings_are_refused_at_the_start(variables, message):
     with pytest.raises(SettingError, match=message):
         Settings.read(variables)

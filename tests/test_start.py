@@ -1,4 +1,4 @@
-"""What `start` refuses, with one line, before the function answers anything."""
+"""`start` refuses an invalid function with one line, before it answers any request."""
 
 import json
 
@@ -16,7 +16,7 @@ REVIEW = ROOT / "functions" / "review"
     "path",
     ["/", "predict", "/health", "/ready", "/openapi.json", "/bigquery", "/v2", "/v2/a", "/a b", "", "/x/"],
 )
-def test_a_path_that_is_taken_or_cannot_be_asked_for_is_refused(path):
+def test_a_reserved_or_invalid_path_is_refused(path):
     with pytest.raises(SystemExit, match="path: expected one of the function's own"):
         start(
             str(REVIEW / "main.py"),

@@ -1,4 +1,4 @@
-"""A function whose model lies in Cloud Storage, as a process of its own, and what goes wrong on the way."""
+"""A function in a real process, with its model in Cloud Storage, and the faults of a download."""
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ def fill(server):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where the temporary files of the functions go; none is left there."""
+    """The folder for the functions' temporary files; the test fails if one is left."""
     place = tmp_path / "temporary"
     place.mkdir()
     yield place
@@ -87,7 +87,7 @@ def until(condition):
 
 
 def answers_again(server, name="review"):
-    """Whether a later call, made when the function asks for it, gets an answer."""
+    """Whether a later call, after the time in Retry-After, gets an answer."""
     for _ in range(8):
         answer = call(server, name)
         if answer.status == 200:
@@ -117,21 +117,21 @@ def test_the_model_comes_from_the_bucket_once_and_then_from_memory(name, bucket,
     assert all(seconds >= 0 for seconds in line["seconds"].values())
 
 
-def test_the_client_downloads_where_credentials_are_named(bucket, deploy, folder):
+def test_the_client_downloads_if_credentials_are_set(bucket, deploy, folder):
     bucket.fault = faults.reset_half_way
     server = deploy(bucket.url, GOOGLE_APPLICATION_CREDENTIALS="/nowhere.json")
     assert call(server).status == 200, server.log.read_text()
-    # One that breaks off and one that goes on from there: a plain request would begin again.
+    # One download that breaks off and one that resumes it: a plain request would start again.
     assert [bool(asked) for asked in bucket.seen] == [False, True]
 
 
-def test_what_breaks_off_a_plain_request_is_tried_again_by_the_client(bucket, deploy, folder):
+def test_a_failed_plain_request_is_repeated_by_the_client(bucket, deploy, folder):
     bucket.fault = faults.reset_half_way
     assert call(deploy(bucket.url)).status == 200
     assert [bool(asked) for asked in bucket.seen] == [False, False, True]
 
 
-def test_the_model_is_there_before_the_first_request_asks_for_it(bucket, deploy):
+def test_the_model_is_downloaded_before_the_first_request(bucket, deploy):
     server = deploy(bucket.url)
     assert bucket.seen == [""]
     bucket.close()
@@ -140,7 +140,7 @@ def test_the_model_is_there_before_the_first_request_asks_for_it(bucket, deploy)
 
 NO_BUCKET = b'{"error": {"code": 404, "message": "The specified bucket does not exist."}}'
 FORBIDDEN = b'{"error": {"code": 403, "message": "robot@x does not have storage.objects.get access"}}'
-# The fault, whether the function answers all the same, and what the log says where it does not.
+# The fault, whether the function answers in spite of it, and the log line if it does not.
 FAULTS = {
     "no such object": (faults.status(404, b"No such object: models/v1/x"), False, "no such object"),
     "no such bucket": (faults.status(404, NO_BUCKET), False, "no such bucket"),
@@ -166,7 +166,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_ends_in_the_right_answer_or_in_a_503_and_passes_when_it_does(fault, bucket, deploy, folder):
+def test_a_fault_leads_to_the_right_answer_or_a_503_and_the_function_recovers(fault, bucket, deploy, folder):
     bucket.fault, survived, logged = FAULTS[fault]
     server = deploy(bucket.url, FETCH_SECONDS="5")
     answer = call(server)
@@ -192,7 +192,7 @@ def test_other_bytes_at_the_end_of_a_redirect_are_refused(bucket, deploy, folder
         assert lines(server, "expected SHA-256")
 
 
-def test_a_refused_connection_is_tried_again(deploy):
+def test_a_refused_connection_is_retried(deploy):
     port = free_port()
     server = deploy(f"http://127.0.0.1:{port}", FETCH_SECONDS="3")
     assert call(server).status == 503
@@ -202,7 +202,7 @@ def test_a_refused_connection_is_tried_again(deploy):
         assert answers_again(server)
 
 
-def test_between_two_attempts_the_bucket_is_left_alone(bucket, deploy):
+def test_during_the_back_off_the_bucket_gets_no_request(bucket, deploy):
     bucket.fault = faults.status(404)
     server = deploy(bucket.url)
     assert call(server).status == 503
@@ -211,7 +211,7 @@ def test_between_two_attempts_the_bucket_is_left_alone(bucket, deploy):
         answers = list(pool.map(lambda _: call(server), range(20)))
     assert {answer.status for answer in answers} == {503}
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
-    # At most one more, where the twenty took longer than the rest after the first failure.
+    # At most one more, if the twenty took longer than the first back-off.
     assert len(bucket.seen) <= attempts + 1
 
 
@@ -249,14 +249,14 @@ os.register_at_fork(before=lambda: print("threads at the fork:", threading.activ
 
 
 @pytest.mark.parametrize("fault", [None, faults.held, faults.trickle])
-def test_the_start_waits_for_no_store_that_hangs_and_forks_with_no_thread(fault, bucket, start, tmp_path):
+def test_the_start_does_not_wait_for_a_hanging_store_or_fork_with_a_thread(fault, bucket, start, tmp_path):
     bucket.fault = fault
     place = tmp_path / "review"
     shutil.copytree(ROOT / "functions" / "review", place)
     with (place / "main.py").open("a") as source:
         source.write(PROBE)
     settings = {"STORAGE_EMULATOR_HOST": bucket.url, "MODEL_STORE": "gs://models/v1"}
-    # It would not be awaited so long.
+    # If the start waited for the store, it would take longer than `start` allows.
     server = start(place / "main.py", FETCH_SECONDS="600", **settings)
     assert set(re.findall("threads at the fork: .*", server.log.read_text())) == {"threads at the fork: 1"}
     assert bucket.seen == [""]
@@ -275,7 +275,7 @@ def downloads(store):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the processes are looked for in /proc")
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_the_end_of_the_function_leaves_no_download_behind(end, bucket, deploy):
+def test_no_download_outlives_the_function(end, bucket, deploy):
     bucket.fault = faults.held
     store = f"gs://models/{uuid.uuid4()}"
     server = deploy(bucket.url, MODEL_STORE=store, FETCH_SECONDS="4", WARM_UP="1")
@@ -287,8 +287,8 @@ def test_the_end_of_the_function_leaves_no_download_behind(end, bucket, deploy):
     until(lambda: not downloads(store))
 
 
-def test_nothing_that_lies_in_the_temporary_folder_is_read_or_written(bucket, deploy, tmp_path):
-    """The traps stand where a file was once kept, and where one might be."""
+def test_no_file_in_the_temporary_folder_is_read_or_written(bucket, deploy, tmp_path):
+    """Traps are in the places of an earlier cache, and of a likely one."""
     pin, content = pinned("review")
     place = tmp_path / "shared"
     place.mkdir()
@@ -310,7 +310,7 @@ def test_nothing_that_lies_in_the_temporary_folder_is_read_or_written(bucket, de
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the size of files is limited as on Linux")
-def test_a_full_disk_does_not_matter(bucket, deploy):
+def test_a_full_disk_has_no_effect(bucket, deploy):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
     try:
@@ -321,7 +321,7 @@ def test_a_full_disk_does_not_matter(bucket, deploy):
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "fails", "is not there"])
-def test_a_metadata_server_that_gives_no_token_is_named(trouble, bucket, deploy):
+def test_the_error_for_a_missing_token_names_the_metadata_server(trouble, bucket, deploy):
     bucket.fault = faults.status(500) if trouble == "fails" else faults.held
     host = f"127.0.0.1:{free_port()}" if trouble == "is not there" else bucket.url.removeprefix("http://")
     google = {"K_SERVICE": "review", "GCE_METADATA_HOST": host, "GCE_METADATA_IP": host}
@@ -355,7 +355,7 @@ def test_a_worker_that_warms_up_is_ready_by_itself(down, bucket, deploy):
 @pytest.mark.parametrize(
     ("setting", "value"), [("WARM_UP", "yes"), ("FETCH_SECONDS", "soon"), ("FETCH_SECONDS", "0")]
 )
-def test_a_setting_that_cannot_be_read_stops_the_start(setting, value, deploy, tmp_path):
+def test_an_invalid_setting_stops_the_start(setting, value, deploy, tmp_path):
     with pytest.raises(AssertionError, match=f"{setting}: expected"):
         deploy("http://127.0.0.1:9", **{setting: value})
 
@@ -386,7 +386,7 @@ LAPTOP = {"K_SERVICE": "", "GAE_SERVICE": "", "GOOGLE_APPLICATION_CREDENTIALS": 
     ],
     ids=str,
 )
-def test_the_advice_on_credentials_is_that_for_the_place(error, environment, advice, monkeypatch):
+def test_the_advice_on_credentials_fits_the_environment(error, environment, advice, monkeypatch):
     for name, value in {**LAPTOP, **environment}.items():
         monkeypatch.setenv(name, value)
     told = download.cause(error)

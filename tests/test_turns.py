@@ -1,4 +1,4 @@
-"""Turns: slow requests wait for one another, and no quick one waits for them."""
+"""Scheduling: slow requests run one at a time, and no quick one waits for them."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ def waiting(lock, count):
         pass
 
 
-def test_the_lock_goes_to_the_least_work_and_among_equals_to_the_first():
+def test_the_lock_goes_to_the_least_work_and_of_equal_work_to_the_first():
     lock, order = LeastWork(), []
 
     def take(index, work):
@@ -34,7 +34,7 @@ def test_the_lock_goes_to_the_least_work_and_among_equals_to_the_first():
     assert order == [3, 5, 0, 2, 1, 4]
 
 
-def test_who_waits_too_long_gives_up_and_keeps_nobody_waiting():
+def test_a_waiter_that_times_out_blocks_nobody():
     lock = LeastWork()
     with lock.held(0), pytest.raises(TimedOut), lock.held(0, 0.01):
         pass
@@ -42,7 +42,7 @@ def test_who_waits_too_long_gives_up_and_keeps_nobody_waiting():
         pass
 
 
-def test_a_slow_request_gives_its_place_to_a_quick_one():
+def test_a_slow_request_releases_its_slot_to_a_quick_one():
     turns, deadline = Turns(1), time.monotonic() + 60
     with turns.request(deadline, lambda: None), budget.one_request():
         budget.spend(QUICK, "thing")
@@ -56,7 +56,7 @@ def test_a_slow_request_gives_its_place_to_a_quick_one():
         turns.enter(0)
 
 
-def test_a_request_that_nobody_waits_for_does_not_take_its_turn():
+def test_an_abandoned_request_does_not_take_its_turn():
     left = []
 
     def check():
@@ -81,7 +81,7 @@ def test_nothing_waits_without_a_server():
     "slow", [{"instances": ["a\u0301>" * 33_000] * 32}, {"text": ">" * 99_999, "explain": 1}]
 )
 def test_a_normal_text_does_not_wait_for_long_ones(start, slow):
-    """As many of them as there are threads, and half again."""
+    """Send half as many again as there are threads."""
     server = start(ROOT / "functions" / "review" / "main.py", THREADS="2")
     body = json.dumps(slow).encode()
     server.request("POST", "/predict", b"A film.", "text/plain")
@@ -100,7 +100,7 @@ def test_a_normal_text_does_not_wait_for_long_ones(start, slow):
     assert max(waits) < 0.5 * (time.monotonic() - began)
 
 
-def test_the_texts_of_one_request_may_cost_so_much_together(load):
+def test_the_texts_of_one_request_share_a_budget(load):
     sent = ["a" * 99_000] * 20 + ["A film."]
     answers = load("review").post("/predict", json={"instances": sent}).get_json()["predictions"]
     codes = [answer.get("code") for answer in answers]

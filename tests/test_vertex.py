@@ -1,4 +1,4 @@
-"""Vertex AI: its documented requests, what its batch jobs send, and its container's variables.
+"""Vertex AI: the documented requests, those of its batch jobs, and the variables of its container.
 
 https://docs.cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
 """
@@ -48,7 +48,7 @@ def test_a_container_becomes_ready_by_itself_and_answers_on_its_routes(name, sta
     assert "labels" in server.request("GET", "/").json["model"]
 
 
-def test_a_batch_job_sends_rows_as_its_source_has_them(load):
+def test_a_batch_job_sends_rows_in_the_form_of_its_source(load):
     client = load("review")
     lines = ["A fine film.", {"text": "A fine film.", "key": 7}]  # JSONL
     table = [["A fine film."], {"id": 1, "text": "A fine film.", "lang": None}]  # BigQuery, array and object
@@ -59,7 +59,7 @@ def test_a_batch_job_sends_rows_as_its_source_has_them(load):
     assert bad[-1] == expected
 
 
-def test_files_and_tfrecords_come_as_b64(load):
+def test_files_and_tfrecords_are_sent_as_b64(load):
     client = load("malaria")
     image = Example.read(ROOT / "functions" / "malaria").input
     [expected, *others] = post(
@@ -68,7 +68,7 @@ def test_files_and_tfrecords_come_as_b64(load):
     assert others == [expected] * 3
 
 
-def test_two_fields_of_ours_in_one_row_are_not_chosen_from(load):
+def test_two_known_fields_in_one_row_are_refused(load):
     [wrong] = post(load("review"), [{"text": "a", "movie_review": "b"}])
     assert (wrong["code"], wrong["message"]) == (
         "bad_request",
@@ -76,7 +76,7 @@ def test_two_fields_of_ours_in_one_row_are_not_chosen_from(load):
     )
 
 
-def test_parameters_that_nobody_knows_are_ignored(load):
+def test_unknown_parameters_are_ignored(load):
     client = load("review")
     [plain] = post(client, ["good"])
     for parameters in (

@@ -34,16 +34,16 @@ def test_no_workflow_may_write_or_has_a_key():
         text = workflow.read_text()
         assert "\npermissions:\n  contents: read\n" in text
         assert "secrets." not in text
-        # What a person types reaches a shell as a variable only.
+        # The inputs of a workflow reach a shell only as variables.
         assert not any("${{" in step for step in steps(workflow.name))
 
 
 @pytest.mark.parametrize("step", steps("ci.yml"))
-def test_each_step_of_the_checks_can_be_run(step, checkout):
+def test_each_step_of_the_checks_workflow_runs(step, checkout):
     if step.startswith("pipx"):
         assert "actionlint" in step  # it would be fetched; the test above runs it
         return
-    # Nothing is installed or tested here: make prints its recipe, pip and pytest collect.
+    # Nothing is installed or tested here: make only prints its recipe, and pytest only collects.
     own = {"MAKEFLAGS": "n", "PIP_DRY_RUN": "1", "PYTEST_ADDOPTS": "--collect-only -q -p no:cacheprovider"}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     run = subprocess.run(

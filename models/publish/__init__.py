@@ -1,5 +1,5 @@
-"""From a model file to a pin: what the file says, how it does when it runs as deployed, where it is put."""
+"""From a model file to a pin: inspect the file, test it as it will be deployed, and put it into the store."""
 
 
 class Refused(Exception):
-    """The file is not published; the message says why, and what to give or to do."""
+    """The file is not published; the message says why, and what to do."""

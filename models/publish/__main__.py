@@ -4,8 +4,8 @@
                              [--with helper.py ...] [--store gs://bucket/prefix | FOLDER] [--dry-run]
     python -m models.publish --check [NAME ...] [--store gs://bucket/prefix | FOLDER]
 
-The file is first tested as it will run: in the function as it is deployed, in an environment with the
-function's requirements only. `key=value` pairs, with values in JSON, go into the pin: output=logits,
+The file is first tested as it will run: in a copy of the function as it is deployed, in an environment with
+the function's requirements only. `key=value` pairs, with values in JSON, go into the pin: output=logits,
 'range=[0,255]', channels=BGR, 'size=[64,64]', threshold=0.4. A file in a store is never overwritten, so
 publishing twice changes nothing. `--check` compares the pinned files in the store with their pins.
 """
@@ -51,7 +51,7 @@ def main() -> None:
         store = arguments.store or Settings.read().model_store
     except SettingError as error:
         parser.error(str(error))
-    # `--with` consumes all words after it; those that are not modules belong elsewhere.
+    # `--with` consumes all words after it; those that are not modules are NAME, FILE or settings.
     words = arguments.words + [word for word in arguments.modules if not word.endswith(".py")]
     modules = tuple(Path(word) for word in arguments.modules if word.endswith(".py"))
     names = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))

@@ -1,4 +1,4 @@
-"""Judge a model by labelled examples: how often it is right, and which options would be better."""
+"""Evaluate a model on labelled examples: its accuracy, and which options would be better."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,19 @@ from .labels import spelled
 from .messages import has_input, option
 
 CLEARLY = 0.05
-"""The least gain in accuracy worth mentioning, if it is of two examples or more."""
+"""The least gain in accuracy worth mentioning; it must also be two examples or more."""
 SHOWN = 12
-"""A confusion matrix of more labels is not printed."""
+"""The most labels for which the confusion matrix is printed."""
 
 
 @dataclass
 class Score:
-    """The result on examples.
+    """The result on the examples.
 
     Attributes:
         labels: in the order of the model's outputs.
-        counts: examples of each label (rows) that were answered with each (columns).
-        seconds: with two labels, (whether it is the second label, its probability) of each.
+        counts: the confusion matrix, true labels (rows) by answered ones (columns).
+        seconds: with two labels, (whether the second one is true, its probability) for each example.
     """
 
     labels: Sequence[str]
@@ -52,7 +52,7 @@ class Score:
         return share + math.sqrt(share * (1 - share) / self.total)
 
     def table(self) -> str:
-        """The confusion matrix, for people."""
+        """Return the confusion matrix as a text table."""
         width = max(len(label) for label in self.labels)
         head = " ".join(f"{label:>{max(len(label), 5)}}" for label in self.labels)
         lines = [f"  {'answered':>{width}}  {head}"]
@@ -66,31 +66,31 @@ def score(answers: Mapping[str, Any], labels: Sequence[str]) -> Score:
     """Compare the answers with the true labels.
 
     Raises:
-        Refused: the examples have other labels or only one, or could not be read.
+        Refused: the examples have unknown labels or only one, or most cannot be answered.
     """
     unusable = answers["unusable"]
     if len(unusable) > len(answers["truths"]):
         raise Refused(f"{len(unusable)} of the examples cannot be answered, such as: {unusable[0]}")
     truths = sorted(set(answers["truths"]))
-    found = {truth: label for truth in truths if (label := spelled(truth, labels))}
-    if len(found) < len(truths):
+    known = {truth: label for truth in truths if (label := spelled(truth, labels))}
+    if len(known) < len(truths):
         raise Refused(
             f"the examples are labelled {', '.join(truths[:20])}; the labels are {', '.join(labels)}: name "
             "the examples' labels so, or give --labels as the examples have them, in the order of the outputs"
         )
-    if len(set(found.values())) < 2:
+    if len(set(known.values())) < 2:
         raise Refused(f"the examples are all {truths[0]}: expected examples of two labels or more")
     place = {label: number for number, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), int)
     seconds = []
     for truth, label, second in zip(answers["truths"], answers["labels"], answers["seconds"], strict=True):
-        counts[place[found[truth]], place[label]] += 1
-        seconds.append((found[truth] == labels[1], second))
+        counts[place[known[truth]], place[label]] += 1
+        seconds.append((known[truth] == labels[1], second))
     return Score(labels, counts, seconds if len(labels) == 2 else [])
 
 
 def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
-    """Judge a model by the examples.
+    """Evaluate a model on the examples; return messages for the user.
 
     Raises:
         Refused: it is no better than chance, or clearly better with another option.
@@ -102,15 +102,15 @@ def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
     if unusable := report["examples"]["unusable"]:
         remarks.append(f"{len(unusable)} examples were not answered, such as: {unusable[0]}")
     if report["total"] > full.total + len(unusable):
-        remarks.append(f"they are a part of the {report['total']} there are")
+        remarks.append(f"they are a sample of all {report['total']} examples")
     if len(labels) <= SHOWN:
         remarks.append(full.table())
     shown = "\n".join(remarks)
     if full.balanced <= full.chance:
         pixels = ", and the pixels as in training (range, channels)" if report["kind"] == "images" else ""
         hint = " Clearly better: " + "; or ".join(filter(None, (better, order)))
-        asked = f" Are the labels in the order of the outputs{pixels}?"
-        raise Refused(f"{shown}\nthis is no better than chance.{hint if better or order else asked}")
+        question = f" Are the labels in the order of the outputs{pixels}?"
+        raise Refused(f"{shown}\nthis is no better than chance.{hint if better or order else question}")
     if better and not has_input(pin, "range", "channels"):
         keep = " ".join((option("range", report["range"]), f"channels={report['channels']}"))
         raise Refused(f"{shown}\nclearly better: {better}. Give that, or {keep} to publish it as it is")
@@ -120,17 +120,17 @@ def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
 
 def _better_settings(report: Mapping[str, Any], few: Score) -> str:
     """Say which other range or channels are clearly better, with both accuracies; empty if none are."""
-    best, words = few.accuracy, ""
-    for name, found in report.get("otherwise", {}).items():
-        if len(found["examples"]["truths"]) < few.total / 2:
+    best, options = few.accuracy, ""
+    for name, result in report.get("otherwise", {}).items():
+        if len(result["examples"]["truths"]) < few.total / 2:
             continue
-        other = score(found["examples"], report["labels"])
+        other = score(result["examples"], report["labels"])
         quoted = " ".join(f"'{part}'" for part in name.split())
         order, right = _best_order(other)
-        for accuracy, words_ in ((other.accuracy, quoted), (right, f"{quoted} --labels {order}")):
+        for accuracy, candidate in ((other.accuracy, quoted), (right, f"{quoted} --labels {order}")):
             if accuracy > best + 1e-9 and _clearly(accuracy, few):
-                best, words = accuracy, words_
-    return f"{words}: {best:.2f}, as given: {few.accuracy:.2f}" if words else ""
+                best, options = accuracy, candidate
+    return f"{options}: {best:.2f}, as given: {few.accuracy:.2f}" if options else ""
 
 
 def _better_order(full: Score) -> str:
@@ -139,13 +139,13 @@ def _better_order(full: Score) -> str:
     return f"--labels {order}: {right:.2f}, as given: {full.accuracy:.2f}" if _clearly(right, full) else ""
 
 
-def _best_order(found: Score) -> tuple[str, float]:
+def _best_order(result: Score) -> tuple[str, float]:
     """Return the label order in which each output stands for its majority label, and its accuracy."""
-    majority = [int(column) for column in found.counts.argmax(axis=0)]
-    if sorted(majority) != list(range(len(found.labels))):
+    majority = [int(column) for column in result.counts.argmax(axis=0)]
+    if sorted(majority) != list(range(len(result.labels))):
         return "", 0.0
-    right = sum(int(found.counts[truth, column]) for column, truth in enumerate(majority))
-    return ",".join(found.labels[truth] for truth in majority), right / found.total
+    right = sum(int(result.counts[truth, column]) for column, truth in enumerate(majority))
+    return ",".join(result.labels[truth] for truth in majority), right / result.total
 
 
 def _better_threshold(full: Score, pin: Mapping[str, Any]) -> str:
@@ -163,7 +163,7 @@ def _better_threshold(full: Score, pin: Mapping[str, Any]) -> str:
 
 
 def _clearly(accuracy: float, now: Score) -> bool:
-    """Whether an accuracy is better than the present one by more than chance."""
+    """Whether an accuracy is better than the present one by more than a random difference."""
     gain = accuracy - now.accuracy
     error = math.sqrt(now.accuracy * (1 - now.accuracy) / now.total)
     return gain >= max(CLEARLY, error) and gain * now.total > 1.5

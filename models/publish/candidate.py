@@ -1,4 +1,4 @@
-"""The pin that a file would get, from the file and the user's options, not from the model pinned before."""
+"""Draft the pin of a file from the file and the user's options, not from the model that was pinned before."""
 
 import datetime
 import hashlib
@@ -15,8 +15,8 @@ from . import Refused, files
 
 INPUT = tuple(each.name for each in fields(Input))
 SETTABLE = ("labels", "threshold", "output", "input", "trained", "metrics")
-WORDS = ("output", "trained", "channels")
-"""Settings whose value is a text, which may be given without quotation marks."""
+TEXT_SETTINGS = ("output", "trained", "channels")
+"""Settings with text values, which the user may type without JSON's quotation marks."""
 _ANY: dict[str, Any] = {
     "file": "any/file",
     "sha256": "0" * 64,
@@ -32,7 +32,7 @@ class Options:
     """The options of one call of `models.publish`.
 
     Attributes:
-        folder: the function's.
+        folder: the function's folder.
         file: the model file.
         settings: for the pin; see `parse`.
         labels: in the order of the model's outputs; None without `--labels`.
@@ -52,8 +52,8 @@ def parse(pairs: Sequence[str]) -> dict[str, Any]:
     """Parse `key=value` pairs with values in JSON; a field of `input` may be written without `input.`.
 
     Raises:
-        ValueError: a pair is not of this form.
-        PinError: the field cannot be set, or not to this value.
+        ValueError: a pair does not have this form.
+        PinError: the field cannot be set, or cannot have this value.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
@@ -66,7 +66,7 @@ def parse(pairs: Sequence[str]) -> dict[str, Any]:
         try:
             value = json.loads(text)
         except ValueError:
-            if key not in WORDS:
+            if key not in TEXT_SETTINGS:
                 raise ValueError(f"got {pair!r}") from None
             value = text
         if key in INPUT:
@@ -96,13 +96,14 @@ def current_pin(folder: Path) -> dict[str, Any]:
 
 
 def draft(options: Options, content: bytes) -> dict[str, Any]:
-    """Return the pin of the file, as yet without labels if they are not known.
+    """Return the pin of the file, without labels if they are not known yet.
 
-    The present content of the pin is kept if it pins this file, or no file yet.
+    The present content of `model.json` is kept if it pins this file. If it pins no file yet, its input,
+    threshold and output are kept; if the file has the function's own format, its input.
     """
     now, digest = current_pin(options.folder), hashlib.sha256(content).hexdigest()
     form = files.form(options.file)
-    # A function's own format: the languages in `input` belong to its training recipe.
+    # `linear` is the review function's own format: the languages in `input` belong to its training recipe.
     own = ("input",) if form == "linear" else ()
     if now.get("sha256") == digest:
         pin = dict(now)
@@ -136,7 +137,7 @@ def check_modules(options: Options) -> None:
     """Check that the modules can be put beside `main.py` and imported from there.
 
     Raises:
-        Refused: a name is used already, or it is not a module.
+        Refused: the name of a module is taken, or it is not a module.
     """
     pinned, form = current_pin(options.folder).get("modules", {}), files.form(options.file)
     for path in options.modules:
@@ -146,8 +147,8 @@ def check_modules(options: Options) -> None:
             raise Refused(f"--with {path}: expected a file of Python code, such as helper.py")
         if path.stem in sys.stdlib_module_names or path.stem == "shared":
             raise Refused(
-                f"--with {path}: a module of this name is there already, and would be imported instead: "
-                "rename it, and dump the model again"
+                f"--with {path}: Python or this project has a module of this name, which would be imported "
+                "instead: rename it, and dump the model again"
             )
         place = options.folder / path.name
         if place.exists() and path.name not in pinned and place.read_bytes() != path.read_bytes():

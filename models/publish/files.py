@@ -44,32 +44,32 @@ def check(file: Path, content: bytes) -> None:
     """Check that the content is a model of the format that the suffix names.
 
     Raises:
-        Refused: it is not; the message says what the file is, by its first bytes.
+        Refused: it is not; the message says what the file seems to be, by its first bytes.
     """
     if not content:
         raise Refused(f"{file}: the file is empty")
     if content.startswith(b"version https://git-lfs"):
         raise Refused(
-            f"{file} is a pointer of Git LFS, not the file itself: run 'git lfs pull' where it is from"
+            f"{file} is a Git LFS pointer, not the file itself: run 'git lfs pull' in its repository"
         )
     if re.match(rb"\s*<(!doctype|html|\?xml)", content[:200], re.IGNORECASE):
         raise Refused(
-            f"{file} is a web page, not a model: what it was downloaded from answered with an error or a "
-            "sign-in; download it again, and look at its size"
+            f"{file} is a web page, not a model: its server answered the download with an error or a sign-in "
+            "page; download it again, and check its size"
         )
-    wanted, found = form(file), _content_form(content)
-    if found in ("", wanted):
+    expected, actual = form(file), _content_form(content)
+    if actual in ("", expected):
         return
-    if found not in FORMATS.values():
-        raise Refused(f"{file} is {found}: expected a model of {', '.join(FORMATS)}")
-    suffix = next(suffix for suffix, name in FORMATS.items() if name == found)
+    if actual not in FORMATS.values():
+        raise Refused(f"{file} is {actual}: expected a model of {', '.join(FORMATS)}")
+    suffix = next(suffix for suffix, name in FORMATS.items() if name == actual)
     raise Refused(
         f"{file}: its content is that of a {suffix} file: rename it to {file.stem}{suffix}, and publish that"
     )
 
 
 def _content_form(content: bytes) -> str:
-    """Return the format of the first bytes, or a description of what they are; empty if unknown."""
+    """Return the format by the first bytes, or a description of another kind of file; empty if unknown."""
     for name, start in _STARTS.items():
         if re.match(start, content, re.DOTALL):
             return name
@@ -91,10 +91,10 @@ def _archive(content: bytes) -> str:
 
 
 def form(file: Path) -> str:
-    """Return the format that the file's suffix names, whether in capitals or not.
+    """Return the format of the file's suffix, which is case-insensitive.
 
     Raises:
-        Refused: it names none.
+        Refused: the suffix is unknown.
     """
     try:
         return FORMATS[file.suffix.lower()]
@@ -105,7 +105,7 @@ def form(file: Path) -> str:
 def labels(form: str, content: bytes) -> tuple[str, ...]:
     """Return the labels in a LiteRT file's metadata, in the order of its outputs; empty if fewer than two.
 
-    They are the lines of the text file in the metadata (TensorFlow Lite Metadata).
+    They are the lines of the only text file in the metadata (TensorFlow Lite Metadata).
     """
     if form != "tflite":
         return ()
@@ -125,12 +125,12 @@ def labels(form: str, content: bytes) -> tuple[str, ...]:
 
 
 def versions(form: str, content: bytes) -> dict[str, str]:
-    """Return the versions of the packages that wrote the file, as far as it names them."""
+    """Return the versions of the packages that wrote the file; empty if the file does not name them."""
     if form == "joblib":
-        found = re.search(
+        match = re.search(
             rb"_sklearn_version.{1,16}?(\d+\.\d+(?:\.\d+)?(?:rc\d+)?)", _plain(content), re.DOTALL
         )
-        return {"scikit-learn": found[1].decode()} if found else {}
+        return {"scikit-learn": match[1].decode()} if match else {}
     if form == "keras":
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as packed:

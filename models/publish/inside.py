@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-MOST, MOST_OTHERWISE = 2000, 200
+MAX_EXAMPLES, MAX_EXAMPLES_OTHERWISE = 2000, 200
 """The most examples to predict for, with the pin's settings and with each alternative."""
 BATCH = 32
 RANGES = ((0, 1), (0, 255), (-1, 1))
@@ -22,7 +22,7 @@ UNNAMED = {"images": ("image", "file", "path"), "texts": ("text",)}
 def main() -> None:
     """Read the job, run the test, write the report."""
     job, answer = map(Path, sys.argv[1:])
-    # As functions-framework does: what is installed comes before the function's own folder.
+    # As in functions-framework, installed packages come before the function's own folder.
     sys.path[:] = [*filter(None, sys.path), str(Path.cwd())]
     Path(answer).write_text(json.dumps(report(Path.cwd(), json.loads(job.read_text()))))
 
@@ -30,9 +30,9 @@ def main() -> None:
 def report(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Examine the function in `folder`.
 
-    The job says `classes`, a file whose classes alone are wanted; or `examples` (a path, or None), `example`
-    (an instance as in `example.json`, or None) and `file` (its image, or None). The report says `error` if
-    the file cannot be served, in words for the user.
+    The job has `classes`, a file, if the report is to have its classes only. Otherwise it has `examples` (a
+    path, or None), `example` (an instance as in `example.json`, or None) and `file` (its image, or None). The
+    report has `error`, a message for the user, if the file cannot be served.
     """
     try:
         if "classes" in job:
@@ -46,9 +46,9 @@ def report(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         if "columns" in found:
             found["row"] = _row(classifier, examples)
         if examples:
-            found["examples"] = _answers(classifier, _spread(examples, MOST))
+            found["examples"] = _answers(classifier, _spread(examples, MAX_EXAMPLES))
             found["total"] = len(examples)
-        few = _spread(examples, MOST_OTHERWISE)
+        few = _spread(examples, MAX_EXAMPLES_OTHERWISE)
         found["few"] = _answers(classifier, few) if few else None
         if found["kind"] == "images" and "size" in found:
             found["otherwise"] = {}
@@ -85,7 +85,7 @@ def _classes(file: str) -> dict[str, Any]:
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
-    """Load the function as the platform does, and its classifier; returns its service too."""
+    """Load the function as the platform does; return its service and its classifier."""
     import functions_framework
 
     for name in [name for name in sys.modules if name == "main" or name.startswith("main.")]:
@@ -102,7 +102,7 @@ def _kind(service: Any) -> str:
 
 
 def _facts(classifier: Any) -> dict[str, Any]:
-    """What the classifier knows of its model, for the pin and for a judgement."""
+    """Return what the classifier knows about its model, for the pin and for the checks."""
     found: dict[str, Any] = {}
     network = getattr(classifier, "network", None)
     if network is not None:
@@ -121,13 +121,13 @@ def _facts(classifier: Any) -> dict[str, Any]:
 
 
 def _inputs(classifier: Any) -> list[Any]:
-    """Inputs that every model of a kind must answer: of an image, black, white, grey, colours and noise."""
+    """Return inputs that the model must answer; images are black, white, grey, colours and noise."""
     sample = classifier.sample()
     if isinstance(sample, str):
         return [sample, "0", "Good. Bad.", "a " * 500]
     if isinstance(sample, np.ndarray) and sample.ndim == 1:
         return [
-            each for each in (sample, sample + 1, sample - 1, sample + 1000) if _answered(classifier, each)
+            each for each in (sample, sample + 1, sample - 1, sample + 1000) if _accepts(classifier, each)
         ]
     if not isinstance(sample, np.ndarray) or sample.ndim != 3:
         return [sample]
@@ -139,8 +139,8 @@ def _inputs(classifier: Any) -> list[Any]:
     return [np.ascontiguousarray(each, dtype=sample.dtype) for each in (*flat, ramp + 0 * sample, *noise)]
 
 
-def _answered(classifier: Any, row: Any) -> bool:
-    """Whether the model takes a row: it may know some values only, or logarithms."""
+def _accepts(classifier: Any, row: Any) -> bool:
+    """Whether the model accepts a row. It may know only some values, or take logarithms of positive ones."""
     try:
         classifier.predict([row])
     except Exception:
@@ -149,7 +149,7 @@ def _answered(classifier: Any, row: Any) -> bool:
 
 
 def _probe(classifier: Any) -> tuple[list[list[float]], list[list[float]]]:
-    """Probabilities for the probes, and the scores a network puts out for them."""
+    """Return the probabilities for the probes, and a network's scores for them."""
     scores: list[list[float]] = []
     network = getattr(classifier, "network", None)
     if network is not None:
@@ -178,20 +178,20 @@ def _probabilities(classifier: Any, output: Any) -> list[float]:
 
 
 def _example(classifier: Any, kind: str, job: dict[str, Any]) -> dict[str, Any]:
-    """The answer to the function's own example, or why there is none."""
+    """Return the label of the function's own example, or the error."""
     raw = Path(job["file"]).read_bytes() if job["file"] else job["example"]
     if raw is None:
         return {"error": "there is none"}
-    [answer] = _asked(classifier, [raw if kind != "images" or job["file"] else b""])
+    [answer] = _classified(classifier, [raw if kind != "images" or job["file"] else b""])
     return {"error": str(answer)} if isinstance(answer, Exception) else {"label": answer["label"]}
 
 
 def _row(classifier: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A row for the function's example, and its label: of the examples, or of zeros."""
+    """Return a row for the function's example, and its label: one of the examples, or the model's sample."""
     rows = [{name: row.get(name) for name in classifier.columns} for _, row in examples[:100]]
-    usual = classifier.sample().tolist()
-    rows.append(dict(zip(classifier.columns, map(_short, usual), strict=True)))
-    for row, answer in zip(rows, _asked(classifier, rows), strict=True):
+    sample = classifier.sample().tolist()
+    rows.append(dict(zip(classifier.columns, map(_short, sample), strict=True)))
+    for row, answer in zip(rows, _classified(classifier, rows), strict=True):
         if isinstance(answer, dict):
             return {"input": row, "label": answer["label"]}
     raise Unreadable(f"a row such as {json.dumps(rows[-1])[:200]} is not answered: {answer}")
@@ -201,17 +201,17 @@ def _short(value: float) -> float | int:
     return int(value) if value.is_integer() else value
 
 
-def _asked(classifier: Any, raws: Sequence[Any]) -> list[Any]:
+def _classified(classifier: Any, raws: Sequence[Any]) -> list[Any]:
     from shared.classifier import classify
 
-    found: list[Any] = []
+    answers: list[Any] = []
     for start in range(0, len(raws), BATCH):
-        found += classify(classifier, raws[start : start + BATCH], False)
-    return found
+        answers += classify(classifier, raws[start : start + BATCH], False)
+    return answers
 
 
 def _settings(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the other settings that a network may have been trained with, in words and as fields."""
+    """Yield the other settings that a network may have been trained with, as options and as fields."""
     mine = tuple(found["range"]), found["channels"]
     channels = ("RGB", "BGR") if found["channels"] != "grey" else ("grey",)
     for black, white in RANGES if not found["said"] else [mine[0]]:
@@ -223,19 +223,19 @@ def _settings(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _spread(examples: list[tuple[str, Any]], most: int) -> list[tuple[str, Any]]:
-    """About so many at most, in the proportions of their labels, and one of each label at least."""
+    """Return about `most` examples, with each label in proportion, and at least one of each."""
     step = max(1, -(-len(examples) // most))
     names = sorted({label for label, _ in examples})
     return [each for name in names for each in [one for one in examples if one[0] == name][::step]]
 
 
 def _answers(classifier: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The truth, the label, and with two labels the probability of the second one, for each example."""
+    """Return the true label, the answered one and the second label's probability, for each example."""
     from shared.errors import ServiceError
 
     raws = [each() if callable(each) else each for _, each in examples]
     rows, unusable = [], []
-    for (truth, _), answer in zip(examples, _asked(classifier, raws), strict=True):
+    for (truth, _), answer in zip(examples, _classified(classifier, raws), strict=True):
         if isinstance(answer, ServiceError):
             unusable.append(str(answer)[:300])
         else:
@@ -245,16 +245,16 @@ def _answers(classifier: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]
 
 
 def _examples(path: Path, kind: str, service: Any) -> list[tuple[str, Any]]:
-    """Read the examples: (label, what the reader would give, or a call that reads it).
+    """Read the examples: (label, the raw input as a reader returns it, or a call that reads it).
 
     Raises:
-        Unreadable: there are none, or not in a form that this kind of function takes.
+        Unreadable: there are none, or they do not have a form that this kind of function takes.
     """
     if path.is_dir():
-        found = list(_of_folders(path, kind))
-        if not found:
+        examples = list(_from_folders(path, kind))
+        if not examples:
             raise Unreadable(f"{path}: expected one folder for each label, with files in it")
-        return found
+        return examples
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -276,7 +276,7 @@ def _examples(path: Path, kind: str, service: Any) -> list[tuple[str, Any]]:
     return [(row[named[0]], row[chosen[0]]) for row in rows]
 
 
-def _of_folders(path: Path, kind: str) -> Iterator[tuple[str, Any]]:
+def _from_folders(path: Path, kind: str) -> Iterator[tuple[str, Any]]:
     if kind == "rows":
         raise Unreadable(f"{path}: expected a CSV with a column 'label' and those of the table")
     for folder in sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith(".")):

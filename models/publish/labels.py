@@ -1,11 +1,11 @@
-"""Which label each output stands for: from the file or from the user, never guessed."""
+"""Decide which label each output stands for: from the file, the user or the pin, never by guessing."""
 
 from collections.abc import Sequence
 
 from . import Refused
 
 SHOWN = 20
-"""At most so many outputs are printed with their labels."""
+"""The most outputs that are printed with their labels."""
 VARIANTS = {"neg": "negative", "pos": "positive"}
 
 
@@ -19,11 +19,11 @@ def decide(
     """Return the labels in the order of the model's outputs.
 
     Args:
-        given: the user's, in the order of the outputs.
+        given: the user's labels, in the order of the outputs.
         pinned: the labels in the pin.
         named: the names in the file, in the order of its outputs; empty if it has none.
         counts: whether the labels in the pin apply to this model.
-        sure: whether the file has as many outputs as names.
+        sure: whether the number of names in the file is certainly that of its outputs.
 
     Raises:
         Refused: the labels are not known, or two sources contradict each other.
@@ -34,29 +34,29 @@ def decide(
         return _spelled(named, pinned)
     if pinned and counts:
         return tuple(pinned)
-    told = f" The pinned model's are {', '.join(pinned)}." if pinned else ""
+    hint = f" The pinned model's are {', '.join(pinned)}." if pinned else ""
     raise Refused(
         "the file does not say which label each output stands for: give them in the order of the outputs, "
-        f"--labels A,B (Keras numbers the folders of a data set by name: cat,dog).{told}"
+        f"--labels A,B (Keras numbers the folders of a data set by name: cat,dog).{hint}"
     )
 
 
-def same(name: str) -> str:
-    """Fold different spellings of a label: capitals, `pos` and `neg`."""
+def normalised(name: str) -> str:
+    """Normalise the spelling of a label: case, and the short forms `pos` and `neg`."""
     folded = name.strip().casefold()
     return VARIANTS.get(folded, folded)
 
 
 def spelled(name: str, labels: Sequence[str]) -> str | None:
-    """Return the one label that the name spells; None if there is none, or several."""
+    """Return the label that equals the name apart from spelling; None if there is none, or several."""
     if name in labels:
         return name
-    found = [label for label in labels if same(label) == same(name)]
-    return found[0] if len(found) == 1 else None
+    equal = [label for label in labels if normalised(label) == normalised(name)]
+    return equal[0] if len(equal) == 1 else None
 
 
 def matched(names: Sequence[str], labels: Sequence[str]) -> dict[str, str] | None:
-    """Map each name to the label that it spells; None if that is not one to one."""
+    """Map each name to the label that `spelled` returns; None if that is not one to one."""
     found = {name: spelled(name, labels) for name in names}
     if None in found.values() or len(set(found.values())) != len(names):
         return None

@@ -1,4 +1,4 @@
-"""Text for messages: options as the user types them."""
+"""Format values for messages: options as the user types them, and ranges."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,6 @@ def range_text(pair: Sequence[float]) -> str:
 
 
 def option(name: str, pair: Sequence[float]) -> str:
-    """Return an option as it is typed, with whole numbers without a decimal point."""
+    """Return an option as the user types it; whole numbers have no decimal point."""
     values = [int(each) if float(each).is_integer() else each for each in pair]
     return f"'{name}={json.dumps(values, separators=(',', ':'))}'"

@@ -1,4 +1,4 @@
-"""Judge a model without examples: by its layers, and by its answers to black, white, colours and noise."""
+"""Check a model without examples: its layers, and its answers to black, white, colours and noise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,14 +15,14 @@ STILL = 1e-6
 NARROW = 0.15
 """The least change of log-odds between black, white, colours and noise."""
 WIDER = 10
-"""With the range that it was trained with, a network changes its answers this many times as much."""
+"""With the range of its training, a network's answers change at least this many times as much."""
 
 
 def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
-    """Judge a model by its answers to inputs that have no right answer.
+    """Check a model by its answers to inputs without a right answer; return messages for the user.
 
     Raises:
-        Refused: its outputs are not probabilities or never change, or its range is in doubt.
+        Refused: its outputs are not probabilities or never change, or its range may be wrong.
     """
     probes = np.array(report["probes"], float)
     logits = pin.get("output") == "logits"
@@ -42,12 +42,12 @@ def judge(report: Mapping[str, Any], pin: Mapping[str, Any]) -> list[str]:
         )
     order = "grey" if report["channels"] == "grey" else f"in the order {report['channels']}"
     height, width = report["size"]
-    taken = f"it gets images of {height} x {width}, {order}, with pixels of {range_text(report['range'])}"
-    return [taken if "examples" in report else f"{taken}; only --examples can tell whether it was trained so"]
+    given = f"it gets images of {height} x {width}, {order}, with pixels of {range_text(report['range'])}"
+    return [given if "examples" in report else f"{given}; only --examples can tell whether it was trained so"]
 
 
 def _check_scores(scores: Any, ending: str, logits: bool) -> None:
-    """Compare the outputs with the pin; raises `Refused`."""
+    """Check that the outputs are what the pin says, probabilities or logits; raises `Refused`."""
     if not np.isfinite(scores).all():
         raise Refused("its outputs are not all numbers (NaN or infinite)")
     if scores.shape[1] == 1 and ending == "softmax":
@@ -92,7 +92,7 @@ def _check_probabilities(probes: Any, logits: bool) -> None:
 
 
 def _check_range(report: Mapping[str, Any]) -> None:
-    """Ask for the range if the network's layers or answers contradict the assumed one; raises `Refused`."""
+    """Require the range if the network's layers or answers contradict the assumed one; raises `Refused`."""
     white = option("range", (0, 255))
     mine = report["range"]
     keep = f"if it was trained with pixels of {range_text(mine)}, say so: {option('range', mine)}"
@@ -108,12 +108,12 @@ def _check_range(report: Mapping[str, Any]) -> None:
             f"it scales its input itself ({report['scaling']}), so it was probably trained with pixels of 0 "
             f"to 255: give {white}; {keep}"
         )
-    moved = _moved(report["probes"])
-    for words, other in report.get("otherwise", {}).items():
+    change = _largest_change(report["probes"])
+    for options, other in report.get("otherwise", {}).items():
         if (
-            words == "range=[0,255]"
-            and moved < NARROW
-            and _moved(other["probes"]) > max(WIDER * moved, NARROW)
+            options == "range=[0,255]"
+            and change < NARROW
+            and _largest_change(other["probes"]) > max(WIDER * change, NARROW)
         ):
             raise Refused(
                 f"with pixels of {range_text(mine)} its answers to black, white, colours and noise hardly "
@@ -121,7 +121,7 @@ def _check_range(report: Mapping[str, Any]) -> None:
             )
 
 
-def _moved(probes: Sequence[Sequence[float]]) -> float:
+def _largest_change(probes: Sequence[Sequence[float]]) -> float:
     """Return the largest change of the log-odds of a label."""
     bounded = np.clip(np.array(probes, float), 1e-7, 1 - 1e-7)
     return float(np.ptp(np.log(bounded / (1 - bounded)), axis=0).max())

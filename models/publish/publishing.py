@@ -1,4 +1,4 @@
-"""Test a file and publish it: first to the store, then to the pin."""
+"""Test a file and publish it: first put it into the store, then pin it."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ class Result:
     """A file that passed the test.
 
     Attributes:
-        pin: the pin it gets.
+        pin: its pin.
         content: its bytes.
         remarks: messages for the user.
         example: the new content of the function's `example.json`.
@@ -67,18 +67,18 @@ def examined(options: Options) -> Iterator[Result]:
                 python.append(staging.python_of(folder))
             try:
                 return staging.examine(folder, python[0], job)
-            except Refused as error:  # which names the file as it would be stored
+            except Refused as error:  # the message has the file's name in the store
                 own = str(error).replace(pin["file"], options.file.name)
                 raise Refused(own.replace(Path(pin["file"]).name, options.file.name)) from None
 
         named = files.labels(pin["format"], content)
         given = options.labels or "labels" in options.settings
-        known = "labels" in pin and not given  # this very file is pinned already
+        known = "labels" in pin and not given  # the file is pinned already
         if pin["format"] == "joblib" and not known:
-            found = examine({"classes": str(folder.parent / "store" / pin["file"])})
-            named = tuple(found["classes"]) if found["named"] else ()
-            if found["threshold"] is not None:
-                pin.setdefault("threshold", found["threshold"])
+            answer = examine({"classes": str(folder.parent / "store" / pin["file"])})
+            named = tuple(answer["classes"]) if answer["named"] else ()
+            if answer["threshold"] is not None:
+                pin.setdefault("threshold", answer["threshold"])
         pin["labels"] = list(_labels(options, pin, named))
         kept = _kept(options, pin, named)
         Pin.parse(pin)
@@ -104,7 +104,7 @@ def examined(options: Options) -> Iterator[Result]:
 
 
 def publish(options: Options, result: Result, store: str) -> str:
-    """Put the file into the store, then pin it; return a message about it.
+    """Put the file into the store, then pin it; return a message for the user.
 
     Raises:
         ModelUnavailable: the store holds another file of that name, or cannot be written to.
@@ -135,28 +135,28 @@ def _labels(options: Options, pin: Mapping[str, Any], named: tuple[str, ...]) ->
     if options.labels and "labels" in options.settings:
         raise Refused("the labels are given twice: expected --labels or labels=[...]")
     given = options.labels or options.settings.get("labels")
-    mine = now.get("sha256") == pin["sha256"]
-    if mine and given is None:
+    same_file = now.get("sha256") == pin["sha256"]
+    if same_file and given is None:
         return tuple(now["labels"])
     return labels.decide(
         given,
         now.get("labels"),
         named,
-        counts="sha256" not in now or mine or pin["format"] == "linear" or _made_by_new(options.folder),
+        counts="sha256" not in now or same_file or pin["format"] == "linear" or _made_by_new(options.folder),
         sure=pin["format"] != "tflite",
     )
 
 
 def _made_by_new(folder: Path) -> bool:
-    """Whether `models.new` made the function, so that its labels are its user's, whatever model it serves.
+    """Whether `models.new` made the function, so that its labels may apply to another model.
 
-    A function with a classifier of its own was written for one model, whose labels are no other's.
+    A function with its own `classifier.py` was written for one model; its labels apply to no other.
     """
     return not (folder / "classifier.py").exists()
 
 
 def _kept(options: Options, pin: Mapping[str, Any], named: tuple[str, ...]) -> str:
-    """Say that the labels are those of another model, which was pinned before; empty if they are not."""
+    """Return the remark that the labels are those of the model pinned before; empty if they are not."""
     now = current_pin(options.folder)
     given = options.labels or "labels" in options.settings
     if given or named or now.get("sha256") in (None, pin["sha256"]) or pin["format"] == "linear":
@@ -174,10 +174,10 @@ def _remarks(
     named: tuple[str, ...],
     added: list[str],
 ) -> list[str]:
-    """Judge the report; return messages for the user.
+    """Evaluate the report; return messages for the user.
 
     Raises:
-        Refused: see `probes` and `accuracy`.
+        Refused: `probes.judge` or `accuracy.judge` raises it.
     """
     units = len(report["scores"][0]) if report["scores"] else None
     remarks = [labels.mapping(report["labels"], named, units)]
@@ -199,7 +199,7 @@ def _remarks(
 
 
 def _completed(pin: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the pin with what the test found out about the input."""
+    """Return the pin with the fields of `input` that the test determined."""
     own: dict[str, Any] = {}
     if "size" in report:
         own = {"size": report["size"], "channels": report["channels"]}
@@ -231,7 +231,7 @@ def _complete_example(example: dict[str, Any], report: Mapping[str, Any]) -> lis
         if example:
             example["label"] = answer["label"]
         return []
-    if report["kind"] == "rows" and example:  # it has the columns of another model, or none yet
+    if report["kind"] == "rows" and example:  # its columns are those of another model, or it has none yet
         example["input"], example["label"] = report["row"]["input"], report["row"]["label"]
         return [] if label is None else ["example.json gets a row of this model's columns"]
     return [f"change the example in example.json, which the model does not answer: {answer['error']}"]

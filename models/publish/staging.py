@@ -1,4 +1,4 @@
-"""Test a file as it will run: in the function's folder as it is deployed, in its own environment."""
+"""Test a file as it will run: in a copy of the function as it is deployed, in its own environment."""
 
 import importlib.metadata
 import json
@@ -22,18 +22,18 @@ from .candidate import Options
 ROOT = Path(__file__).resolve().parents[2]
 EXAMINER = Path(__file__).with_name("inside.py")
 BESIDE = {"joblib": ("joblib",)}
-"""The packages that a format needs beside one of its `PACKAGES`."""
+"""The packages that a format needs in addition to one of its `PACKAGES`."""
 OLDEST = {(3, 14): "1.7.2", (3, 13): "1.5.2", (3, 12): "1.3.1", (3, 11): "1.1.3"}
-"""The first scikit-learn with wheels on PyPI, for each Python version and later ones."""
+"""The oldest scikit-learn with wheels on PyPI, by Python version; the first row that applies counts."""
 SECONDS = 600
-"""Timeout of a test, in seconds: TensorFlow, a large network and a thousand examples."""
+"""Timeout of a test, in seconds: enough for TensorFlow, a large network and a thousand examples."""
 SWITCH = "PUBLISH_PYTHON"
-"""For tests: a Python that has all packages, so that no environment is built."""
+"""The variable with which tests name a Python that has all packages, so that no environment is built."""
 
 
 @contextmanager
 def staged(options: Options, pin: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a copy of the function as it would be deployed with this pin, beside a store with the file."""
+    """Yield a copy of the function as it would be deployed with this pin, next to a store with the file."""
     (ROOT / "build").mkdir(exist_ok=True)
     with TemporaryDirectory(dir=ROOT / "build", prefix="publish-") as temporary:
         folder = Path(temporary, options.folder.name)
@@ -53,10 +53,10 @@ def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
     """Add the packages of the format to the requirements in `folder`; return the added lines.
 
     A package gets the version that wrote the file, if the file names it; otherwise the installed one. The
-    scikit-learn of a function must be the one that wrote the file, because others may not read it.
+    scikit-learn of a function must be the one that wrote the file, because another may be unable to read it.
 
     Raises:
-        Refused: the packages do not fit together.
+        Refused: the packages conflict.
     """
     written = files.versions(form, content)
     _check_age(written.get("scikit-learn", ""))
@@ -67,21 +67,21 @@ def complete_requirements(folder: Path, form: str, content: bytes) -> list[str]:
     needed = PACKAGES[form] if form != "linear" else ()
     for package in (*needed[:1], *BESIDE.get(form, ())):
         line = f"{package}=={written.get(package) or _version(package)}"
-        found = [
+        matches = [
             re.search(rf"^{name}\b(?!-).*$", text, re.MULTILINE)
             for name in (needed if package in needed else (package,))
         ]
-        asked = next(filter(None, found), None)
-        if asked is None:
+        line_now = next(filter(None, matches), None)
+        if line_now is None:
             text = f"{text.rstrip()}\n{line}\n".lstrip()
             added.append(line)
             if package == "tensorflow-cpu":
                 keras = f"keras=={_keras(written.get('keras', ''))}"
                 text += f"{keras}\n"
                 added.append(keras)
-        elif package in written and source.exists() and asked[0].partition(" ")[0] != line:
-            text = text.replace(asked[0], line)
-            added.append(f"{line}, instead of {asked[0]}")
+        elif package in written and source.exists() and line_now[0].partition(" ")[0] != line:
+            text = text.replace(line_now[0], line)
+            added.append(f"{line}, instead of {line_now[0]}")
     if added:
         target.write_text(text)
     if source.exists() and (added or not _locked(folder)):
@@ -94,22 +94,22 @@ def _locked(folder: Path) -> bool:
     lock = folder / "requirements.txt"
     if not lock.exists():
         return False
-    found = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text(), re.MULTILINE))
-    versions = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found.items()}
-    asked = re.findall(
+    locked = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text(), re.MULTILINE))
+    versions = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in locked.items()}
+    required = re.findall(
         r"^([\w.-]+)(?:\[[^]]*\])?(?:==([^\s;#]+))?",
         (folder / "requirements.in").read_text(),
         re.MULTILINE,
     )
-    for name, version in asked:
-        here = versions.get(re.sub(r"[-_.]+", "-", name).lower())
-        if here is None or version not in ("", here):
+    for name, version in required:
+        locked_version = versions.get(re.sub(r"[-_.]+", "-", name).lower())
+        if locked_version is None or version not in ("", locked_version):
             return False
     return True
 
 
 def _check_age(sklearn: str) -> None:
-    """Refuse a scikit-learn that does not exist for this Python; raises `Refused`."""
+    """Refuse a scikit-learn that cannot be installed with this Python; raises `Refused`."""
     oldest = next(first for python, first in OLDEST.items() if sys.version_info >= python)
     if sklearn and _parts(sklearn) < _parts(oldest):
         raise Refused(
@@ -129,10 +129,10 @@ def _version(package: str) -> str:
 
 def _keras(written: str) -> str:
     """Return the Keras that wrote the file, or a newer one if TensorFlow requires that."""
-    here = _version("keras")
+    installed = _version("keras")
     needs = " ".join(importlib.metadata.requires("tensorflow-cpu") or [])
     oldest = re.search(r"keras>=([\d.]+)", needs)
-    return written if written and oldest and _parts(written) >= _parts(oldest[1]) else here
+    return written if written and oldest and _parts(written) >= _parts(oldest[1]) else installed
 
 
 def _lock(folder: Path) -> None:
@@ -149,12 +149,12 @@ def python_of(folder: Path) -> Path:
     """Return the Python of the environment with the function's packages; build it if it does not exist.
 
     Raises:
-        Refused: they cannot be installed.
+        Refused: the packages cannot be installed.
     """
     if SWITCH in os.environ:
         return Path(os.environ[SWITCH])
     try:
-        with redirect_stdout(sys.stderr):  # standard output of a dry run is the pin only
+        with redirect_stdout(sys.stderr):  # a dry run prints only the pin to standard output
             return environment(folder)
     except Exception as error:
         raise Refused(f"the function's packages cannot be installed: {error}") from error
@@ -166,9 +166,9 @@ def examine(folder: Path, python: Path, job: Mapping[str, Any]) -> dict[str, Any
     Raises:
         Refused: the function does not start, cannot load the file, or takes too long.
     """
-    asked, answer = folder.parent / "job.json", folder.parent / "report.json"
-    asked.write_text(json.dumps(job))
-    answer.unlink(missing_ok=True)
+    job_file, report_file = folder.parent / "job.json", folder.parent / "report.json"
+    job_file.write_text(json.dumps(job))
+    report_file.unlink(missing_ok=True)
     shutil.copyfile(EXAMINER, folder / "examination.py")
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "WARM_UP")}
     own = {
@@ -176,7 +176,7 @@ def examine(folder: Path, python: Path, job: Mapping[str, Any]) -> dict[str, Any
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [str(python), "-c", "import examination; examination.main()", str(asked), str(answer)]
+    command = [str(python), "-c", "import examination; examination.main()", str(job_file), str(report_file)]
     try:
         done = subprocess.run(  # noqa: S603 (our own command)
             command,
@@ -192,10 +192,10 @@ def examine(folder: Path, python: Path, job: Mapping[str, Any]) -> dict[str, Any
         raise Refused(f"it took more than {SECONDS} seconds to load it and to answer with it") from None
     finally:
         (folder / "examination.py").unlink()
-    if not answer.exists():
+    if not report_file.exists():
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
         raise Refused(f"the function does not start with it (status {done.returncode}): {lines[-1][:300]}")
-    report = json.loads(answer.read_text())
+    report = json.loads(report_file.read_text())
     if "error" in report:
         raise Refused(report["error"])
     return dict(report)

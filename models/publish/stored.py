@@ -1,4 +1,4 @@
-"""Files in the store: upload one under its digest without overwriting, and compare them with their pins."""
+"""Files in a store: add one under its digest without overwriting, and compare the files with their pins."""
 
 import base64
 import contextlib
@@ -19,7 +19,7 @@ PATIENCE = 600
 
 
 def put(content: bytes, pin: Pin, store: str) -> None:
-    """Put the file into the store, unless it is there already.
+    """Put the file into the store, unless the store has it already.
 
     Raises:
         ModelUnavailable: the store holds another file of that name, or cannot be written to.
@@ -31,7 +31,7 @@ def put(content: bytes, pin: Pin, store: str) -> None:
 
 
 def copy(content: bytes, pin: Pin, folder: Path) -> None:
-    """Write the file to its place in a folder, unless it is there already."""
+    """Write the file into a folder, unless the folder has it already."""
     target = folder / pin.file
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def copy(content: bytes, pin: Pin, folder: Path) -> None:
 
 
 def upload(content: bytes, pin: Pin, store: str) -> None:
-    """Upload the file to its place in a bucket, unless it is there already; never overwrite."""
+    """Upload the file to a bucket, unless the bucket has it already; never overwrite."""
     import io
 
     from google.api_core.exceptions import Forbidden, PreconditionFailed

@@ -28,8 +28,8 @@ class Prediction:
     Attributes:
         probabilities: one for each label, shape (labels,), float64.
         map: its class-activation map, shape (rows, columns), float32; None without such an output.
-        warnings: what the caller should know about the image.
-        box: the part of the image that the network saw.
+        warnings: warnings about the image, for the caller.
+        box: the part of the image that the network got.
     """
 
     probabilities: Floats
@@ -39,13 +39,13 @@ class Prediction:
 
 
 SLACK = 0.15
-"""How far pixels may exceed the range of a quantised network's input, as a share of the range."""
+"""How far pixels may lie outside the range of a quantised network's input, as a share of the range."""
 
 Explain = Callable[[Prediction, tuple[int, int]], dict[str, Any] | None]
-"""A prediction, and the (height, width) of the network's images, to an explanation."""
+"""Makes an explanation from a prediction and the (height, width) of the network's images."""
 
 Warn = Callable[[Floats], Sequence[Warned]]
-"""A network's doubts of one image, shape (kinds,), to what the caller is told."""
+"""Makes warnings from the network's doubts about one image, shape (kinds,)."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Extras:
     """What a function adds to an image network; each is optional.
 
     Attributes:
-        explain: says why the network answers as it does.
-        crop: finds the part of an image that the network is to see.
-        warn: says what the network's doubts mean.
+        explain: makes the explanation of an answer.
+        crop: finds the part of an image that the network is to get.
+        warn: makes warnings from the network's doubts.
     """
 
     explain: Explain | None = None
@@ -78,7 +78,7 @@ class Classifier:
     """
 
     def __init__(self, network: Network, pin: Pin, extras: Extras = NO_EXTRAS) -> None:
-        """Serve `network` as `pin` says.
+        """Serve `network` with the settings in `pin`.
 
         Raises:
             ModelUnavailable: the channels or the number of labels in the pin do not match the network.
@@ -109,8 +109,8 @@ class Classifier:
     def load(cls, content: bytes, pin: Pin, extras: Extras = NO_EXTRAS) -> "Classifier":
         """Load a network from the verified bytes of its file.
 
-        Its input is an image as `pin.input` describes it. It ends in one sigmoid unit (the probability of the
-        second of two labels) or a softmax unit for each label, or in their logits if `pin.output` says so.
+        `pin.input` describes its input, an image. Its output is one sigmoid unit (the probability of the
+        second of two labels), or a softmax unit for each label; or their logits, if `pin.output` says so.
 
         Raises:
             ModelUnavailable: the bytes cannot be loaded or are not such a network, or a package is missing.
@@ -144,17 +144,17 @@ class Classifier:
         scaled = np.multiply(pixels, np.float32((white - black) / 255), dtype=np.float32)
         if black:
             scaled += np.float32(black)
-        found = self.network.run(scaled)
-        rows = probabilities(found.scores, len(self.labels), self._pin.output)
-        maps = found.maps if found.maps is not None else [None] * len(batch)
-        doubts = found.doubts if found.doubts is not None else [None] * len(batch)
+        outputs = self.network.run(scaled)
+        rows = probabilities(outputs.scores, len(self.labels), self._pin.output)
+        maps = outputs.maps if outputs.maps is not None else [None] * len(batch)
+        doubts = outputs.doubts if outputs.doubts is not None else [None] * len(batch)
         return [
             Prediction(row, seen, self._warnings(image, doubt), getattr(image, "box", WHOLE))
             for image, row, seen, doubt in zip(batch, rows, maps, doubts, strict=True)
         ]
 
     def _warnings(self, image: Pixels, doubts: Floats | None) -> Sequence[Warned]:
-        """What is known of the image, and what the network's doubts add to it: each code once."""
+        """Return the warnings of decoding and those from the network's doubts, each code once."""
         own: Sequence[Warned] = getattr(image, "warnings", ())
         if doubts is None:
             return own
@@ -176,11 +176,11 @@ class Classifier:
         return answer
 
 
-def _check_range(given: tuple[float, float], held: tuple[float, float] | None) -> None:
+def _check_range(given: tuple[float, float], input_range: tuple[float, float] | None) -> None:
     """Refuse a range that the quantised input cannot represent; raises `ModelUnavailable`."""
-    if held is None:
+    if input_range is None:
         return
-    low, high = held
+    low, high = input_range
     step, slack = (high - low) / 255, SLACK * (high - low)
     if min(given) < low - slack or max(given) > high + slack or abs(given[1] - given[0]) < 5 * step:
         raise ModelUnavailable(

@@ -22,7 +22,7 @@ CONVERT = (
     '  pathlib.Path("model.tflite").write_bytes(lite)'
 )
 HALVES = 5e-3
-"""How far the sum of 16-bit probabilities may be from 1."""
+"""How far the sum of 16-bit (half-precision) probabilities may be from 1."""
 
 
 class Keras:
@@ -31,7 +31,7 @@ class Keras:
     def __init__(self, content: bytes, suffix: str, size: tuple[int, int] | None = None) -> None:
         """Load the bytes of a file that `model.save` wrote; `suffix` is `.keras` or `.h5`.
 
-        `size` is (height, width), for a network that takes images of any size.
+        `size` is the (height, width) to use if the network takes images of any size.
 
         Raises:
             ModelUnavailable: the package is missing, the file cannot be loaded, or its network does not take
@@ -85,7 +85,7 @@ def _single(values: Any) -> Floats:
 
 
 def _ending(model: Any) -> str:
-    """Name the activation that the scores come from."""
+    """Return the name of the last activation: `sigmoid`, `softmax`, `none`, or empty if it is unknown."""
     last = _operations(model)[-1]
     if hasattr(last, "layers"):
         return _ending(last)
@@ -96,7 +96,7 @@ def _ending(model: Any) -> str:
 
 
 def _scaling(model: Any) -> str:
-    """Name the layer that scales pixels of 0 to 255 down, if there is one before any weights."""
+    """Return the name of a layer, before any with weights, that scales pixels of 0 to 255 down."""
     for layer in _flat(model):
         kind = type(layer).__name__
         if kind == "Rescaling":
@@ -106,15 +106,15 @@ def _scaling(model: Any) -> str:
         elif kind in ("Normalization", "BatchNormalization"):
             mean = layer.mean if kind == "Normalization" else layer.moving_mean
             return kind if np.max(np.asarray(mean)) > LARGE_OFFSET else ""
-        elif words := _arithmetic(layer, kind):
-            return words
+        elif description := _arithmetic(layer, kind):
+            return description
         elif getattr(layer, "weights", None):
             return ""
     return ""
 
 
 def _arithmetic(layer: Any, kind: str) -> str:
-    """Name an operation that scales pixels of 0 to 255 down, such as `x / 127.5 - 1`."""
+    """Describe an operation that scales pixels of 0 to 255 down, such as `x / 127.5 - 1`."""
     nodes = getattr(layer, "_inbound_nodes", [])
     arguments = list(nodes[0].arguments.args)[1:] if len(nodes) == 1 else []
     try:

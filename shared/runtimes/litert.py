@@ -21,7 +21,7 @@ FLEX = (
 SOFTMAX_STEP = 1 / 256
 """The scale of every 8-bit softmax, even if its output is converted to float32."""
 CALIBRATION = 0.15
-"""How far the range found while quantising a network may be off, as a share of the range."""
+"""How far the range that a converter calibrated may be from the real one, as a share of the range."""
 MOVING = (
     "CAST",
     "DEQUANTIZE",
@@ -38,10 +38,10 @@ MOVING = (
 
 
 class LiteRT:
-    """A network in memory. An interpreter is not thread-safe, so there is a pool of one for each core."""
+    """A network in memory. An interpreter is not thread-safe, so there is a pool with one for each core."""
 
     def __init__(self, content: bytes, size: tuple[int, int] | None = None) -> None:
-        """Load the bytes of a `tflite` file; `size` is (height, width), for a network of any size.
+        """Load the bytes of a `tflite` file; `size` is the (height, width) if the network takes any size.
 
         Raises:
             ModelUnavailable: the package is missing, or the network does not take images.
@@ -88,15 +88,15 @@ class LiteRT:
             )
         self.range = _range(self._input)
         self._build = build
-        self._made_of = content, size
-        # Last in, first out: a single caller always meets the interpreter that is warm.
+        self._source = content, size
+        # Last in, first out: a single caller always gets the interpreter that is warm.
         self._idle = [None] * ((os.cpu_count() or 1) - 1) + [first]
         self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in self._idle:
             self._free.put(None)
 
     def __reduce__(self) -> tuple[type["LiteRT"], tuple[bytes, tuple[int, int] | None]]:
-        return type(self), self._made_of  # engines send it to their workers; no interpreter can be pickled
+        return type(self), self._source  # Spark pickles it, and no interpreter can be pickled
 
     @contextlib.contextmanager
     def _interpreter(self) -> Iterator[Any]:
@@ -122,13 +122,13 @@ class LiteRT:
     def run(self, batch: Floats) -> Outputs:
         """Run on images, shape (n, height, width, channels), float32, one by one."""
         batch = _quantised(batch if self._rank == 4 else batch[..., 0], self._input)
-        found = []
+        results = []
         with self._interpreter() as interpreter:
             for image in batch:
                 interpreter.set_tensor(self._input["index"], image[None])
                 interpreter.invoke()
-                found.append([interpreter.get_tensor(output["index"]) for output in self._outputs])
-        tensors = [np.concatenate(each) for each in zip(*found, strict=True)]
+                results.append([interpreter.get_tensor(output["index"]) for output in self._outputs])
+        tensors = [np.concatenate(each) for each in zip(*results, strict=True)]
         return outputs([_real(each, about) for each, about in zip(tensors, self._outputs, strict=True)])
 
 
@@ -146,7 +146,7 @@ def _quantised(values: Floats, tensor: dict[str, Any]) -> NDArray[Any]:
 def _real(values: NDArray[Any], tensor: dict[str, Any]) -> Floats:
     """Dequantise a tensor; rescale probabilities so that they sum to 1.
 
-    A softmax rounded to steps of the scale sums to 1 within half a step for each unit.
+    The sum of a softmax that is rounded to steps of the scale differs from 1 by up to half a step a unit.
     """
     scale, zero = tensor["quantization"]
     if tensor["dtype"] == np.float32:
@@ -181,13 +181,13 @@ def _range(tensor: dict[str, Any]) -> tuple[float, float] | None:
 
 
 def _ending(operators: list[dict[str, Any]], scores: list[int]) -> str:
-    """Name the activation that the scores come from."""
-    makers = {int(index): each for each in operators for index in each["outputs"]}
+    """Return the name of the last activation: `sigmoid`, `softmax`, `none`, or empty if it is unknown."""
+    producers = {int(index): each for each in operators for index in each["outputs"]}
     for index in scores:
-        made = makers.get(index)
-        while made and made["op_name"] in ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST"):
-            made = makers.get(int(made["inputs"][0]))
-        name = made["op_name"] if made else ""
+        operator = producers.get(index)
+        while operator and operator["op_name"] in ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST"):
+            operator = producers.get(int(operator["inputs"][0]))
+        name = operator["op_name"] if operator else ""
         if name in ("FULLY_CONNECTED", "CONV_2D", "ADD", "BATCH_MATMUL"):
             return "none"
         return {"LOGISTIC": "sigmoid", "SOFTMAX": "softmax"}.get(name, "")
@@ -195,7 +195,7 @@ def _ending(operators: list[dict[str, Any]], scores: list[int]) -> str:
 
 
 def _scaling(operators: list[dict[str, Any]], image: int, interpreter: Any) -> str:
-    """Name the operator that scales the image down before anything else is done with it."""
+    """Describe the operator that scales pixels down, if it is the first that changes their values."""
     for each in operators:
         inputs = [int(index) for index in each["inputs"]]
         if image not in inputs:

@@ -1,4 +1,4 @@
-"""What the image networks of every format have in common."""
+"""The interface of an image network, and the checks of its inputs and outputs, for every format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 SMALL_FACTOR = 0.1
 """A network that multiplies its input by less than this expects pixels of 0 to 255, not 0 to 1."""
 LARGE_OFFSET = 1 / SMALL_FACTOR
-"""So does one that subtracts or adds more than this."""
+"""A network that subtracts or adds more than this expects pixels of 0 to 255, too."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Outputs:
     Attributes:
         scores: one for each output unit, shape (n, units), float32.
         maps: the class-activation maps, shape (n, rows, columns), float32; None without such an output.
-        doubts: how far each image is beyond what the network can be trusted with, shape (n, kinds), float32:
-            above 1, it should be warned of. None without such an output.
+        doubts: how unlike the training images each image is, for each kind of doubt, shape (n, kinds),
+            float32; above 1, the answer should carry a warning. None without such an output.
     """
 
     scores: Floats
@@ -37,7 +37,8 @@ class About:
     """What a network's layers reveal about its use; `models.publish` compares it with the pin.
 
     Attributes:
-        ending: `sigmoid` or `softmax`; `none` if the outputs are logits; empty if that is not known.
+        ending: the last activation, `sigmoid` or `softmax`; `none` if the outputs are logits; empty if it is
+            not known.
         scaling: the layer that scales pixels of 0 to 255 down; empty if there is none.
     """
 
@@ -49,7 +50,7 @@ class Network(Protocol):
     """An image network. Any number of threads may run it at once.
 
     Attributes:
-        size: the (height, width) it takes.
+        size: the (height, width) of its input.
         channels: 1 or 3.
         range: the values of black and white, if its file says so; otherwise None.
     """
@@ -110,10 +111,11 @@ def input_shape(shape: Sequence[int | None], pinned: tuple[int, int] | None) -> 
 
 
 def outputs(tensors: Sequence[NDArray[Any]]) -> Outputs:
-    """Tell a network's scores, its class-activation map and its doubts by their shapes.
+    """Recognise a network's scores, its class-activation map and its doubts by their shapes.
 
     Raises:
-        ModelUnavailable: there is no output of shape (n, units), or more than a map and doubts beside it.
+        ModelUnavailable: there is not exactly one output of shape (n, units), or there are other outputs than
+            one map and one tensor of doubts.
     """
     scores = [tensor for tensor in tensors if tensor.ndim == 2]
     maps = [tensor for tensor in tensors if tensor.ndim == 4 and tensor.shape[3] == 1]

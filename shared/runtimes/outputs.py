@@ -12,9 +12,9 @@ def probabilities(scores: NDArray[np.floating], labels: int, output: str = "prob
     """Turn a model's scores into probabilities, shape (n, labels), float64.
 
     Args:
-        scores: shape (n, labels); or (n, 1) for two labels: the score of the second.
-        labels: how many there are.
-        output: what the scores are, `probabilities` or `logits`.
+        scores: shape (n, labels); or, for two labels, (n, 1): the score of the second.
+        labels: the number of labels.
+        output: whether the scores are `probabilities` or `logits`.
 
     Raises:
         ModelUnavailable: the number of scores is wrong.
@@ -33,11 +33,11 @@ def probabilities(scores: NDArray[np.floating], labels: int, output: str = "prob
 
 
 def logistic(log_odds: Floats) -> Floats:
-    """1 / (1 + exp(-x)), without overflow."""
+    """Return 1 / (1 + exp(-x)), without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0, -log_odds)), dtype=np.float64)
 
 
 def softmax(logits: Floats) -> Floats:
-    """exp(x) / sum(exp(x)) along the last axis, without overflow."""
+    """Return exp(x) / sum(exp(x)) along the last axis, without overflow."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float64)

@@ -18,11 +18,11 @@ from .samples import Warned, rgb, shrink
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
 MAX_PIXELS = 12_500_000
 MAX_MEMORY = 200_000_000
-"""The most memory for decoding one image, in bytes. With a process and eight bodies, it fits in 512 MiB."""
+"""The most memory for decoding one image, in bytes: with the process and eight bodies, less than 512 MiB."""
 
 MIN_SIDE = 8
 LARGE = 12_000_000
-"""Images with more bytes or work than this are decoded one at a time: a burst would fill the memory."""
+"""Images of more bytes of memory or more work are decoded one at a time: a burst would fill the memory."""
 
 MIN_CONTRAST = 8
 """An image with less contrast than this, in levels of 256, counts as uniform."""
@@ -52,7 +52,7 @@ SIGNATURES: tuple[tuple[bytes, Format], ...] = (
 
 
 class Box(NamedTuple):
-    """A part of an image; each side from 0 to 1, from its left and its top."""
+    """A part of an image: the distances of its sides from the left and the top, as shares from 0 to 1."""
 
     left: float
     top: float
@@ -60,7 +60,7 @@ class Box(NamedTuple):
     bottom: float
 
     def of(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """Its sides in pixels of an image of `size` (width, height)."""
+        """Return the sides in pixels of an image of `size` (width, height)."""
         width, height = size
         return self.left * width, self.top * height, self.right * width, self.bottom * height
 
@@ -68,15 +68,15 @@ class Box(NamedTuple):
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 
 Crop = Callable[[Image.Image], tuple[Box, Sequence[Warned]]]
-"""Finds the part of an upright RGB image that matters, and what the caller should know of it."""
+"""Finds the part of an upright RGB image that matters, and returns warnings about the image."""
 
 
 class Picture(np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]):
     """Pixels, shape (height, width, 3), uint8, RGB.
 
     Attributes:
-        warnings: what the caller should know about the image.
-        box: the part of the image that they show.
+        warnings: warnings about the image, for the caller.
+        box: the part of the image that the pixels show.
     """
 
     warnings: Sequence[Warned] = ()
@@ -87,16 +87,17 @@ def decode(data: bytes, size: tuple[int, int], crop: Crop | None = None) -> Pict
     """Turn an encoded image into RGB pixels, shape (height, width, 3), uint8, for `size` (height, width).
 
     The image is rotated by its EXIF tag, converted to 8-bit RGB (transparency becomes black, like the
-    background of a segmented cell), cut to the box that `crop` finds and stretched to `size`. Its cost is
-    first read from the structure of the file, and charged to the request by `budget.spend`.
+    background of a segmented cell), cropped to the box that `crop` returns and resized to `size`. Its cost is
+    computed from the structure of the file before, and charged to the request by `budget.spend`.
 
     Raises:
-        UnsupportedType: the format is not one of `FORMATS`, or there are several frames.
-        TooLarge: more than `MAX_PIXELS` by its header; nothing has been decoded.
-        TooMuchWork: more work or memory than `budget` or `MAX_MEMORY` allows; nothing has been decoded.
-        UniformImage: all pixels have the same colour.
-        Unusable: truncated or damaged, smaller than `MIN_SIDE` pixels a side, or of a kind that cannot be
-            decoded reliably.
+        UnsupportedType: the format is not one of `FORMATS`, or the file has several frames.
+        TooLarge: the header says more than `MAX_PIXELS`; no pixel has been decoded.
+        TooMuchWork: it needs more work or memory than `budget` or `MAX_MEMORY` allows; no pixel has been
+            decoded.
+        UniformImage: all pixels have about the same colour.
+        Unusable: it is truncated or damaged, has less than `MIN_SIDE` pixels a side, or is of a kind that
+            cannot be decoded reliably.
     """
     plan = _scan(data)
     least = _least(size, crop)
@@ -117,10 +118,10 @@ def _decoded(
     try:
         with turn(large=max(plan.work, memory) > LARGE):
             image, warned = rgb(plan, _least(size, crop))
-            box, found = crop(image) if crop else (WHOLE, ())
+            box, doubts = crop(image) if crop else (WHOLE, ())
             part = box.of(image.size)
             image = image.resize(size[::-1], Image.Resampling.BILINEAR, box=part)
-        return np.asarray(image), [*warned, *found], box
+        return np.asarray(image), [*warned, *doubts], box
     except ServiceError as error:
         failure = error.with_traceback(None)
     except UnidentifiedImageError:
@@ -132,20 +133,20 @@ def _decoded(
             failure = Unusable(f"{error}: save the {plan.format} image as PNG")
         else:
             failure = Unusable(f"the {plan.format} image is truncated or damaged: {error}")
-    # Raised here and without its traceback, it keeps no frame alive that holds an image.
+    # Raised here and without its traceback, the error keeps no frame alive that holds an image.
     raise failure
 
 
 def _least(size: tuple[int, int], crop: Crop | None) -> tuple[int, int]:
     """Return the smallest (width, height) a decoder may shrink to, for an image of `size` (height, width)."""
-    detail = 4 if crop else 2  # what is cut out of the middle must not be blurred
+    detail = 4 if crop else 2  # a part that is cropped must still have enough pixels
     return detail * size[1], detail * size[0]
 
 
 def _uniform(pixels: Pixels) -> bool:
-    # A sample of the pixels, as bytes, is enough for most images, in a hundredth of the time.
-    few = pixels[::13, ::13].tobytes()
-    if any(max(few[index::3]) - min(few[index::3]) >= MIN_CONTRAST for index in range(3)):
+    # For most images a sample of the pixels decides, in a hundredth of the time.
+    sample = pixels[::13, ::13].tobytes()
+    if any(max(sample[index::3]) - min(sample[index::3]) >= MIN_CONTRAST for index in range(3)):
         return False
     return bool(np.ptp(pixels, axis=(0, 1)).max() < MIN_CONTRAST)
 

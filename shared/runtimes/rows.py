@@ -27,10 +27,11 @@ class Classifier:
     """
 
     def __init__(self, model: sklearn.Model, pin: Pin) -> None:
-        """Serve `model` as `pin` says.
+        """Serve `model` with the settings in `pin`.
 
         Raises:
-            ModelUnavailable: the pin's columns do not match the model's, or their number is not known.
+            ModelUnavailable: the pin's columns do not match the model's, the number of columns is not known,
+                or the model accepts no row of numbers.
         """
         self.labels = pin.labels
         self.columns = model.columns or pin.input.columns or tuple(f"x{n}" for n in range(model.width))
@@ -54,14 +55,14 @@ class Classifier:
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         self._known = model.categories(self.columns, only_strict=True)
         self._named = False
-        self._usual = self._answered()
+        self._sample = self._find_sample()
         self.takes_missing = self._takes_missing()
 
-    def _answered(self) -> Floats:
+    def _find_sample(self) -> Floats:
         """Find a row that the model accepts: zeros, ones, or categories that it knows.
 
         Raises:
-            ModelUnavailable: it accepts none of them, or expects texts.
+            ModelUnavailable: it accepts none of them, or a column takes texts.
         """
         categories = self._model.categories(self.columns)
         for name, known in categories.items():
@@ -72,7 +73,7 @@ class Classifier:
                     "train it on numbers in their place, such as 0, 1, 2"
                 )
         zeros = np.zeros(len(self.columns))
-        usual = np.array([categories.get(name, [1.0])[0] for name in self.columns], float)
+        known_values = np.array([categories.get(name, [1.0])[0] for name in self.columns], float)
         try:
             self._probe(zeros)
         except ModelUnavailable as error:
@@ -81,8 +82,8 @@ class Classifier:
             with contextlib.suppress(ModelUnavailable):
                 self._probe(zeros)
                 return zeros
-            self._probe(usual)
-            return usual
+            self._probe(known_values)
+            return known_values
         return zeros
 
     def _probe(self, row: Floats) -> Floats:
@@ -122,7 +123,7 @@ class Classifier:
         """Put a row's values into the model's order, shape (columns,), float64.
 
         Raises:
-            Unusable: a column is missing or not numeric; the message names it. Others are ignored.
+            Unusable: a column is missing or not numeric; the message names it. Further columns are ignored.
         """
         if not isinstance(raw, Mapping):
             if len(raw) != len(self.columns):
@@ -153,10 +154,10 @@ class Classifier:
 
     def sample(self) -> Floats:
         """Return a row that the model accepts."""
-        return self._usual
+        return self._sample
 
     def predict(self, batch: Sequence[Floats]) -> list[Floats]:
-        """Probabilities of the labels, shape (labels,), for each row.
+        """Return the probabilities of the labels, shape (labels,), for each row.
 
         Raises:
             Unusable: an encoder within the model does not know a value.
@@ -175,7 +176,7 @@ class Classifier:
 
     def _takes_missing(self) -> bool:
         try:
-            found = self._probe(np.full(len(self.columns), math.nan))
+            probabilities = self._probe(np.full(len(self.columns), math.nan))
         except Exception:
             return False
-        return bool(np.isfinite(found).all())
+        return bool(np.isfinite(probabilities).all())

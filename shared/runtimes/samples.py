@@ -25,7 +25,7 @@ MAX_LOST = 0.25
 MAX_BACKGROUND = 32
 """The largest contrast, in levels of 256, of a row of plain background; a row with a cell has more."""
 
-# Pillow's decompression-bomb guard only warns; `pixels` refuses before any pixel is decoded.
+# Pillow's guard against decompression bombs only warns; `pixels` refuses before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 # Pillow's own TIFF reader cannot read 16-bit planes, and runs a Python step for each strip.
 TiffImagePlugin.READ_LIBTIFF = True
@@ -59,8 +59,8 @@ def rgb(plan: Plan, least: tuple[int, int]) -> tuple[Image.Image, list[Warned]]:
     """Decode a scanned image: upright, in mode RGB, shrunk to no less than `least` if the decoder can.
 
     Raises:
-        Unusable: the meaning of its samples is not clear.
-        Exception: whatever Pillow raises for a damaged file.
+        Unusable: the meaning of its samples is ambiguous.
+        Exception: Pillow raises many kinds for a damaged file.
     """
     warned: list[Warned] = []
     file = _opened(plan, plan.files[0])
@@ -83,7 +83,7 @@ def rgb(plan: Plan, least: tuple[int, int]) -> tuple[Image.Image, list[Warned]]:
 
 def _opened(plan: Plan, file: Sequence[bytes | memoryview]) -> ImageFile.ImageFile:
     image: ImageFile.ImageFile = Image.open(io.BytesIO(b"".join(file)), formats=(plan.format,))
-    # A file may state two sizes, and Pillow may read the other one.
+    # A file may declare two sizes, and Pillow may use another one than the plan.
     if image.width * image.height > plan.width * plan.height:
         raise Unusable(f"the {plan.format} image is damaged: it says two different sizes")
     return image
@@ -96,9 +96,9 @@ def _rawmode(image: ImageFile.ImageFile) -> str:
 
 
 def _depth(largest: int, plan: Plan, warned: list[Warned]) -> int:
-    """Return how many bits of 16-bit samples are used: as the file says, or as the largest sample needs.
+    """Return how many bits of 16-bit samples are used: as the file declares, or as the largest sample needs.
 
-    Cameras with 10, 12 and 14 bits write 16-bit files, and few of these files say so.
+    Cameras with 10, 12 and 14 bits write 16-bit files, and few of these files declare the depth.
     """
     needed = max(8, largest.bit_length())
     if plan.depth and plan.depth >= needed:
@@ -146,9 +146,9 @@ def _with_low_bytes(image: Image.Image, rawmode: str, plan: Plan, warned: list[W
     rest = [value >> (depth - 8) for value in range(256)]
     highs, lows = shifted * 3, rest * 3
     if image.mode == "RGBA":
-        whole = tops[3] >> (depth - 8) > 0  # Alpha has all its bits, and the high ones are enough.
-        highs += list(range(256)) if whole else shifted
-        lows += [0] * 256 if whole else rest
+        full_alpha = tops[3] >> (depth - 8) > 0  # Alpha uses all 16 bits: keep its high byte as it is.
+        highs += list(range(256)) if full_alpha else shifted
+        lows += [0] * 256 if full_alpha else rest
     for box in _bands(image):
         image.paste(ImageChops.add(image.crop(box).point(highs), low.crop(box).point(lows)), box)
     return image
@@ -171,7 +171,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _over_black(image: Image.Image) -> Image.Image:
-    """Blend an RGBA image over black; if all of it is transparent, ignore its alpha."""
+    """Blend an RGBA image with black; if it is entirely transparent, ignore its alpha channel."""
     if image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")
     whole = Image.new("RGB", image.size)
@@ -183,11 +183,11 @@ def _over_black(image: Image.Image) -> Image.Image:
 
 
 JUNK = b"".join(b"\x55\xaa\x33\x99" * 64 + bytes([0xFF, 0xD0 + index]) for index in range(8)) * 8
-"""Entropy-coded data of arbitrary blocks, with each of the restart markers."""
+"""Entropy-coded data of arbitrary blocks, with all eight restart markers."""
 
 
 def _ends_early(image: Image.Image, plan: Plan) -> bool:
-    """Whether blocks are missing at the end of a JPEG: if it ends in grey, and more data changes that."""
+    """Whether blocks at the end of a JPEG are missing: it ends in grey, and appended data changes that."""
     if plan.format != "JPEG":
         return False
     side = max(1, plan.rows * image.height // plan.height // 2)
@@ -209,10 +209,10 @@ def _ends_early(image: Image.Image, plan: Plan) -> bool:
 def _mended(image: Image.Image, plan: Plan, warned: list[Warned]) -> Image.Image:
     """Fill the missing end of a JPEG with its background, if only background is missing.
 
-    libjpeg fills missing blocks with exactly 128: those after the last complete one, row by row.
+    libjpeg fills the missing blocks, which are all those after the last complete one, with exactly 128.
 
     Raises:
-        Unusable: more is missing, or a row that shows something.
+        Unusable: too many rows are missing, or the last row before them is not plain background.
     """
     pixels = np.array(image)
     height = len(pixels)
@@ -220,7 +220,7 @@ def _mended(image: Image.Image, plan: Plan, warned: list[Warned]) -> Image.Image
     missing = (pixels == 128).reshape(height, -1).all(1)
     lost = height if missing.all() else int(np.argmin(missing[::-1]))
     if lost or (pixels[-1, -max(1, block // 2) :] == 128).all():
-        # The row of blocks above may be incomplete, and its colours extend over its edge by a pixel.
+        # The row of blocks above may be incomplete; upsampling spreads its colours one pixel beyond its edge.
         kept = max(0, (height - lost - 2) // block * block)
         if kept < (1 - MAX_LOST) * height:
             raise Unusable(f"the JPEG image is truncated: of its {height} rows {height - kept} are missing")

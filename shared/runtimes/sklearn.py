@@ -1,4 +1,4 @@
-"""scikit-learn models as `joblib.dump` or `pickle.dump` wrote them."""
+"""scikit-learn models that `joblib.dump` or `pickle.dump` wrote."""
 
 import contextlib
 import importlib
@@ -74,16 +74,17 @@ class Model:
     """A pipeline or classifier, alone or with its vectoriser and its LabelEncoder. Threads may share it.
 
     Attributes:
-        classes: the names of the classes, in the order of the outputs; numbers are written as texts.
-        named: whether they are names rather than numbers.
+        classes: the names of the classes, in the order of the outputs; numbers become texts.
+        named: whether the classes are names rather than numbers.
         threshold: the model's own threshold for the probability of the second class, if it has one.
     """
 
     def __init__(self, content: bytes, file: str) -> None:
-        """Load the verified bytes of a pickled model; `file` names it. Loading runs code of the file.
+        """Load the verified bytes of a pickled model; `file` is its name. Loading runs code of the file.
 
         Raises:
-            ModelUnavailable: a package is missing or has another version, or it is not a fitted classifier.
+            ModelUnavailable: a package is missing or has another version, or the model is not a fitted
+                classifier.
         """
         loaded = _unpickle(content, file)
         self._vectoriser, self._model, encoder = _parts(loaded, file)
@@ -99,7 +100,7 @@ class Model:
         self.threshold = _threshold(self._model, list(classes), file)
         if encoder is not None:
             classes = _decoded(encoder, classes, file)
-        self.classes = tuple(map(_written, classes))
+        self.classes = tuple(map(_class_name, classes))
         self.named = not all(isinstance(each, int | float | np.number | np.bool_) for each in classes)
 
     @property
@@ -110,36 +111,36 @@ class Model:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns it was trained on, if the file has them."""
+        """The names of the columns that it was trained on; empty if the file does not have them."""
         return tuple(map(str, getattr(self._first, "feature_names_in_", ())))
 
     @property
     def width(self) -> int:
-        """The number of columns it was trained on; 0 if the file does not say it."""
+        """The number of columns that it was trained on; 0 if the file does not have it."""
         return int(getattr(self._first, "n_features_in_", 0))
 
     def categories(self, columns: Sequence[str], only_strict: bool = False) -> dict[str, list[Any]]:
-        """The values that its encoders know of columns, by the columns' names.
+        """Return the values that its encoders know for each column, by column name.
 
-        `only_strict`: of the encoders that fail for any other value, and get the columns as they come.
+        With `only_strict`, only those of encoders that fail for any other value and get the column unchanged.
         """
-        found: dict[str, list[Any]] = {}
+        known: dict[str, list[Any]] = {}
         for part, chosen in _column_parts(self._first, columns):
             encoder = next((each for each in _steps(part) if hasattr(each, "categories_")), None)
             if only_strict and not (encoder is not None and _is_strict(encoder, _steps(part))):
                 continue
             if encoder is not None and len(encoder.categories_) == len(chosen):
-                found |= {name: list(each) for name, each in zip(chosen, encoder.categories_, strict=True)}
-        return found
+                known |= {name: list(each) for name, each in zip(chosen, encoder.categories_, strict=True)}
+        return known
 
     @property
     def _first(self) -> Any:
         return self._vectoriser if self._vectoriser is not None else self._model
 
     def probabilities(self, inputs: Any) -> Floats:
-        """Return probabilities, shape (n, classes); without `predict_proba`, uncalibrated ones.
+        """Return probabilities, shape (n, classes); uncalibrated if the model has no `predict_proba`.
 
-        `inputs` is whatever the model takes: a sequence of texts, or numbers of shape (n, columns).
+        `inputs` is what the model takes: a sequence of texts, or numbers of shape (n, columns).
         """
         if self._vectoriser is not None:
             inputs = self._vectoriser.transform(inputs)
@@ -156,7 +157,7 @@ class Model:
         return scores if name == "predict_proba" else softmax(scores)
 
 
-def _other_home(form: str) -> str:
+def _where_to_publish(form: str) -> str:
     """Say what to do with a file of another format."""
     if form == "linear":
         return "an .npz file is read only by the function it was trained for; publish a pickled pipeline"
@@ -167,12 +168,12 @@ def load(content: bytes, pin: Pin) -> Model:
     """Load the pinned model.
 
     Raises:
-        ModelUnavailable: as for `Model`, or its classes are not the pin's labels.
+        ModelUnavailable: `Model` raises it, or the model's classes do not match the labels in the pin.
     """
     if pin.format != "joblib":
         raise ModelUnavailable(
             f"{pin.file}: this function runs scikit-learn models (.joblib, .pkl, .pickle), not the format "
-            f"{pin.format!r}: {_other_home(pin.format)}"
+            f"{pin.format!r}: {_where_to_publish(pin.format)}"
         )
     model = Model(content, pin.file)
     if len(model.classes) != len(pin.labels):
@@ -190,19 +191,19 @@ def load(content: bytes, pin: Pin) -> Model:
     return model
 
 
-def _written(name: Any) -> str:
-    """The name of a class; whole numbers without a point."""
+def _class_name(name: Any) -> str:
+    """Return the name of a class as text; whole numbers without a decimal point."""
     return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
 
 
 def _folded(name: str) -> str:
-    """What is the same in capitals, and `False` and `True` as the numbers they are to Python."""
+    """Return a name for comparison: without case, and `False` and `True` as 0 and 1."""
     folded = name.strip().casefold()
     return {"false": "0", "true": "1"}.get(folded, folded)
 
 
 def _decoded(encoder: Any, classes: Any, file: str) -> Any:
-    """The names that a LabelEncoder has for the classes, unless they are names themselves."""
+    """Return the LabelEncoder's names for the classes, unless the classes are these names already."""
     if set(map(str, classes)) <= set(map(str, encoder.classes_)) and isinstance(classes[0], str):
         return classes
     try:
@@ -216,10 +217,10 @@ def _decoded(encoder: Any, classes: Any, file: str) -> Any:
 
 
 def _threshold(model: Any, classes: list[Any], file: str) -> float | None:
-    """The threshold of a Fixed- or TunedThresholdClassifier, for the probability of the second class.
+    """Return the threshold of a Fixed- or TunedThresholdClassifier, for the probability of the second class.
 
     Raises:
-        ModelUnavailable: it is the threshold of another score than a probability.
+        ModelUnavailable: it is a threshold for a score that is not a probability.
     """
     last = next(
         (each for each in (model, _last(model)) if "ThresholdClassifier" in type(each).__name__), None
@@ -272,7 +273,7 @@ def _check_one_answer(model: Any, classes: int, file: str) -> None:
             raise ModelUnavailable(
                 f"{file} gives several labels at once: expected a classifier that gives one"
             )
-    # With three classes, there are as many pairs.
+    # Three classes have three pairs, so the number of scores alone does not show it.
     pairs = getattr(last, "decision_function_shape", "ovr") == "ovo"
     if pairs and classes > 2 and not hasattr(model, "predict_proba"):
         raise ModelUnavailable(
@@ -287,13 +288,13 @@ def _last(model: Any) -> Any:
 
 
 def _steps(model: Any) -> list[Any]:
-    """Return the steps of a pipeline, or of the best one of a search; of anything else, itself."""
+    """Return the steps of a pipeline, or of the best one of a search; any other model is its only step."""
     model = getattr(model, "best_estimator_", model)
     return [step for _, step in model.steps] if hasattr(model, "steps") else [model]
 
 
 def _is_strict(encoder: Any, steps: list[Any]) -> bool:
-    """Whether an encoder fails for values that it does not know, and nothing changes them before it."""
+    """Whether an encoder fails for unknown values, and no step before it changes the values."""
     before = steps[: next(place for place, each in enumerate(steps) if each is encoder)]
     untouched = all(type(each).__name__ == "SimpleImputer" for each in before)
     return untouched and getattr(encoder, "handle_unknown", "") == "error"
@@ -324,7 +325,7 @@ def _unpickle(content: bytes, file: str) -> Any:
         raise ModelUnavailable(_why_not_imported(file, error)) from error
     try:
         with warnings.catch_warnings():
-            # Before 1.3 it has no category of its own.
+            # Before scikit-learn 1.3 this warning has no category of its own.
             warnings.filterwarnings("error", "Trying to unpickle estimator", UserWarning)
             return joblib.load(io.BytesIO(content))
     except ModuleNotFoundError as error:
@@ -361,12 +362,12 @@ def _why_no_module(file: str, missing: str, wanted: str) -> str:
 
 
 def _why_missing(file: str, module: str) -> str:
-    """Say what to do about a missing module: of a package, or of the user."""
+    """Say what to do about a missing module, which is a package's or the user's own."""
     top = module.partition(".")[0]
     if top in NETWORKS:
         return _why_network(file)
     if top == "sklearn" and module != top:
-        return _why_another_sklearn(file, module)
+        return _why_sklearn_differs(file, module)
     if module != top and _exists(top):
         return (
             f"{file} needs the module {module}, which the {top} here does not have: pin the version of "
@@ -390,8 +391,8 @@ def _why_network(file: str) -> str:
     )
 
 
-def _why_another_sklearn(file: str, module: str) -> str:
-    """Distinguish a scikit-learn before 0.24, whose modules had public names, from any other."""
+def _why_sklearn_differs(file: str, module: str) -> str:
+    """Say which scikit-learn wrote the file: one before 0.24, whose modules had public names, or another."""
     here = importlib.metadata.version("scikit-learn")
     missing = module
     while missing.count(".") > 1 and not _exists(missing.rpartition(".")[0]):
@@ -460,7 +461,7 @@ def _why_not_found(file: str, module: str, name: str) -> str:
             "script, dump the model again, and publish it with --with helper.py"
         )
     if module.startswith("sklearn."):
-        return _why_another_sklearn(file, f"{module}.{name}")
+        return _why_sklearn_differs(file, f"{module}.{name}")
     top = module.partition(".")[0]
     if top in NETWORKS:
         return _why_network(file)

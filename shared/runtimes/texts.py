@@ -13,10 +13,10 @@ class Classifier:
     """A loaded text model. Any number of threads may call it at once."""
 
     def __init__(self, model: sklearn.Model, pin: Pin) -> None:
-        """Serve `model` as `pin` says.
+        """Serve `model` with the settings in `pin`.
 
         Raises:
-            ModelUnavailable: it cannot classify a text.
+            ModelUnavailable: the model cannot classify a text.
         """
         self.labels = pin.labels
         self._model = model
@@ -49,11 +49,11 @@ class Classifier:
         return raw
 
     def sample(self) -> str:
-        """Return a text to try the model with."""
+        """Return a text for a trial prediction."""
         return "A short text."
 
     def predict(self, batch: Sequence[str]) -> list[Floats]:
-        """Probabilities of the labels, shape (labels,), for each text."""
+        """Return the probabilities of the labels, shape (labels,), for each text."""
         return list(self._model.probabilities(list(batch)))
 
     def encode(self, output: Floats, explain: bool) -> Answer:

@@ -3,8 +3,8 @@
     python -m shared.store.download gs://bucket/object BYTES SECONDS
 
 Why a process: the client takes longer to import than the rest of a function, and as much memory, which is
-freed when the process ends. And a process keeps its deadline in whatever call it hangs: a server that sends
-one byte a second never triggers a read timeout.
+freed when the process ends. And a process can be stopped at its deadline, whatever call it hangs in: a server
+that sends one byte a second never triggers a read timeout.
 
 Writes the object's bytes to standard output; on failure it writes the reason instead, and exits with 1.
 """
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def stop(number: int, _: FrameType | None) -> None:
-    """Unwind the stack: a signal handler."""
+    """Unwind the stack (a signal handler)."""
     raise Stopped("timed out: not downloaded in time" if number == signal.SIGALRM else "stopped half-way")
 
 
@@ -96,21 +96,21 @@ def cause(error: Exception) -> str:
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
 
-    said = re.sub(r"\?\S+", "", str(error))
+    message = re.sub(r"\?\S+", "", str(error))
     match error:
-        case api.NotFound() if "bucket does not exist" in said:
-            told = "no such bucket: check MODEL_STORE"
+        case api.NotFound() if "bucket does not exist" in message:
+            advice = "no such bucket: check MODEL_STORE"
         case api.NotFound():
-            told = "no such object: publish the pinned file to this store"
+            advice = "no such object: publish the pinned file to this store"
         case api.Forbidden() | api.Unauthorized():
-            told = "forbidden: give the function's service account roles/storage.objectViewer on the bucket"
+            advice = "forbidden: give the function's service account roles/storage.objectViewer on the bucket"
         case auth.GoogleAuthError():
-            told = no_access(unreachable=isinstance(error, auth.TransportError))
+            advice = no_access(unreachable=isinstance(error, auth.TransportError))
         case api.RetryError():
-            told = "gave up trying"
+            advice = "gave up trying"
         case _:
-            told = "cannot be downloaded"
-    return f"{told} ({type(error).__name__}: {said})"
+            advice = "cannot be downloaded"
+    return f"{advice} ({type(error).__name__}: {message})"
 
 
 def no_access(unreachable: bool) -> str:

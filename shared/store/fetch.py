@@ -26,7 +26,7 @@ _early: dict[str, plain.Request] = {}
 
 
 def prefetch(pin: Pin, settings: Settings) -> None:
-    """Start downloading the pinned file in a thread, if it is in a bucket that one plain request can read."""
+    """Start to download the pinned file in a thread, if a plain request to its bucket is possible."""
     uri = source(pin, settings.model_store)
     if uri.startswith("gs://") and plain.possible():
         seconds = min(plain.patience(pin.bytes), settings.fetch_seconds)
@@ -46,7 +46,8 @@ def fetch(pin: Pin, settings: Settings) -> bytes:
     """Fetch the pinned file; return its bytes, with their size and digest verified.
 
     Raises:
-        ModelUnavailable: not in the store, not readable, not the pinned bytes, or not in time.
+        ModelUnavailable: the file is not in the store, cannot be read, is not the pinned one, or does not
+            arrive in time.
     """
     origin = source(pin, settings.model_store)
     if not origin.startswith("gs://"):
@@ -61,14 +62,15 @@ def read(path: Path, pin: Pin) -> bytes:
     """Read a file once, up to the pinned size, and verify its bytes.
 
     Raises:
-        ModelUnavailable: no such file, not a regular file, or other bytes; the message names both digests.
+        ModelUnavailable: the file does not exist, is not a regular file, or is not the pinned one; the
+            message then names both digests.
     """
     try:
-        with timing.span("fetch"), open(path, "rb", opener=_at_once) as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
+        with timing.span("fetch"), open(path, "rb", opener=_nonblocking) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise ModelUnavailable(f"{path}: expected a regular file; check MODEL_STORE")
-            _check_size(about.st_size, pin, path)
+            _check_size(status.st_size, pin, path)
             content = file.read(pin.bytes + 1)
     except OSError as error:
         raise ModelUnavailable(
@@ -78,7 +80,7 @@ def read(path: Path, pin: Pin) -> bytes:
     return content
 
 
-def _at_once(path: str, flags: int) -> int:
+def _nonblocking(path: str, flags: int) -> int:
     """Open without blocking: opening a FIFO would wait until somebody writes to it."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
@@ -87,7 +89,7 @@ def verify(content: bytes, pin: Pin, origin: object) -> None:
     """Compare the size and SHA-256 of some bytes with the pin.
 
     Raises:
-        ModelUnavailable: they differ; the message names both, and `origin`, where the bytes come from.
+        ModelUnavailable: they differ; the message names both, and `origin`, the source of the bytes.
     """
     with timing.span("verify"):
         _check_size(len(content), pin, origin)
@@ -134,7 +136,7 @@ def _by_client(uri: str, size: int, seconds: float) -> bytes:
     """Run `shared.store.download`; its docstring says why it is a separate process.
 
     Raises:
-        ModelUnavailable: with the message of that process, or because it took too long.
+        ModelUnavailable: the process failed, and the message is its own; or it took too long.
     """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(  # noqa: S603 (our own command)
@@ -144,13 +146,13 @@ def _by_client(uri: str, size: int, seconds: float) -> bytes:
         stdout=subprocess.PIPE,
     ) as process:
         try:
-            # It ends by itself at its deadline, unless it hangs where no signal is delivered.
+            # It ends by itself at its deadline, unless it hangs in a call that no signal interrupts.
             output, _ = process.communicate(timeout=seconds + 1)
         except subprocess.TimeoutExpired:
             raise ModelUnavailable("timed out: not downloaded in time") from None
         finally:
             process.kill()
     if process.returncode:
-        said = output.decode(errors="replace").strip()
-        raise ModelUnavailable(said or f"the download ended with status {process.returncode}")
+        reason = output.decode(errors="replace").strip()
+        raise ModelUnavailable(reason or f"the download ended with status {process.returncode}")
     return output

@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """Calling it returns `build()`: the first caller builds the value while the others wait.
+    """A callable that returns the value of `build()`; the first caller builds it while the others wait.
 
     A failure is not cached. The waiting callers get it as `NotReady`. During the back-off every call raises
-    `NotReady` at once; the first call after it builds again.
+    `NotReady` at once; the first call after the back-off builds again.
     """
 
     def __init__(self, build: Callable[[], T], pauses: tuple[float, ...] = PAUSES) -> None:
@@ -32,7 +32,7 @@ class Lazy(Generic[T]):
         self._built: list[T] = []
         self._failures = 0
         self._cause = ""
-        self._rested = 0.0
+        self._retry_at = 0.0
 
     @property
     def ready(self) -> bool:
@@ -47,17 +47,17 @@ class Lazy(Generic[T]):
                 return self._built[0]
             running = self._attempt
             if running is None:
-                rest = self._rested - time.monotonic()
-                if self._failures and rest > 0:
-                    raise NotReady(f"the last attempt failed: {self._cause}", rest)
+                wait = self._retry_at - time.monotonic()
+                if self._failures and wait > 0:
+                    raise NotReady(f"the last attempt failed: {self._cause}", wait)
                 mine = self._attempt = Future()
         if running is None:
             return self._try(mine)
         try:
             return running.result()
         except Exception as error:
-            rest = self._rested - time.monotonic()
-            raise NotReady(f"the attempt waited for failed: {error}", rest) from None
+            wait = self._retry_at - time.monotonic()
+            raise NotReady(f"the attempt in progress failed: {error}", wait) from None
 
     def _try(self, attempt: Future[T]) -> T:
         try:
@@ -67,7 +67,7 @@ class Lazy(Generic[T]):
                 pause = self._pauses[min(self._failures, len(self._pauses) - 1)]
                 self._failures += 1
                 self._cause = str(error)
-                self._rested = time.monotonic() + pause
+                self._retry_at = time.monotonic() + pause
                 self._attempt = None
             if isinstance(error, ModelUnavailable):
                 error.retry_after = pause

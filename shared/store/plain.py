@@ -1,8 +1,8 @@
 """One plain HTTP request to Cloud Storage, without the official client, whose import is slow.
 
-It is possible in the two places where no credentials have to be looked up: on Google's servers, where the
-metadata server issues the service account's token, and with an emulator, which needs none. On any failure,
-fall back to the official client, which retries and reports.
+A plain request is possible if no credentials have to be looked up: on Google's servers, whose metadata server
+issues the service account's token, and with an emulator, which needs no token. On any failure, `fetch` falls
+back to the official client, which retries and reports.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def metadata() -> str:
 def patience(size: int) -> float:
     """Return the timeout of a plain request for `size` bytes, in seconds.
 
-    Two for the token and the connections, which normally take a tenth of a second, and one for each 20 MB. If
+    Two are for the token and the connections, which normally take 0.1 s, and one is for each 20 MB. If
     the store hangs, a function opens its port that much later, well within any platform's start-up timeout.
     """
     return 2 + size / 20e6
@@ -74,9 +74,9 @@ class Request:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until the request has ended; its thread does not run afterwards.
+        """Wait until the request has ended, or stop it at its deadline; afterwards its thread does not run.
 
-        Only a hanging DNS lookup cannot be interrupted. Its thread holds no lock that a fork would copy.
+        Only a DNS lookup that hangs cannot be interrupted; its thread holds no lock that a fork would copy.
         """
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
         if self._thread.is_alive():
@@ -91,7 +91,7 @@ class Request:
 
         Raises:
             Incomplete: the response did not arrive completely in time.
-            ModelUnavailable: the object is larger than it should be.
+            ModelUnavailable: the object is larger than the pin says.
         """
         self.wait()
         if self._late or not self._content.done():
@@ -120,15 +120,15 @@ class Request:
     def _token(self) -> str:
         """Get an access token of the service account that this process runs as."""
         flavor = {"Metadata-Flavor": "Google"}
-        found = json.loads(self._get("the metadata server", metadata(), TOKEN, flavor, TOKEN_BYTES))
-        token = found.get("access_token") if isinstance(found, dict) else None
+        answer = json.loads(self._get("the metadata server", metadata(), TOKEN, flavor, TOKEN_BYTES))
+        token = answer.get("access_token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
-            raise Incomplete(f"{self._peer}: its answer is no access token")
+            raise Incomplete(f"{self._peer}: its answer is not an access token")
         return token
 
-    def _get(self, who: str, url: str, path: str, headers: dict[str, str], limit: int) -> bytes:
-        """Return the body of a GET; at most `limit` bytes and one more, which shows that it is too large."""
-        self._peer = f"{who} at {url}"
+    def _get(self, peer: str, url: str, path: str, headers: dict[str, str], limit: int) -> bytes:
+        """Return the body of a GET: at most `limit` bytes, and one more if the body is longer."""
+        self._peer = f"{peer} at {url}"
         parts = urlsplit(url)
         connection = HTTPConnection(parts.netloc)
         try:
@@ -183,6 +183,6 @@ class Request:
 
 def _shut_down(connection: socket.socket) -> None:
     """Wake up the thread that is blocked on this connection; `close` would not do that."""
-    with contextlib.suppress(OSError):  # it is not open yet, or closed already
+    with contextlib.suppress(OSError):  # it is not connected yet, or already closed
         # SSLSocket.shutdown would remove the TLS state that the other thread still uses.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Classifiers asked without HTTP: a model file's pin, and an answer or the error in its place."""
+"""Call classifiers without HTTP: the pin of a model file, and an answer or an error for each input."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ SETTINGS = Settings()
 
 
 def pin_of(path: Path, labels: Any, size: Any = None, **more: Any) -> Pin:
-    """A pin of the file, as it is."""
+    """Return a pin of the file."""
     content = path.read_bytes()
     about = {
         "file": path.name,
@@ -29,12 +29,12 @@ def pin_of(path: Path, labels: Any, size: Any = None, **more: Any) -> Pin:
 
 
 def load(loader: Any, path: Path, labels: Any, **more: Any) -> Any:
-    """The classifier of a model file; raises `ModelUnavailable`."""
+    """Load the classifier of a model file; raises `ModelUnavailable`."""
     return loader.load(path.read_bytes(), pin_of(path, labels, **more))
 
 
 def answer(classifier: Any, raw: Any, explain: bool = False) -> dict[str, Any]:
-    """The answer to one input; raises what is wrong with it."""
+    """Return the answer to one input; raises its error."""
     [found] = classify(classifier, [raw], explain)
     if isinstance(found, ServiceError):
         raise found
@@ -42,10 +42,10 @@ def answer(classifier: Any, raw: Any, explain: bool = False) -> dict[str, Any]:
 
 
 def second(classifier: Any, inputs: Any) -> list[float]:
-    """The probability of the second label for each input, as the answers have it."""
+    """Return the second label's probability in the answer to each input."""
     return [list(answer(classifier, each)["probabilities"].values())[1] for each in inputs]
 
 
 def labelled(classifier: Any, inputs: Any) -> list[str]:
-    """The label of each input."""
+    """Return the label of each input."""
     return [answer(classifier, each)["label"] for each in inputs]

@@ -1,4 +1,4 @@
-"""axe-core, which finds what keeps people out of a page."""
+"""axe-core, which finds accessibility barriers in a page."""
 
 import importlib.util
 from pathlib import Path
@@ -13,7 +13,7 @@ BARRIERS = """return (await axe.run()).violations
 
 
 def script() -> str:
-    """axe itself; the test is skipped if it is not installed."""
+    """Return the source of axe; the test is skipped if it is not installed."""
     found = importlib.util.find_spec("axe_core_python")
     if found is None or found.origin is None:
         pytest.skip("axe-core-python is not installed")
@@ -21,6 +21,6 @@ def script() -> str:
 
 
 def barriers(page: Any) -> list[Any]:
-    """What axe finds in a page that playwright has open."""
+    """Return the violations in a page that is open in playwright."""
     page.evaluate(script())
     return list(page.evaluate(f"async () => {{ {BARRIERS} }}"))

@@ -1,4 +1,4 @@
-"""Image files that are small, and would take much work or memory to decode: for every format that is read."""
+"""Small image files that would need much work or memory to decode, for every supported format."""
 
 import io
 import struct
@@ -17,32 +17,32 @@ BOMBS: dict[str, Make] = {}
 
 
 def bomb(make: Make) -> Make:
-    """Name a maker of a hostile file by its function."""
+    """Register a function that makes a hostile file, under the function's name."""
     BOMBS[make.__name__] = make
     return make
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
-    """The image as a file's bytes."""
+    """Return the bytes of the image as a file."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
 
 
 def gradient(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
-    """Something to see, which compresses well."""
+    """Return an image that is not uniform and compresses well."""
     return Image.linear_gradient("L").resize(size).convert(mode)
 
 
 def chunk(kind: bytes, body: bytes = b"") -> bytes:
-    """A chunk of a PNG."""
+    """Return a chunk of a PNG."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(
     width: int, height: int, colour: int = 2, bits: int = 8, extra: bytes = b"", interlaced: bool = False
 ) -> bytes:
-    """A black PNG of that size, with other chunks before its pixels."""
+    """Return a black PNG of this size, with other chunks before its pixels."""
     samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
     rows = zlib.compress(bytes(min(height * (8 + width * samples * bits // 8), 1 << 26)), 9)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced))
@@ -50,13 +50,13 @@ def png(
 
 
 def exif(tags: int, length: int) -> bytes:
-    """An EXIF block of many tags, each of which takes the same long run of bytes."""
+    """Return an EXIF block of many tags, which all refer to the same long run of bytes."""
     entries = b"".join(struct.pack("<HHII", tag, 7, length, 8) for tag in range(1, tags + 1))
     return b"II*\0\x08\0\0\0" + struct.pack("<H", tags) + entries + bytes(4) + bytes(length)
 
 
 def segment(marker: int, body: bytes) -> bytes:
-    """A segment of a JPEG."""
+    """Return a segment of a JPEG."""
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
@@ -285,7 +285,7 @@ def gif_of_many_frames() -> bytes:
 
 
 def bmp(width: int, height: int, compression: int, body: bytes) -> bytes:
-    """A palette BMP of run-length coding."""
+    """Return a palette BMP with run-length coding."""
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, compression, len(body), 0, 0, 256, 0)
     palette = b"".join(struct.pack("<BBBB", *[value] * 3, 0) for value in range(256))
     offset = 14 + len(header) + len(palette)
@@ -397,7 +397,7 @@ def avif_of_many_frames() -> bytes:
     data = _avif((2000, 1500))
     at = data.index(b"mdat") + 4
     item = data[at:]
-    # Behind the sequence header, which has its own length, stands the frame.
+    # The frame follows the sequence header, which has its own length.
     frame = item[item.index(b"\x32") :]
     more = item + frame * 200
     old, new = struct.pack(">I", len(item)), struct.pack(">I", len(more))
@@ -463,7 +463,7 @@ def jpeg2000_of_12_megapixels() -> bytes:
 
 
 def noise(size: tuple[int, int], mode: str) -> Image.Image:
-    """What does not compress."""
+    """Return bytes that cannot be compressed."""
     rng = np.random.default_rng(0)
     shape = size[::-1] if mode == "L" else (*size[::-1], len(mode))
     return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode)

@@ -1,4 +1,4 @@
-"""Drawn red blood cells, in the manner of the NLM's segmented ones: no photograph is shipped."""
+"""Drawn red blood cells that resemble the NLM's segmented ones; the repository has no photographs."""
 
 import io
 import math
@@ -54,7 +54,7 @@ def draw_ring(cell: Image.Image, x: float, y: float, radius: float = 12, angle: 
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """The image as a file's bytes."""
+    """Return the bytes of the image as a file."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()

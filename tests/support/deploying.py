@@ -1,4 +1,4 @@
-"""deploy.sh in a clone of its own, and what it uploads in an environment of its own."""
+"""Run deploy.sh in its own clone, and the source that it uploads in its own environment."""
 
 import dataclasses
 import json
@@ -20,11 +20,11 @@ SETTINGS = {"MODEL_STORE", "THREADS", *(each.variable for each in options.OPTION
 
 
 class Deployment(subprocess.Popen[str]):
-    """deploy.sh, or another command, at work in a process group of its own that can be stopped at once."""
+    """deploy.sh, or another command, running in its own process group, which can be stopped as a whole."""
 
     def __init__(self, checkout: Path, *command: object, **environment: str) -> None:
         clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-        # A `python3` that starts at once, whatever the one on PATH is.
+        # A `python3` that starts quickly, which the one on PATH may not.
         path = f"{Path(sys.executable).parent}:{environment.pop('PATH', clean['PATH'])}"
         super().__init__(
             [*map(str, command)],
@@ -38,17 +38,17 @@ class Deployment(subprocess.Popen[str]):
         )
 
     def stop(self) -> None:
-        """End it, and with it all that it has started."""
+        """End it and all processes that it has started."""
         os.killpg(self.pid, signal.SIGTERM)
 
     def end(self, typed: str = "") -> subprocess.CompletedProcess[str]:
-        """Wait for its end, and return what it has written."""
+        """Wait for its end, and return its output."""
         out, err = self.communicate(typed, timeout=600)
         return subprocess.CompletedProcess(self.args, self.returncode, out, err)
 
 
 def without_gcloud(folder: Path) -> Path:
-    """A folder for PATH with all that deploy.sh needs but gcloud and python3."""
+    """Return a folder for PATH with every program that deploy.sh needs, except gcloud and python3."""
     folder.mkdir(exist_ok=True)
     for name in ("bash", "git", "dirname", "env"):
         if not (folder / name).exists():
@@ -61,14 +61,14 @@ def deploy(checkout: Path, *arguments: object, **environment: str) -> subprocess
 
 
 def configured(*arguments: str, **environment: str) -> Config:
-    """What a command line asks for."""
+    """Return the parsed options of a command line."""
     found = command_line.read(arguments, environment)
     assert found is not None
     return found
 
 
 def asked(url: str, name: str, **example: str) -> list[str]:
-    """Ask what serves a function of this checkout for its example, or for what differs from it."""
+    """Check a served function with its example, or a changed one; return the smoke test's remarks."""
     folder = ROOT / "functions" / name
     changed = dataclasses.replace(Example.read(folder), **example)
     function = source.Function(name, Pin.read(folder / "model.json"), changed, folder, None)
@@ -79,7 +79,7 @@ READS = ("getIamPolicy", "generateIdToken", "generateAccessToken", "entries:list
 
 
 def drive(google, checkout, *arguments, typed="", **environment):
-    """Run deploy.sh against the pretended cloud; each call it made that changes something comes back too."""
+    """Run deploy.sh against the simulated cloud; return its result, and its calls that change something."""
     before = len(google.requests)
     settings = {**google.settings, **environment}
     run = Deployment(checkout, "./deploy.sh", *arguments, **settings).end(typed)

@@ -1,4 +1,4 @@
-"""The real Auth emulator of firebase-tools, which signs nobody's tokens."""
+"""The real Auth emulator of firebase-tools, whose tokens are unsigned."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from processes import free_port
 
 @contextlib.contextmanager
 def auth_emulator(folder: Path) -> Iterator[str]:
-    """Start it in this folder, and give its address; without firebase-tools, the test is skipped."""
+    """Start the emulator in this folder; yield its address. Without firebase-tools, the test is skipped."""
     firebase = os.environ.get("FIREBASE_TOOLS") or shutil.which("firebase")
     if not firebase:
         pytest.skip("firebase-tools is not installed: neither FIREBASE_TOOLS nor PATH leads to `firebase`")

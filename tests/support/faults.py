@@ -1,4 +1,4 @@
-"""A bucket that fails on demand: as much of the Cloud Storage API as a download needs, and its faults."""
+"""A bucket that fails on demand: the part of the Cloud Storage API that downloads use, and faults."""
 
 import contextlib
 import http.server
@@ -37,11 +37,11 @@ class Bucket(http.server.ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: Any) -> None:
-        """A client that hangs up is what is tested here."""
+        """Ignore clients that disconnect, which the tests do on purpose."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """One download."""
+    """Answers one download."""
 
     protocol_version = "HTTP/1.1"
     server: Bucket
@@ -60,7 +60,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     @property
     def start(self) -> int:
-        """Where a resumed download goes on."""
+        """The offset at which a resumed download continues."""
         resumed = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
         return int(resumed[1]) if resumed else 0
 
@@ -84,7 +84,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def reset(self) -> None:
-        """Break the connection off, as a crash does."""
+        """Reset the connection, as after a crash."""
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
@@ -111,14 +111,14 @@ def status(code: int, body: bytes = b"no", **headers: str) -> Fault:
 
 
 def twice(fault: Fault) -> Fault:
-    """The fault on the first two downloads, then none."""
+    """Apply the fault to the first two downloads only."""
     return lambda handler, content: (fault if len(handler.server.seen) <= 2 else Handler.whole)(
         handler, content
     )
 
 
 def reset_half_way(handler: Handler, content: bytes) -> None:
-    """A break in the middle of the first download; what resumes it goes well."""
+    """Break off the first download in the middle; the resumed download succeeds."""
     if handler.start:
         handler.whole(content)
     else:
@@ -128,7 +128,7 @@ def reset_half_way(handler: Handler, content: bytes) -> None:
 
 
 def reset_then_corrupted(handler: Handler, content: bytes) -> None:
-    """A break in the middle, and other bytes for the second half."""
+    """Break off in the middle, and send other bytes for the second half."""
     if handler.start:
         handler.whole(content[: handler.start] + bytes(len(content) - handler.start))
     else:
@@ -140,14 +140,14 @@ def always_reset(handler: Handler, _: bytes) -> None:
 
 
 def stall(handler: Handler, content: bytes) -> None:
-    """Half of it, then nothing for as long as the test lasts."""
+    """Send half of the object, then hang until the end of the test."""
     handler.head(content)
     handler.wfile.write(content[: len(content) // 2])
     handler.server.released.wait()
 
 
 def trickle(handler: Handler, content: bytes) -> None:
-    """A byte a second."""
+    """Send one byte a second."""
     handler.head(content)
     for byte in content:
         handler.wfile.write(bytes([byte]))
@@ -156,27 +156,27 @@ def trickle(handler: Handler, content: bytes) -> None:
 
 
 def held(handler: Handler, content: bytes) -> None:
-    """All of it, once the test says so."""
+    """Send the whole object after the test's signal."""
     handler.server.released.wait()
     handler.whole(content)
 
 
 def cut_short(handler: Handler, content: bytes) -> None:
-    """Less than its Content-Length, however often it is asked for."""
+    """Always send less than Content-Length."""
     handler.head(content)
     handler.wfile.write(content[handler.start : -100])
     handler.close_connection = True
 
 
 def runs_over(handler: Handler, content: bytes) -> None:
-    """More than its Content-Length."""
+    """Send more than Content-Length."""
     handler.head(content)
     handler.wfile.write(content[handler.start :] + b"more")
     handler.close_connection = True
 
 
 def endless(handler: Handler, _: bytes) -> None:
-    """Zeros, with no Content-Length, for ever."""
+    """Send zeros without end and without Content-Length."""
     handler.send_response(200)
     handler.end_headers()
     while not handler.server.released.is_set():
@@ -184,7 +184,7 @@ def endless(handler: Handler, _: bytes) -> None:
 
 
 def flipped(handler: Handler, content: bytes) -> None:
-    """Its very length, with one bit wrong."""
+    """Send the right number of bytes, with one bit wrong."""
     changed = bytearray(content)
     changed[len(changed) // 3] ^= 1
     handler.whole(bytes(changed))

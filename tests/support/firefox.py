@@ -1,4 +1,4 @@
-"""A headless Firefox, driven by its own protocol, Marionette: playwright drives only a Firefox of its own."""
+"""A headless Firefox, driven by its protocol Marionette: playwright supports only its own build."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ class Firefox:
         self.command("WebDriver:Navigate", {"url": url})
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run the body of an async function in the page; what it returns."""
+        """Run the body of an async function in the page; return its result."""
         script = f"return (async (...arguments) => {{ {script} }})(...arguments)"
         parameters = {"script": script, "args": arguments, "newSandbox": False, "sandbox": None}
         return self.command("WebDriver:ExecuteScript", parameters)

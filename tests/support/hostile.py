@@ -1,4 +1,4 @@
-"""Tokens that nobody may be let in with, each made for a provider of `identity`."""
+"""Tokens that must be refused, each made for a provider of `identity`."""
 
 import hmac
 import json

@@ -1,4 +1,4 @@
-"""An identity provider on this machine: keys of its own, a key set over HTTP, and tokens signed by it."""
+"""A local identity provider: its own keys, a key set over HTTP, and signed tokens."""
 
 import base64
 import contextlib
@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 PROJECT = "demo-project"
 EMULATED: dict[str, str] = json.loads(Path(__file__).with_name("emulator.json").read_text())
-"""Tokens that the Auth emulator of firebase-tools gave out at a sign-up: by e-mail, and anonymously."""
+"""Tokens that the Auth emulator of firebase-tools issued at a sign-up: by e-mail, and anonymous."""
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """What a token says, unverified."""
+    """Return the claims of a token, unverified."""
     body = token.split(".")[1]
     return dict(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
 
@@ -69,7 +69,7 @@ class Provider(http.server.ThreadingHTTPServer):
         return {"kid": kid, "kty": "EC", "crv": "P-256", "use": "sig", "x": x, "y": y}
 
     def firebase(self, **changes: Any) -> dict[str, Any]:
-        """Claims as a real sign-up with Firebase's emulator has them."""
+        """Return the claims of a real sign-up with Firebase's emulator."""
         now = int(time.time())
         claims = {
             "email": "ada@example.org",
@@ -86,14 +86,14 @@ class Provider(http.server.ThreadingHTTPServer):
         return {name: value for name, value in {**claims, **changes}.items() if value is not ...}
 
     def resigned(self, token: str, **changes: Any) -> str:
-        """A token with the claims of another, as if given out now, signed by this provider."""
+        """Return a token with the claims of another one, issued now and signed by this provider."""
         now = int(time.time())
         times = {"auth_time": now, "iat": now, "exp": now + 3600}
         return self.token({**claims_of(token), **times, **changes})
 
     @property
     def settings(self) -> dict[str, str]:
-        """The variables of a function that trusts this provider."""
+        """The environment variables of a function that trusts this provider."""
         return {"SIGN_IN": f"firebase:{PROJECT}", "SIGN_IN_KEYS": f"{self.url}/jwks"}
 
     def token(self, claims: Any, key: Any = None, **header: Any) -> str:
@@ -129,7 +129,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Texts made up with what trips their readers: references, tags, marks, half characters."""
+"""Generated texts with difficult parts: character references, tags, combining marks, lone surrogates."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

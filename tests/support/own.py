@@ -1,4 +1,4 @@
-"""Models as people bring them: small networks whose answers are known by their weights, and their pins."""
+"""Models like those of users: small networks whose weights determine known answers, and their pins."""
 
 import hashlib
 import warnings
@@ -14,7 +14,7 @@ FORMATS = {".hdf5": "h5", ".pkl": "joblib"}
 
 
 def pinned(path: Path, labels: tuple[str, ...] = ("Normal", "Infected"), **settings: Any) -> Pin:
-    """The pin of a file, as publishing would write it."""
+    """Return the pin of a file, as publishing would write it."""
     content = path.read_bytes()
     about = {
         "file": path.name,
@@ -30,7 +30,7 @@ def pinned(path: Path, labels: tuple[str, ...] = ("Normal", "Infected"), **setti
 def colours(
     keras: Any, units: int, activation: str | None, size: Any = (8, 8), scale: float = 1.0, channels: int = 3
 ) -> Any:
-    """A network that sees only the means of red and blue: more red than blue is the last label.
+    """Return a network that uses only the means of red and blue: more red than blue means the last label.
 
     `scale` is the factor of a Rescaling layer before it. Its logits are 8 (red - blue) for the last unit, 0
     for the others.

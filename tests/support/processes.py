@@ -1,4 +1,4 @@
-"""Processes that serve, started as a host starts them."""
+"""Start server processes as a host starts them."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: str, folder: Path, binaries: Path, log: Path, **environment: str) -> Iterator[str]:
-    """A command line as a host runs it, from the folder, with nothing but its own; gives the address."""
+    """Run a command line in a folder as a host does, with only its own variables; yield the address."""
     port = free_port()
     own = {"PATH": f"{binaries}:/usr/bin:/bin", "PORT": str(port), "HOME": str(log.parent)}
     with log.open("wb") as output:
@@ -48,7 +48,7 @@ def running(command: str, folder: Path, binaries: Path, log: Path, **environment
 
 @contextlib.contextmanager
 def served(tree: Path, port: int, only: str = "", **environment: str) -> Iterator[str]:
-    """`make serve` of a checkout, with this Python for all functions; gives what it prints."""
+    """Run `make serve` of a checkout, with this Python for all functions; yield its output."""
     command = [sys.executable, "-m", "dev.serve", "--python", sys.executable, "--port", str(port)]
     process = subprocess.Popen(
         [*command, "--only", only],
@@ -66,7 +66,7 @@ def served(tree: Path, port: int, only: str = "", **environment: str) -> Iterato
         text += line
     guard.cancel()
     assert "Ctrl-C stops them" in text, text
-    # It reads on, so that the functions can write their logs.
+    # Its output must still be read, or the functions would block when they log.
     reader = threading.Thread(target=process.stdout.read)
     reader.start()
     try:
@@ -79,20 +79,20 @@ def served(tree: Path, port: int, only: str = "", **environment: str) -> Iterato
 
 
 def address(text: str, name: str) -> str:
-    """Where a function is served, by what `make serve` has printed."""
+    """Return the address of a function in the output of `make serve`."""
     found = re.search(rf"^{name}: (http://127\.0\.0\.1:\d+)$", text, re.MULTILINE)
     assert found, text
     return found[1]
 
 
 def from_source(name: str) -> str:
-    """The command line that serves a function of a checkout, run in its folder."""
+    """Return the command line that serves a function of a checkout, for its folder."""
     source = f"functions/{name}/main.py"
     return f"python -m functions_framework --target=predict --source={source} --host=127.0.0.1"
 
 
 def command_of(resource: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """The command line and the settings that a function, a service or a version is deployed with."""
+    """Return the command line and the settings of a deployed function, service or version."""
     serve = "functions-framework --target={} --host=127.0.0.1"
     if "serviceConfig" in resource:
         entry, settings = resource["buildConfig"]["entryPoint"], resource["serviceConfig"]

@@ -1,4 +1,4 @@
-"""Requests as a reader gets them."""
+"""Make requests for a reader, and read them."""
 
 import json
 from typing import Any
@@ -12,13 +12,13 @@ from shared.web.readers import ParsedRequest, Reader
 
 
 def read(reader: Reader, body: bytes, kind: str | None, query: str = "", **settings: Any) -> ParsedRequest:
-    """What the reader makes of a body of this content type."""
+    """Return the reader's result for a body of this content type."""
     environ = EnvironBuilder(method="POST", data=body, content_type=kind, query_string=query).get_environ()
     return reader.read(Request(environ), Settings(**settings))
 
 
 def only(reader: Reader, body: bytes, kind: str | None) -> Any:
-    """The one input of a body; raises what is wrong with it."""
+    """Return the only input of a body; raises its error."""
     parsed = read(reader, body, kind)
     assert not parsed.many
     [item] = parsed.items
@@ -28,7 +28,7 @@ def only(reader: Reader, body: bytes, kind: str | None) -> Any:
 
 
 def instances(reader: Reader, *values: Any) -> list[Any]:
-    """The inputs of `instances`, and what is wrong with each bad one in its place."""
+    """Return the inputs of `instances`, with an error in the place of each bad one."""
     parsed = read(reader, json.dumps({"instances": values}).encode(), "application/json")
     assert parsed.many
     assert len(parsed.items) == len(values)

@@ -1,4 +1,4 @@
-"""The calls that a function's page shows, run as a reader would run them."""
+"""Run the calls that a function's page shows, as a reader would."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def run_call(page: Any, kind: str, folder: Path, token: str = "", app_token: str = "") -> Any:
-    """What the call that the page shows answers when it is run in `folder`, with these tokens."""
+    """Run the call that the page shows in `folder`, with these tokens; return its answer."""
     page.check(f"input[value={kind}]", force=True)
     call = page.eval_on_selector("#call", "call => call.textContent")
     if kind in ("javascript", "frontend"):

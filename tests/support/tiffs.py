@@ -1,4 +1,4 @@
-"""TIFF files of any layout, written here so that what they are is not a matter of a library."""
+"""Write TIFF files of any layout without a library, so that their exact content is known."""
 
 import struct
 import zlib
@@ -54,7 +54,7 @@ def page(
     description: str = "",
     big: bool = False,
 ) -> bytes:
-    """A TIFF of samples, shape (height, width, channels); `extra` says what those beyond the colours are."""
+    """Return a TIFF of samples, shape (height, width, channels); `extra` has the kinds of extra samples."""
     height, width, channels = samples.shape
     bits = 8 * samples.dtype.itemsize
     planes = np.moveaxis(samples, 2, 0)[..., None] if planar else samples[None]

@@ -1,4 +1,4 @@
-"""Functions beside ours, whose classifier needs no model: their inputs name the answer."""
+"""Small functions whose classifier needs no model, because their inputs name the answer."""
 
 import hashlib
 import io
@@ -34,7 +34,7 @@ EXPLANATIONS = {
 
 
 class Classifier:
-    """Answers with the label whose place the input names; the last one is always in doubt."""
+    """The input is the index of the label; the answer with the last label always has a warning."""
 
     def __init__(self, pin):
         self.labels = pin.labels
@@ -79,14 +79,14 @@ predict = start(
 
 
 def image(place: int) -> bytes:
-    """A PNG for which `Images` answers with the label in this place."""
+    """Return a PNG for which `Images` answers with the label of this index."""
     stream = io.BytesIO()
     Image.new("RGB", (28, 28), (place, 120, 120)).save(stream, "PNG")
     return stream.getvalue()
 
 
 def make(folder: Path, reader: str, labels: Sequence[str], example: Any, columns: Sequence[str] = ()) -> Path:
-    """A function in a new folder, which is its model store too; returns the path of its main.py.
+    """Make a function in a new folder, which is also its model store; return the path of its main.py.
 
     `example` is an input: bytes of an image, a text, or a row. An image, a text or a row that names place n
     begins with a pixel of red n, has n + 1 words, or begins with n.

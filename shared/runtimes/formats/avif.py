@@ -10,7 +10,7 @@ from .plan import Plan, limit_parts, several_frames
 MAX_ITEMS = 64
 CONTAINERS = (b"meta", b"iprp", b"ipco")
 IGNORED = (b"Exif", b"mime", b"uri ", b"tmap")
-"""Items beside the picture: descriptions, and how a gain map is to be applied (it is not)."""
+"""Items that are not pictures: descriptions, and the parameters of a gain map, which is not applied."""
 
 
 def brands(data: bytes) -> set[bytes]:
@@ -44,10 +44,10 @@ def scan(data: bytes) -> Plan:
     """Find the coded data, and count its frames.
 
     Raises:
-        Unusable: of a rare kind; the message names it.
+        Unusable: the file is of a rare kind; the message names it.
         IndexError, ValueError, struct.error: there is no picture, or a box cannot be read.
-        UnsupportedType: a sequence.
-        TooMuchWork: too many boxes or items.
+        UnsupportedType: it is a sequence of images.
+        TooMuchWork: there are too many boxes or items.
     """
     boxes = Boxes()
     for name, body in _boxes(data):
@@ -69,9 +69,9 @@ def scan(data: bytes) -> Plan:
 
 
 def _without_exif(data: bytes) -> list[bytes | memoryview]:
-    """The file with its EXIF item hidden: Pillow would read all of its tags, however many and long they are.
+    """Return the file with its EXIF item renamed, because Pillow would read any number of tags of any length.
 
-    An AVIF says in boxes how it is to be turned.
+    The orientation is not lost: an AVIF has it in boxes of its own.
     """
     at = 0
     while data[at + 4 : at + 8] != b"meta":
@@ -122,7 +122,7 @@ def _read(boxes: Boxes, name: bytes, body: bytes) -> None:
 
 
 def _locations(body: bytes) -> dict[int, list[tuple[int, int, int]]]:
-    """For each item, its pieces: (whether in the `idat` box, offset, length)."""
+    """Return the pieces of each item: (1 if it is in the `idat` box, offset, length)."""
     version, sizes = body[0], struct.unpack_from(">H", body, 4)[0]
     offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     at = 6
@@ -157,7 +157,7 @@ def _locations(body: bytes) -> dict[int, list[tuple[int, int, int]]]:
 
 def _items(boxes: Boxes, data: bytes) -> list[bytes]:
     """Return the coded data of each picture in the file: the colours, alpha, a thumbnail."""
-    found = []
+    coded = []
     for item, kind in boxes.kinds.items():
         if kind == b"av01":
             pieces = []
@@ -166,19 +166,19 @@ def _items(boxes: Boxes, data: bytes) -> list[bytes]:
                     raise ValueError
                 source = boxes.stored if method else data
                 pieces.append(source[offset : offset + length] if length else source[offset:])
-            found.append(b"".join(pieces))
+            coded.append(b"".join(pieces))
         elif kind not in IGNORED:
             name = kind.decode("latin-1")
             raise Unusable(
                 f"expected an AVIF of one piece; this one has an item {name!r}: save it as another"
             )
-    if sum(map(len, found)) > len(data):
+    if sum(map(len, coded)) > len(data):
         raise Unusable("the AVIF image is damaged: its items overlap")
-    return found
+    return coded
 
 
 def _frames(item: bytes) -> Iterator[tuple[int, int]]:
-    """The width and height of every frame in the data of an item."""
+    """Yield the width and height of every frame in the data of an item."""
     at, count, size = 0, 0, (0, 0)
     while at < len(item):
         header = item[at]
@@ -206,7 +206,7 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _sequence(body: bytes) -> tuple[int, int]:
-    """The largest width and height of a frame, by an AV1 sequence header (AV1 specification, 5.5)."""
+    """Return the largest width and height of a frame in an AV1 sequence header (AV1 specification, 5.5)."""
     bits = int.from_bytes(body[:64], "big")
     left = 8 * len(body[:64])
 

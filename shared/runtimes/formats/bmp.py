@@ -1,11 +1,11 @@
-"""BMP: the header describes all of it."""
+"""BMP: scan the header, which describes the whole file."""
 
 import struct
 
 from .plan import Plan
 
 RUN = 30
-"""Work for one byte of run-length coding, which Pillow decodes in Python."""
+"""The work for one byte of run-length coding, which Pillow decodes in Python."""
 
 
 def scan(data: bytes) -> Plan:
@@ -25,6 +25,6 @@ def scan(data: bytes) -> Plan:
         width,
         height,
         work=2 * pixels + (RUN * len(data) if runs else 0),
-        # A run-length code may skip 255 rows at once, for which Pillow allocates.
+        # A run-length code may skip 255 rows at once, and Pillow allocates memory for them.
         memory=8 * pixels + (256 * width if runs else 0),
     )

@@ -1,20 +1,20 @@
-"""GIF: its first image, if it is the only one."""
+"""GIF: scan its blocks, and keep its only image."""
 
 import struct
 
 from .plan import Plan, limit_parts, several_frames
 
 MAX_BLOCKS = 100_000
-"""Data blocks have up to 255 bytes each; these are 25 MB."""
+"""The most data blocks; at up to 255 bytes each, these are 25 MB."""
 
 
 def scan(data: bytes) -> Plan:
-    """Find the one image; leave comments and applications' data out.
+    """Find the only image; drop comments and application data.
 
     Raises:
-        IndexError, struct.error: it ends before its image does.
-        UnsupportedType: several images.
-        TooMuchWork: too many blocks.
+        IndexError, struct.error: the file ends before its image does.
+        UnsupportedType: there are several images.
+        TooMuchWork: there are too many blocks.
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + _palette(flags)

@@ -1,4 +1,4 @@
-"""HEIC: read if the package pillow-heif is installed, and otherwise refused by its name."""
+"""HEIC: read if the package pillow-heif is installed; otherwise the error message names the format."""
 
 import importlib
 
@@ -11,11 +11,11 @@ PACKAGE = "pillow-heif"
 
 
 def scan(data: bytes) -> Plan:
-    """Read the size; the package has limits of its own.
+    """Read the size; the package has its own limits for the rest.
 
     Raises:
         UnsupportedType: the package is not installed.
-        ValueError: there is no picture in it, or a box cannot be read.
+        ValueError: the file has no picture, or a box cannot be read.
     """
     try:
         package = importlib.import_module(PACKAGE.replace("-", "_"))

@@ -1,4 +1,4 @@
-"""JPEG: its segments and scans, and where its first picture ends."""
+"""JPEG: scan its segments, and find the end of its first picture."""
 
 import re
 import struct
@@ -18,12 +18,12 @@ NAMES = {
     0xF7: "lossless (JPEG-LS)",
 }
 FILL = b"\xff" * 1000
-"""No data is coded so; libjpeg would go through it again for each block that Pillow hands it."""
+"""No encoder writes this. For each block that Pillow passes, libjpeg would read all of it again."""
 
 PER_SCAN = 20_000
-"""Work for a scan besides its pixels: its tables."""
+"""The work for the tables of a scan; its pixels come on top."""
 
-# Within coded data, FF is followed by 00 or by a restart marker; what else follows begins a segment.
+# In coded data, FF is followed by 00 or by the number of a restart marker; any other byte starts a segment.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 
 
@@ -45,12 +45,12 @@ class Frame:
 
 
 def scan(data: bytes) -> Plan:
-    """Read the segments of the first picture; leave the rest of the file out.
+    """Read the segments of the first picture; drop the rest of the file.
 
     Raises:
         Unusable: there is no picture, or it is of a rare kind; the message names it.
         IndexError, struct.error: a segment is too short.
-        TooMuchWork: too many segments.
+        TooMuchWork: there are too many segments.
     """
     frame, kept = read(data)
     if frame.scans == 0:
@@ -65,7 +65,7 @@ def scan(data: bytes) -> Plan:
     wide, high = -(-frame.width // side) * side, -(-frame.height // side) * side
     pixels = wide * high
     buffered = frame.progressive or frame.scans > 1
-    # Coded data is read bit by bit; a scan visits each of its blocks, whatever data there is.
+    # Coded data is read bit by bit, and a scan visits each of its blocks even if they have no data.
     work = frame.scanned * pixels // 8 + frame.scans * PER_SCAN + 2 * len(data)
     memory = 2 * len(frame.components) * pixels if buffered else 0
     return Plan(
@@ -83,12 +83,12 @@ def scan(data: bytes) -> Plan:
 
 
 def read(data: bytes) -> tuple[Frame, list[bytes | memoryview]]:
-    """Walk from marker to marker to the end of the first picture; return their content and its bytes."""
+    """Read all segments up to the end of the first picture; return their content, and the picture's bytes."""
     frame, view = Frame(), memoryview(data)
     kept: list[bytes | memoryview] = [b"\xff\xd8"]
     at, count = 2, 0
-    while found := _MARKER.search(data, at):
-        marker, at = found[1][0], found.end()
+    while match := _MARKER.search(data, at):
+        marker, at = match[1][0], match.end()
         count += 1
         limit_parts(count, "segments of a JPEG")
         if marker == EOI:
@@ -113,14 +113,14 @@ def read(data: bytes) -> tuple[Frame, list[bytes | memoryview]]:
 
 
 def _coded(data: bytes, start: int) -> tuple[int, bool]:
-    """Return where the coded data that begin at `start` end, and whether something follows."""
+    """Return the end of the coded data that start at `start`, and whether a marker follows them."""
     after = _MARKER.search(data, start)
     end = after.start() if after else len(data)
     if data.find(FILL, start, end) >= 0:
         raise Unusable("the JPEG image is damaged: FF fills its coded data")
-    if not after:  # A file that was not written completely has zeros there.
+    if not after:  # A file that was not written completely may end in zeros.
         end = start + len(data[start:].rstrip(b"\0"))
-    while end > start and data[end - 1] == 0xFF:  # Any number of them, less than `FILL`, before a marker.
+    while end > start and data[end - 1] == 0xFF:  # Fill bytes before a marker.
         end -= 1
     return end, bool(after)
 
@@ -157,13 +157,13 @@ def _start_of_frame(frame: Frame, marker: int, body: bytes) -> None:
 
 
 def _coefficients(body: bytes) -> set[tuple[int, int]]:
-    """(component, last coefficient) of a scan that is whole."""
+    """Return (component, last coefficient) for each component of a complete scan."""
     count = body[0]
     return {(body[1 + 2 * index], body[2 + 2 * count]) for index in range(count)}
 
 
 def _enough(frame: Frame) -> bool:
-    """Whether no more than rows at the end of the image can be missing, or the last of its precision."""
+    """Whether all that can be missing is rows at the end of the image, or the last bits of precision."""
     if len(frame.components) == 4:
         return False
     if not frame.progressive:

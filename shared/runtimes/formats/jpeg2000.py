@@ -11,7 +11,7 @@ BOX = b"\0\0\0\x0cjP  \r\n\x87\n"
 SOT, SOD, COD, COC = 0xFF90, 0xFF93, 0xFF52, 0xFF53
 RARE = {0xFF5F: "progression changes", 0xFF60: "packed headers", 0xFF61: "packed headers"}
 MAX_PACKETS = 100_000
-"""Each quality layer of each precinct of each resolution, component and tile has a packet."""
+"""The most packets. There is one for each quality layer, precinct, resolution, component and tile."""
 
 
 @dataclass
@@ -28,15 +28,15 @@ def scan(data: bytes) -> Plan:
     """Read the headers.
 
     Raises:
-        Unusable: of a rare kind; the message names it.
-        IndexError, struct.error: it ends within a header, or there is none.
-        TooMuchWork: too many tiles, layers or precincts.
+        Unusable: the file is of a rare kind; the message names it.
+        IndexError, struct.error: the file ends within a header, or has none.
+        TooMuchWork: there are too many tiles, layers or precincts.
     """
     return _scan(data, _codestream(data))
 
 
 def _codestream(data: bytes) -> int:
-    """Where the codestream begins."""
+    """Return the offset of the codestream."""
     if data.startswith(CODESTREAM):
         return 0
     at, count = 0, 0
@@ -91,7 +91,7 @@ def _scan(data: bytes, start: int) -> Plan:
 
 
 def _headers(data: bytes, at: int) -> Coding:
-    """Read how the image is coded, from the main header and those of the tiles."""
+    """Read the coding parameters from the main header and from those of the tiles."""
     coding, count = Coding(), 0
     tile = end = 0
     while at + 4 <= len(data):
@@ -109,7 +109,7 @@ def _headers(data: bytes, at: int) -> Coding:
             [coding.layers] = [max(coding.layers, struct.unpack_from(">H", data, at + 6)[0])]
             _coding(coding, data[at + 9 : at + 2 + length], bool(data[at + 4] & 1))
         elif marker == COC:
-            # The component is one byte, because an image of more than 256 is refused.
+            # The number of the component is one byte, because images of more than 4 components are refused.
             _coding(coding, data[at + 6 : at + 2 + length], bool(data[at + 5] & 1))
         elif marker == 0xFFD9:
             break

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...errors import TooMuchWork, UnsupportedType
 
 MAX_PARTS = 10_000
-"""The most segments, chunks, strips, tiles or tags: a photo has tens, and at most a strip for each row."""
+"""The most segments, chunks, strips, tiles or tags. A photo has tens, or at most one strip for each row."""
 
 
 @dataclass(frozen=True)
@@ -16,20 +16,20 @@ class Plan:
     """How one file is to be decoded, and at what cost.
 
     Attributes:
-        format: what the file is, as Pillow names it.
-        files: what Pillow is given: the pieces of the file that it needs to see; for colour planes, one file
-            for each. They are joined only when it is their turn, so that none that waits takes memory twice.
-        width: pixels, before the image is turned upright.
+        format: Pillow's name of the file's format.
+        files: the input for Pillow: the pieces of the file that it needs, one file for each separate colour
+            plane. They are joined only just before decoding, so that a waiting image is not in memory twice.
+        width: in pixels, before the image is rotated upright.
         height: as `width`.
-        work: what decoding costs, in the unit of `budget.MAX_WORK`.
-        memory: bytes that decoding takes at its peak, besides the file itself.
+        work: the cost of decoding, in the unit of `budget.MAX_WORK`.
+        memory: the peak memory of decoding, in bytes, without the file itself.
         orientation: the EXIF orientation, 1 to 8.
-        depth: how many bits of a 16-bit sample the file says are used; None if it does not say.
-        inverted: whether white is zero in 16-bit samples.
-        mode: what the planes are together, in Pillow's words; empty if there is one file.
+        depth: the number of bits used in a 16-bit sample, if the file declares it; otherwise None.
+        inverted: whether zero means white in 16-bit samples.
+        mode: Pillow's mode of the planes together; empty if there is one file.
         damaged: whether the file ends before its image does.
-        rows: pixels in a row of a JPEG's blocks, the least that can be lost at the end.
-        shrinks: whether the decoder can leave out detail as it decodes.
+        rows: the height of a row of a JPEG's blocks, in pixels: the least that can be missing at the end.
+        shrinks: whether the decoder can shrink the image while it decodes.
     """
 
     format: str
@@ -59,7 +59,7 @@ def several_frames(name: str) -> UnsupportedType:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Return the orientation in an EXIF block, 1 to 8; 1 if there is none. Nothing else is read."""
+    """Return the orientation in an EXIF block, 1 to 8; 1 if there is none. Other tags are not read."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None or len(exif) < 10:
@@ -74,5 +74,5 @@ def exif_orientation(exif: bytes) -> int:
 
 def xmp_orientation(xmp: bytes) -> int:
     """Return the orientation in an XMP packet, 1 to 8; 1 if there is none."""
-    found = re.search(rb'tiff:Orientation(?:="|>)([1-8])["<]', xmp[:65536])
-    return int(found[1]) if found else 1
+    match = re.search(rb'tiff:Orientation(?:="|>)([1-8])["<]', xmp[:65536])
+    return int(match[1]) if match else 1

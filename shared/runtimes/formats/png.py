@@ -1,4 +1,4 @@
-"""PNG: the chunks of one still picture."""
+"""PNG: scan its chunks, and keep those of one still picture."""
 
 import struct
 import zlib
@@ -17,8 +17,8 @@ def scan(data: bytes) -> Plan:
     Raises:
         struct.error: there is no header.
         Unusable: a checksum is wrong.
-        UnsupportedType: an APNG of several frames.
-        TooMuchWork: too many chunks.
+        UnsupportedType: it is an APNG with several frames.
+        TooMuchWork: there are too many chunks.
     """
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     view = memoryview(data)
@@ -48,7 +48,7 @@ def scan(data: bytes) -> Plan:
         at = end
     pixels = width * height
     sample_bytes = SAMPLES.get(colour, 4) * bits / 8
-    # The second pass is for the low bytes of 16-bit samples.
+    # 16-bit colours are decoded twice, for their high and their low bytes.
     passes = 2 if bits == 16 and colour != 0 else 1
     return Plan(
         "PNG",

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: one page, rewritten with only the tags that its pixels depend on."""
+"""TIFF and BigTIFF: scan one page, and rewrite the file with only the tags that its pixels depend on."""
 
 import re
 import struct
@@ -15,13 +15,13 @@ PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 317, 320, 322, 
 EXTRA, FORMAT, JPEG_TABLES, SUBSAMPLING, SUBFILE, DESCRIPTION = 338, 339, 347, 530, 254, 270
 
 COMPRESSIONS = {1: 0.2, 5: 0.8, 7: 0.8, 8: 0.8, 32773: 0.5, 32946: 0.8}
-"""The supported compressions (none, LZW, JPEG, deflate, PackBits), and the work to expand a byte."""
+"""The supported compressions (none, LZW, JPEG, deflate, PackBits), with the work to decompress a byte."""
 
 PHOTOMETRICS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
-"""White or black is zero, RGB, palette, CMYK, YCbCr, Lab; and how many samples each has."""
+"""The supported kinds (zero is white, zero is black, RGB, palette, CMYK, YCbCr, Lab), with their samples."""
 
 PLANES = {1: {1: "L", 2: "LA"}, 2: {3: "RGB", 4: "RGBA"}, 5: {4: "CMYK"}}
-"""What separate planes are together, in Pillow's words."""
+"""Pillow's mode for separate planes, by kind and by their number."""
 
 MAX_PAGES = 16
 SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
@@ -48,7 +48,7 @@ class Layout:
         return int(at)
 
     def page(self, at: int) -> tuple[Tags, int]:
-        """Return the tags of the page at `at` that are used, and the offset of the next page (0: none)."""
+        """Return the tags in `READ` of the page at `at`, and the offset of the next page (0: none)."""
         count, entry = ("Q", "HHQ8s") if self.big else ("H", "HHI4s")
         [entries] = struct.unpack_from(self.order + count, self.data, at)
         limit_parts(entries, "tags of a TIFF", 1000)
@@ -80,20 +80,20 @@ READ = {
 
 
 def scan(data: bytes) -> Plan:
-    """Find the one full-size page, and say what decoding it costs.
+    """Find the only full-size page, and estimate the cost of decoding it.
 
     Raises:
-        Unusable: of a rare kind; the message names it.
+        Unusable: the file is of a rare kind; the message names it.
         KeyError, IndexError, struct.error: a tag is missing, or cannot be read.
-        UnsupportedType: several pages.
-        TooMuchWork: too many strips, tiles or tags.
+        UnsupportedType: there are several pages.
+        TooMuchWork: there are too many strips, tiles or tags.
     """
     layout = Layout.of(data)
     return _plan(layout, _page(layout))
 
 
 def _page(layout: Layout) -> Tags:
-    """The tags of the only page that is not a smaller copy or a mask of another."""
+    """Return the tags of the only page that is not a smaller copy or a mask of another one."""
     pages, at, seen = [], layout.first(), 0
     while at and seen < MAX_PAGES:
         tags, at = layout.page(at)
@@ -102,7 +102,7 @@ def _page(layout: Layout) -> Tags:
             pages.append(tags)
     if len(pages) > 1 or at:
         raise several_frames("TIFF")
-    # ImageJ may leave the pages of a stack out, and say in words how many images there are.
+    # ImageJ may write no pages for the images of a stack, only their number in the description.
     if pages and re.match(rb"ImageJ=[^\0]*\nimages=(?!1\n)", bytes(pages[0].get(DESCRIPTION, ()))):
         raise several_frames("TIFF")
     if not pages:
@@ -145,7 +145,7 @@ def _plan(layout: Layout, tags: Tags) -> Plan:
         parts = [slice(count)]
     pages = [common | own | _placed(tags, wide, high, offsets[part], sizes[part]) for part in parts]
     sample_bytes, coded = samples * bits / 8, count * wide * high
-    # 16-bit samples that are not in planes are decoded twice, for their high and their low bytes.
+    # 16-bit samples that are not in separate planes are decoded twice, for their high and their low bytes.
     passes = 2 if bits == 16 and samples > 1 and not planar else 1
     orientation = tags.get(ORIENTATION, (1,))[0]
     return Plan(
@@ -163,7 +163,7 @@ def _plan(layout: Layout, tags: Tags) -> Plan:
 
 
 def _kind(tags: Tags, samples: int, compression: int, photometric: int) -> tuple[int, tuple[int, ...]]:
-    """Bits per sample, and what the samples beyond the colour are."""
+    """Return the bits per sample, and the kinds of the extra samples (such as alpha)."""
     if compression not in COMPRESSIONS:
         raise Unusable(
             "expected a TIFF without compression, or with LZW, deflate, PackBits or JPEG; "
@@ -184,7 +184,7 @@ def _kind(tags: Tags, samples: int, compression: int, photometric: int) -> tuple
     if not form <= {1, 4}:
         raise Unusable("expected unsigned samples; those of this TIFF are signed or complex")
     colours = PHOTOMETRICS[photometric]
-    # Samples that are multiplied by alpha are what the picture is over black: their alpha says nothing more.
+    # Samples that are multiplied by alpha are already blended with black, so their alpha is ignored.
     extra = tuple(0 if each == 1 and colours == 3 else each for each in tags.get(EXTRA, ()))
     extra = extra[: max(0, samples - colours)]
     layouts = {1: {0, 1, 3}, 2: {0, 1, 3}, 4: {0, 1, 3}, 12: {0, 1}, 8: set(PHOTOMETRICS), 16: {0, 1, 2, 5}}
@@ -200,7 +200,7 @@ def _kind(tags: Tags, samples: int, compression: int, photometric: int) -> tuple
 
 
 def _cell(tags: Tags, width: int, height: int) -> tuple[int, int]:
-    """Width and height of a tile or strip."""
+    """Return the width and height of a tile or strip."""
     if TILES in tags:
         return max(1, tags[TILE_WIDTH][0]), max(1, tags[TILE_HEIGHT][0])
     return max(1, width), max(1, min(height, tags.get(ROWS, (height,))[0]))
@@ -242,12 +242,12 @@ def _placed(
 
 
 def _colours(colours: Sequence[int]) -> Sequence[int]:
-    """A palette in 16 bits; some writers fill only the low eight."""
+    """Return the palette in 16 bits; some programs write only 8-bit values."""
     return colours if max(colours, default=0) > 255 else [257 * value for value in colours]
 
 
 def _file(layout: Layout, tags: Tags, order: str) -> list[bytes | memoryview]:
-    """Return the file's bytes behind a new header, with these tags at the end."""
+    """Return a new header, the rest of the old file, and a directory of these tags at the end."""
     end = len(layout.data) + len(layout.data) % 2
     entries, values = [], bytearray()
     start = end + 2 + 12 * len(tags) + 4

@@ -1,4 +1,4 @@
-"""WebP: the chunks of its RIFF container."""
+"""WebP: scan the chunks of its RIFF container."""
 
 import struct
 
@@ -6,16 +6,16 @@ from ...errors import TooMuchWork
 from .plan import Plan, exif_orientation, limit_parts, several_frames, xmp_orientation
 
 MAX_TABLES = 30_000
-"""Sets of Huffman tables in lossless data. libwebp writes up to 2,600, and takes 5.6 kB to read each."""
+"""The most sets of Huffman tables in lossless data. libwebp writes up to 2,600; reading one takes 5.6 kB."""
 
 
 def scan(data: bytes) -> Plan:
     """Read the chunks.
 
     Raises:
-        IndexError: there is no image in it.
-        UnsupportedType: an animation.
-        TooMuchWork: too many chunks, or lossless data that may need too many tables.
+        IndexError: the file has no image.
+        UnsupportedType: it is an animation.
+        TooMuchWork: there are too many chunks, or lossless data may need too many tables.
     """
     width = height = orientation = count = frames = lossless = 0
     at = 12
@@ -39,7 +39,7 @@ def scan(data: bytes) -> Plan:
     if not width:
         raise IndexError
     pixels = width * height
-    # How many sets there are is said within coded data: there may be one for 16 pixels, and for 20 bits.
+    # The number of sets is inside the coded data. There is at most one for 16 pixels, and one for 20 bits.
     tables = min(65_536, pixels // 16, 8 * lossless // 20)
     if tables > MAX_TABLES:
         raise TooMuchWork(

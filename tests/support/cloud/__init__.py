@@ -1,4 +1,4 @@
-"""A pretended Google Cloud on loopback, for gcloud and for the Cloud Storage client, on one state.
+"""A simulated Google Cloud on loopback, for gcloud and the Cloud Storage client, with one state.
 
 It checks what it is sent as far as Google's documentation says what Google would check, but has never been
 compared with Google's servers. Of IAM, only the right to build is enforced; log filters are ignored.
@@ -45,7 +45,7 @@ OVERRIDDEN = (
 
 
 class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
-    """One project and what is in it; every public attribute may be read and set.
+    """One project and its resources; every public attribute may be read and set.
 
     Attributes:
         requests: (method, path with query, parsed body) of each call so far.
@@ -116,10 +116,10 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: Any) -> None:
-        """A client that is stopped half-way is what is tested here."""
+        """Ignore clients that disconnect, which the tests do on purpose."""
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """The variables that send gcloud, with its files in `folder`, and the Cloud Storage client here."""
+        """Return variables that connect gcloud (its files are in `folder`) and the client to this cloud."""
         settings = folder / "gcloud"
         settings.mkdir(parents=True, exist_ok=True)
         (settings / "token").write_text("token")
@@ -127,7 +127,7 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api}": f"{self.url}/" for api in OVERRIDDEN}
         return overrides | {
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{self.url}/storage/v1/",
-            # gcloud puts the region in front of this name, so that only a proxy can answer for it.
+            # gcloud puts the region in front of this host name, so that only a proxy can answer for it.
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN": "http://run.fake.invalid/",
             "CLOUDSDK_PROXY_TYPE": "http",
             "CLOUDSDK_PROXY_ADDRESS": str(host),
@@ -164,7 +164,7 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
             raise Refused(403, message, details=[detail])
 
     def answer(self, call: Call) -> Any:
-        """Find the route of a call and follow it.
+        """Find the route of a call and run its handler.
 
         Raises:
             Refused: nothing answers it, or what does says no.
@@ -220,7 +220,7 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
         return self.accounts.setdefault(email, known | more | {"etag": "MDEwMjE5MjA="})
 
     def build(self, content: bytes, builder: str) -> None:
-        """Refuse what the build of a function in Python would fail on."""
+        """Refuse sources that Google's build of a Python function would fail on."""
         if not self.allows(builder, "roles/cloudbuild.builds.builder", "roles/editor", "roles/owner"):
             raise Refused(
                 400,
@@ -238,7 +238,7 @@ class Cloud(Storage, Functions, http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Reads a request, and writes what the cloud answers; also as a proxy, whatever the host."""
+    """Reads a request and writes the cloud's answer; also acts as a proxy for any host."""
 
     protocol_version = "HTTP/1.1"
     server: Cloud
@@ -254,7 +254,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return content
 
     def handle_call(self) -> None:
-        # What a proxy is asked to CONNECT to has no path: it is shown as one among the unknown calls.
+        # The target of a CONNECT has no path; it is recorded among the unknown calls.
         asked = urllib.parse.urlsplit(self.path if self.command != "CONNECT" else f"/{self.path}")
         lists = urllib.parse.parse_qs(asked.query, keep_blank_values=True)
         query = {name: values[-1] for name, values in lists.items()}
@@ -275,7 +275,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except Refused as refused:
             answer = Reply(refused.code, json.dumps(refused.body).encode())
         except Exception:
-            # A missing field, or a mistake here: without an answer gcloud would try again for half a minute.
+            # A missing field, or a bug here: without an answer gcloud would retry for half a minute.
             self.server.unknown.append(f"{call.method} {call.path}\n{traceback.format_exc()}")
             answer = Reply(400, b'{"error": {"code": 400, "message": "The call was not understood."}}')
         if not isinstance(answer, Reply):
@@ -290,7 +290,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_call  # noqa: N815
 
     def do_CONNECT(self) -> None:
-        """Some of gcloud asks a proxy for a tunnel: one to here is no more than this connection."""
+        """Answer gcloud's request for a tunnel: a tunnel to this server is this connection itself."""
         if self.path != self.server.url.removeprefix("http://"):
             self.handle_call()
         else:
@@ -303,7 +303,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def cloud(project: str = "demo-project") -> Iterator[Cloud]:
-    """A cloud of its own, empty at first."""
+    """Run a new, empty cloud."""
     server = Cloud(project)
     try:
         yield server

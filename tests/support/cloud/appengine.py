@@ -1,4 +1,4 @@
-"""App Engine's Admin API: versions of services, each made of files that gcloud has put into a bucket."""
+"""App Engine's Admin API: versions of services, made from files that gcloud has put into a bucket."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def done(self: Cloud, response: dict[str, Any]) -> dict[str, Any]:
 
 
 def unpacked(self: Cloud, wanted: dict[str, Any]) -> bytes:
-    """The files of a version, which lie in the bucket under their SHA-1, as a zip."""
+    """Return the files of a version as a zip; the bucket has them under their SHA-1."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as target:
         for path, file in wanted["deployment"]["files"].items():

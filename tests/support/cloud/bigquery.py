@@ -20,12 +20,12 @@ CREATE = re.compile(
     r"REMOTE WITH CONNECTION `(?P<connection>[^`]+)`\s+"
     r"OPTIONS \(endpoint = '(?P<endpoint>[^'\\]+)', max_batching_rows = (?P<rows>\d+)\);?\s*"
 )
-"""The statements that are understood: those that deploy.sh writes."""
+"""The supported statements, which are those of deploy.sh."""
 
 
 @functools.cache
 def discovery(version: str) -> bytes:
-    """What bq asks for before all else: the document that comes with it, or that of connections, in short."""
+    """Return the discovery document that bq requests first: its own, or a short one of connections."""
     if version == "v2":
         root = Path(str(shutil.which("bq"))).resolve().parents[1]
         return (root / "platform" / "bq" / "discovery_next" / "bigquery.json").read_bytes()
@@ -117,7 +117,7 @@ DATASETS = "/bigquery/v2/projects/{}/datasets/{}"
 
 
 def dataset(self: Cloud, name: str) -> str:
-    """Where a dataset lies."""
+    """Return the location of a dataset."""
     if name not in self.datasets:
         raise Refused(404, f"Not found: Dataset {self.project}:{name}")
     return self.datasets[name]
@@ -152,7 +152,7 @@ def one_routine(self: Cloud, call: Call, project: str, name: str, routine: str) 
 
 @route("POST", "/bigquery/v2/projects/{}/jobs", "bigquery")
 def insert_job(self: Cloud, call: Call, project: str) -> Any:
-    """Run a statement; what is wrong with it is told by the job, as Google does."""
+    """Run a statement; an error is in the job, as with Google."""
     reference = {**call.body["jobReference"], "location": call.body["jobReference"].get("location", "US")}
     query = call.body["configuration"]["query"]
     status: dict[str, Any] = {"state": "DONE"}
@@ -180,7 +180,7 @@ def get_rows(self: Cloud, call: Call, project: str, name: str) -> Any:
 
 
 def create_function(self: Cloud, statement: str, location: str) -> None:
-    """Make the function, if Google would.
+    """Create the function, after the checks that Google makes.
 
     Raises:
         Refused: its dataset or connection does not exist, or is elsewhere.

@@ -1,4 +1,4 @@
-"""How a call of the pretended cloud is routed, answered and refused; the regions and roles there are."""
+"""Routes, answers and errors of the simulated cloud's calls, and the existing regions and roles."""
 
 import json
 import re
@@ -65,7 +65,7 @@ class Refused(Exception):
 
 @dataclass
 class Call:
-    """One request, its path without host and query; `body` is parsed where it is JSON."""
+    """One request, with its path without host and query; `body` is parsed if it is JSON."""
 
     method: str
     path: str

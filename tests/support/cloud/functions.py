@@ -45,7 +45,7 @@ class Functions:
     def operate(
         self: Cloud, region: str, kind: str, target: str, work: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Start an operation on a function in a thread of its own; `work` returns its response or raises.
+        """Start an operation on a function in its own thread; `work` returns the response or raises.
 
         Raises:
             Refused: another one on that function is under way.
@@ -83,7 +83,7 @@ class Functions:
         return {"name": name, "metadata": metadata, "done": False}
 
     def failed(self: Cloud, name: str, kind: str, message: str) -> None:
-        """What stays of a deployment that failed: a function that never ran is there, but FAILED."""
+        """Record a failed deployment: a function that never ran exists, in the state FAILED."""
         if kind != "delete" and name in self.functions:
             self.functions[name]["state"] = "ACTIVE" if name in self.runs else "FAILED"
             self.functions[name]["stateMessages"] = [
@@ -91,7 +91,7 @@ class Functions:
             ]
 
     def deploy(self: Cloud, region: str, name: str, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Build what is wanted and make it a revision that gets the traffic, unless that is pinned."""
+        """Build the source and make it a revision, which gets the traffic unless that is pinned."""
         content = self.zips[wanted["buildConfig"]["source"]["storageSource"]["object"]]
         self.sources[name] = content
         self.build(content, wanted["buildConfig"]["serviceAccount"].rsplit("/", 1)[-1])

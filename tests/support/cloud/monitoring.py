@@ -20,7 +20,7 @@ def kept(self: Cloud, kind: str) -> dict[str, Any]:
 
 
 def checked(self: Cloud, kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what Google would: a channel without an address, a policy of unknown channels or metrics."""
+    """Refuse, as Google does, a channel without an address, or a policy with unknown channels or metrics."""
     if kind == "notificationChannels":
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", given.get("labels", {}).get("email_address", "")):
             raise Refused(400, "Field notification_channel.labels: email_address is no address.")

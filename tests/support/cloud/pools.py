@@ -1,4 +1,4 @@
-"""Workload Identity Federation: pools, and the providers whose tokens they take."""
+"""Workload Identity Federation: pools, and the providers whose tokens they accept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POOLS = "/v1/projects/{}/locations/{}/workloadIdentityPools"
 
 
 def add(self: Cloud, name: str, identifier: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Keep a pool or a provider; its operation has ended already."""
+    """Store a pool or a provider; return an operation that is done."""
     if not re.fullmatch("[a-z0-9-]{4,32}", identifier) or identifier.startswith("gcp-"):
         raise Refused(
             400, f"Invalid ID {identifier!r}: 4 to 32 small letters, digits and hyphens were expected."

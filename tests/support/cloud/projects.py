@@ -12,7 +12,7 @@ from .calls import NOW, Call, Policy, Refused, route
 if TYPE_CHECKING:
     from . import Cloud
 
-# On in every project from its first day.
+# The services that are enabled in every new project.
 BASIC = {"bigquery", "logging", "monitoring", "servicemanagement", "serviceusage", "storage", "storage-api"}
 KNOWN = BASIC | {
     *(
@@ -144,12 +144,12 @@ def set_project_policy(self: Cloud, call: Call, project: str) -> Any:
 
 
 def tagged(policy: Policy) -> Policy:
-    """A policy with the tag that tells whether somebody else has changed it since."""
+    """Return a policy with its etag, which shows whether somebody else has changed it since."""
     return policy | {"etag": f"{hash(json.dumps(policy, sort_keys=True)) & 0xFFFFFF:08x}"}
 
 
 def changed(self: Cloud, before: Policy, call: Call) -> Policy:
-    """The policy that a setIamPolicy call carries, checked."""
+    """Return the policy in a setIamPolicy call, after its checks."""
     given = self.check(call.body["policy"])
     if given.get("etag", tagged(before)["etag"]) != tagged(before)["etag"]:
         raise Refused(

@@ -1,4 +1,4 @@
-"""Cloud Run, and the builds and images that a source becomes there."""
+"""Cloud Run, and the builds and images of its sources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Service:
-    """A Cloud Run service: `traffic` as its specification has it, `urls` where each revision really runs."""
+    """A Cloud Run service: `traffic` is that of its specification, `urls` are the revisions' real ones."""
 
     name: str
     region: str
@@ -36,7 +36,7 @@ class Service:
 
     @property
     def pinned(self) -> bool:
-        """Whether new revisions get no traffic by themselves."""
+        """Whether the traffic is pinned, so that new revisions get none."""
         return not any(each.get("latestRevision") and each.get("percent") for each in self.traffic)
 
     @property
@@ -47,7 +47,7 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Where the revision with most of the traffic answers: a real address, if its deployment gave one."""
+        """The address of the revision with most traffic: a real one, if its deployment returned one."""
         most = max(self.serving, key=self.serving.__getitem__)
         return self.urls.get(most) or f"https://{self.name}-0123456789-ew.a.run.app"
 
@@ -180,7 +180,7 @@ def replace_run(self: Cloud, call: Call, project: str, name: str) -> Any:
 
 
 def without_name(of: dict[str, Any]) -> dict[str, Any]:
-    """A template as it is compared: gcloud adds its own name and version, which change nothing."""
+    """Return a template for comparison, without gcloud's name and version, which have no effect."""
     notes = {
         key: value
         for key, value in of.get("metadata", {}).get("annotations", {}).items()
@@ -190,7 +190,7 @@ def without_name(of: dict[str, Any]) -> dict[str, Any]:
 
 
 def filled(value: Any) -> Any:
-    """A value without the empty fields in it, which gcloud leaves out."""
+    """Return a value without its empty fields, which gcloud omits."""
     if isinstance(value, dict):
         return {key: filled(each) for key, each in value.items() if each not in ({}, [], None)}
     return [*map(filled, value)] if isinstance(value, list) else value
@@ -308,7 +308,7 @@ def list_tags(self: Cloud, call: Call, project: str, region: str, name: str, pac
 
 @route("POST", "/v1/projects/{}/locations/{}/builds", "cloudbuild")
 def create_build(self: Cloud, call: Call, project: str, region: str) -> Any:
-    """Build an image from the Dockerfile of an uploaded folder; none is run here."""
+    """Record an image from the Dockerfile of an uploaded folder; nothing is built."""
     known(region)
     source, [image] = call.body["source"]["storageSource"], call.body["images"]
     place, name = f"projects/{self.number}/locations/{region}", f"{len(self.builds) + 1:08}-0000-4000-8000"

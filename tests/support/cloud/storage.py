@@ -1,4 +1,4 @@
-"""Cloud Storage as its JSON API has it."""
+"""Cloud Storage's JSON API."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from .calls import NOW, REGIONS, ROLES, Call, Policy, Refused, Reply, route
 
 @dataclass
 class Object:
-    """A stored object: never changed, only replaced by one of another generation."""
+    """A stored object, which is immutable: it can only be replaced by another generation."""
 
     content: bytes
     generation: int
@@ -34,7 +34,7 @@ class Object:
 
 @dataclass
 class Bucket:
-    """A bucket; `policy` is its IAM policy, `resource` what else it was created with."""
+    """A bucket; `policy` is its IAM policy, `resource` has its other fields."""
 
     name: str
     location: str = "EUROPE-WEST1"
@@ -49,7 +49,7 @@ class Bucket:
 
 
 class Storage:
-    """Buckets and their objects. `taken` are names of buckets that belong to somebody else."""
+    """Buckets and their objects; `taken` are the names of other people's buckets."""
 
     def __init__(self) -> None:
         self.buckets: dict[str, Bucket] = {}
@@ -74,14 +74,14 @@ class Storage:
         return found
 
     def check(self, policy: Policy) -> Policy:
-        """Refuse what no IAM policy may hold; the state of the whole cloud decides on members."""
+        """Refuse an invalid IAM policy; the state of the whole cloud decides which members exist."""
         for binding in policy.get("bindings", []):
             if binding.get("role") not in ROLES:
                 raise Refused(400, f"Role {binding.get('role')} is not supported for this resource.")
         return policy
 
     def store(self, call: Call, bucket: str, given: dict[str, Any], content: bytes) -> dict[str, Any]:
-        """Put an object into a bucket, whatever the way it was uploaded."""
+        """Put an object into a bucket, for every kind of upload."""
         name = call.query.get("name") or given.get("name") or ""
         if not name:
             raise Refused(400, "Required parameter: name", "required")
@@ -147,7 +147,7 @@ class Storage:
 
 
 def matches(call: Call, there: Object | None) -> None:
-    """Check the preconditions of a call against the object that is there."""
+    """Check the preconditions of a call against the existing object."""
     generation = there.generation if there else 0
     if int(call.query.get("ifGenerationMatch", generation)) != generation:
         raise Refused(412, "At least one of the pre-conditions you specified did not hold.")
@@ -322,7 +322,7 @@ def parts(call: Call) -> tuple[dict[str, Any], bytes]:
 
 
 def resume(self: Storage, call: Call) -> Any:
-    """Take one chunk of a resumable upload; the last of them stores the object."""
+    """Receive one chunk of a resumable upload; the last one stores the object."""
     if call.query["upload_id"] not in self.uploads:
         raise Refused(404, "The upload does not exist.")
     begun, bucket, given, received = self.uploads[call.query["upload_id"]]

@@ -29,7 +29,7 @@ os._exit(struct.unpack("i", server.recv(4))[0])
 
 @contextlib.contextmanager
 def warm(folder: Path, program: str = "gcloud") -> Iterator[Path]:
-    """A folder, for the front of PATH, with a `gcloud` or `bq` that is quick to start."""
+    """Return a folder for the front of PATH with a `gcloud` or `bq` that starts quickly."""
     fields = "--format=value(basic.python_location,installation.sdk_root)"
     told = subprocess.run(["gcloud", "info", fields], capture_output=True, text=True, check=True).stdout
     python, root = told.rstrip("\n").split("\t")
@@ -53,7 +53,7 @@ def warm(folder: Path, program: str = "gcloud") -> Iterator[Path]:
 
 
 def load_gcloud(root: str) -> tuple[Any, Any]:
-    """Import gcloud; return what runs it, and its tree of commands."""
+    """Import gcloud; return a function that runs it, and its tree of commands."""
     sys.path.insert(0, f"{root}/lib")
     import gcloud
 
@@ -65,7 +65,7 @@ def load_gcloud(root: str) -> tuple[Any, Any]:
 
 
 def load_bq(root: str) -> tuple[Any, Any]:
-    """Import bq; return what runs it. What `bq` itself is only adds the project and the proxy of gcloud."""
+    """Import bq; return a function that runs it. The `bq` command only adds gcloud's project and proxy."""
     sys.path.insert(0, f"{root}/platform/bq")
     import bq
 
@@ -110,7 +110,7 @@ def serve(program: str, root: str, address: str) -> None:
 
 
 def become(call: dict[str, Any], files: list[int]) -> None:
-    """Be, in this process, what was called; who stops the caller's process group stops this too."""
+    """Run the called command in this process, which joins the caller's process group."""
     os.setpgid(0, call["group"])
     for number, file in enumerate(files):
         os.dup2(file, number)
@@ -122,7 +122,7 @@ def become(call: dict[str, Any], files: list[int]) -> None:
 
 
 def execute(main: Any, writing: int) -> None:
-    """Do what was called, write what was imported for it, and end without freeing memory, which is slow."""
+    """Run the command, report its imports, and exit without freeing memory, which is slow."""
     before, code = {*sys.modules}, 0
     try:
         main()
@@ -135,7 +135,7 @@ def execute(main: Any, writing: int) -> None:
 
 
 def learn(modules: list[str], words: list[str], element: Any) -> None:
-    """Import and load what a call has imported and loaded: the next ones will need it too."""
+    """Import the modules and load the commands that a call has needed, for the next calls."""
     for name in modules:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
