@@ -84,8 +84,9 @@ In a loop, on one thread; `sklearn` is the pipeline that the review peers serve.
 ![memory](memory.png)
 
 In MB. Memory is the proportional set size of all processes: after the first answer, after the loads, and
-before and after 20,000 more requests of 8 clients. "Installed" is the size of the installed packages. "Uploaded" is
-the size of the uploaded files before compression, with the model if it does not come from a bucket.
+before and after 20,000 more requests of 8 clients. "Installed" is the size of the installed packages.
+"Uploaded" is the size of the uploaded files before compression, with the model if it does not come from a
+bucket.
 
 {memory}
 
