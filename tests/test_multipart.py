@@ -171,6 +171,11 @@ def test_a_part_without_content_may_lack_the_blank_line():
     assert forms.multipart(body, BOUNDARY) == [forms.Part("note", b"", "", False), CELL]
 
 
+def test_an_option_with_an_unclosed_quote_is_ignored():
+    [part] = forms.multipart(PLAIN.replace(b'"cell.png"', b'"cell.png'), BOUNDARY)
+    assert (part.name, part.is_file) == ("image", False)
+
+
 @pytest.mark.parametrize("name", ["image", "image[]", "image[0]", "image[12]"])
 def test_a_list_index_is_not_part_of_the_name(name):
     [part] = forms.multipart(PLAIN.replace(b'"image"', f'"{name}"'.encode()), BOUNDARY)

@@ -103,7 +103,7 @@ def draft(options: Options, content: bytes) -> dict[str, Any]:
     """
     now, digest = current_pin(options.folder), hashlib.sha256(content).hexdigest()
     form = files.form(options.file)
-    # `linear` is the review function's own format: the languages in `input` belong to its training recipe.
+    # `linear` is a format of our own: the languages in `input` belong to the recipe that trains it.
     own = ("input",) if form == "linear" else ()
     if now.get("sha256") == digest:
         pin = dict(now)

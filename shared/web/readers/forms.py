@@ -21,7 +21,7 @@ _FIELD = re.compile(rb"[^=&\0-\x1f\x7f-\xff]{1,200}=")
 _CONTROL = re.compile(r"[\0\r\n]")
 _INDEX = re.compile(r"\[\d{0,9}\]$")
 _ESCAPED = re.compile(r"\\(.)")
-_OPTION = re.compile(r';\s*+([\w*-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;"]*+))')
+_OPTION = re.compile(r';\s*+([\w*-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;"]*+)(?!"))')
 
 
 class Part(NamedTuple):
