@@ -23,7 +23,7 @@ import functions_framework
 import pytest
 from cloud.warm import warm
 from flask.testing import FlaskClient
-from processes import command_of, free_port, from_source, running
+from processes import command_of, free_port, from_source, running, storage_emulator
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -158,26 +158,12 @@ def variant(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The bucket `models` of a Cloud Storage emulator that runs in a process of its own."""
-    port = free_port()
-    script = (
-        "from gcp_storage_emulator.server import create_server;"
-        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='models').run()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    for _ in range(300):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        assert process.poll() is None
-        time.sleep(0.1)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    from google.cloud import storage
+    with storage_emulator("models") as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+        from google.cloud import storage
 
-    yield storage.Client(project="test").bucket("models")
-    process.kill()
-    process.wait()
+        yield storage.Client(project="test").bucket("models")
 
 
 def commit(folder: Path) -> None:

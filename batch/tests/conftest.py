@@ -1,19 +1,16 @@
 """Batches as people run them: the command line in, files out, compared with HTTP."""
 
-import contextlib
 import http.server
 import json
 import os
-import socket
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import functions_framework
 import pytest
 from google.cloud import storage
+from processes import storage_emulator
 
 from batch import __main__ as command
 
@@ -92,24 +89,8 @@ def over_http():
 @pytest.fixture(scope="session")
 def bucket():
     """The bucket `my-bucket` of a Cloud Storage emulator, in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    script = (
-        "from gcp_storage_emulator.server import create_server;"
-        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='my-bucket').run()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    for _ in range(300):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        assert process.poll() is None
-        time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    process.kill()
-    process.wait()
+    with storage_emulator("my-bucket") as url:
+        yield url
 
 
 @pytest.fixture

@@ -47,6 +47,29 @@ def running(command: str, folder: Path, binaries: Path, log: Path, **environment
 
 
 @contextlib.contextmanager
+def storage_emulator(bucket: str) -> Iterator[str]:
+    """Run a Cloud Storage emulator with this bucket in a process of its own; yield its address."""
+    port = free_port()
+    script = (
+        "from gcp_storage_emulator.server import create_server;"
+        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket={bucket!r}).run()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert process.poll() is None
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
 def served(tree: Path, port: int, only: str = "", **environment: str) -> Iterator[str]:
     """Run `make serve` of a checkout, with this Python for all functions; yield its output."""
     command = [sys.executable, "-m", "dev.serve", "--python", sys.executable, "--port", str(port)]
