@@ -3,10 +3,10 @@
 If slow requests could use all of the `THREADS`, that many of them would make every quick one wait.
 """
 
+import collections
 import contextlib
 import heapq
 import itertools
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -58,25 +58,41 @@ class LeastWork:
 
 
 class Turns:
-    """The scheduler of all requests in one process."""
+    """The scheduler of all requests in one process.
+
+    Slots for quick requests are given first come, first served. `threading.Semaphore` is not fair: with it,
+    some requests wait for many that came later.
+    """
 
     def __init__(self, threads: int) -> None:
-        # A semaphore that is implemented in C, because every request acquires it.
-        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(threads):
-            self._slots.put(None)
+        self._lock = threading.Lock()
+        self._free = threads
+        self._waiting: collections.deque[threading.Lock] = collections.deque()
         self.slow = LeastWork()
 
     def enter(self, seconds: float) -> None:
         """Take a slot for a quick request; raises `TimedOut` if none is free in time."""
-        try:
-            self._slots.get(timeout=max(0.0, seconds))
-        except queue.Empty:
-            raise TimedOut("no thread was free for it in time") from None
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            given = threading.Lock()
+            given.acquire()
+            self._waiting.append(given)
+        if given.acquire(timeout=max(0.0, seconds)):
+            return
+        with self._lock:
+            if given in self._waiting:  # otherwise, the slot has just been given to it
+                self._waiting.remove(given)
+                raise TimedOut("no thread was free for it in time")
 
     def leave(self) -> None:
-        """Release the slot."""
-        self._slots.put(None)
+        """Release the slot: give it to the request that has waited longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
 
     def request(self, deadline: float, check: Callable[[], None]) -> "_Request":
         """Return a context that holds a slot for a quick request until the request turns out to be slow.

@@ -42,6 +42,28 @@ def test_a_waiter_that_times_out_blocks_nobody():
         pass
 
 
+def test_slots_are_given_first_come_first_served():
+    turns, order = Turns(1), []
+
+    def take(index):
+        turns.enter(60)
+        order.append(index)
+        turns.leave()
+
+    threads = [threading.Thread(target=take, args=(index,)) for index in range(4)]
+    turns.enter(0)
+    for count, thread in enumerate(threads, start=1):
+        thread.start()
+        waiting(turns, count)
+    with pytest.raises(TimedOut):
+        turns.enter(0)
+    turns.leave()
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3]
+    turns.enter(0)
+
+
 def test_a_slow_request_releases_its_slot_to_a_quick_one():
     turns, deadline = Turns(1), time.monotonic() + 60
     with turns.request(deadline, lambda: None), budget.one_request():

@@ -1,6 +1,7 @@
 """One request in the endpoint, and the routes."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,13 +15,24 @@ from .responses import problem
 
 @dataclass(frozen=True)
 class Call:
-    """One request: its route, its client, what its log line says, and its deadline."""
+    """One request.
+
+    Attributes:
+        request: the request itself.
+        route: the handlers of its path.
+        client: its client.
+        facts: what its log line says.
+        deadline: when the answer must be ready, by `time.monotonic()`.
+        slot: holds the slot in which it computes until the answer is ready. If the next request began
+            before, both would compete for the GIL, and some answers would be late.
+    """
 
     request: Request
     route: "Route"
     client: Client
     facts: access.Facts
     deadline: float
+    slot: ExitStack
 
     def check(self) -> None:
         """Raise `TimedOut` or `ClientLeft` if nobody waits for the answer any more."""

@@ -1,5 +1,6 @@
 """The HTTP side of every function: it routes requests, answers in JSON, and turns errors into responses."""
 
+import contextlib
 import gc
 import os
 from collections.abc import Callable
@@ -85,12 +86,12 @@ class Endpoint:
         client, path = Client.of(request), _path(request)
         deadline = client.arrived + self.service.settings.request_seconds
         route = self._routes.get(path) or self._engine(path)
-        call = Call(request, route, client, access.Facts(self.service.pin.version), deadline)
-        client.await_answer(deadline, lambda: serialized(self._give_up(call)))
-        with timing.collected() as spans:
-            call.facts.spans = spans
+        with timing.collected() as spans, contextlib.ExitStack() as slot:
+            facts = access.Facts(self.service.pin.version, spans=spans)
+            call = Call(request, route, client, facts, deadline, slot)
+            client.await_answer(deadline, lambda: serialized(self._give_up(call)))
             response = self._respond(call)
-        return self._finish(call, response) if client.claim() else response
+            return self._finish(call, response) if client.claim() else response
 
     def predict(self, call: Call, read: Read, fetch: Fetch | None = None) -> tuple[ParsedRequest, Results]:
         """Admit the caller, read the inputs, and return a result for each input, in order.
@@ -109,15 +110,15 @@ class Endpoint:
             with timing.span("read"), call.client.await_body():
                 receive(request, service.settings.max_body, take)
             with budget.one_request():
-                with self._turns.request(call.deadline, call.check):
-                    with timing.span("read"):
-                        parsed = read(request, service.settings)
-                    if fetch is None:
-                        return parsed, self._results(call, parsed)
-                with timing.span("objects"):
-                    parsed = fetch(parsed, call, take)
-                with self._turns.request(call.deadline, call.check):
-                    return parsed, self._results(call, parsed)
+                call.slot.enter_context(self._turns.request(call.deadline, call.check))
+                with timing.span("read"):
+                    parsed = read(request, service.settings)
+                if fetch is not None:
+                    call.slot.close()
+                    with timing.span("objects"):
+                        parsed = fetch(parsed, call, take)
+                    call.slot.enter_context(self._turns.request(call.deadline, call.check))
+                return parsed, self._results(call, parsed)
 
     def instance(self, call: Call, result: Answer | ServiceError) -> Answer:
         """Shape one answer of many; an error takes its place."""
