@@ -69,9 +69,9 @@ def trace(headers: Mapping[str, str] | Headers, project: str) -> dict[str, Any]:
 
     The trace is in the header `traceparent` or `X-Cloud-Trace-Context`.
     """
-    if match := _TRACEPARENT.fullmatch(headers.get("Traceparent", "")):
+    if (value := headers.get("Traceparent")) and (match := _TRACEPARENT.fullmatch(value)):
         name, span, sampled = match[1], match[2], int(match[3], 16) & 1 == 1
-    elif match := _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "")):
+    elif (value := headers.get("X-Cloud-Trace-Context")) and (match := _CLOUD_TRACE.fullmatch(value)):
         name, span, sampled = match[1].lower(), f"{int(match[2] or 0):016x}", match[3] == "1"
     else:
         return {}

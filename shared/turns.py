@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 from . import budget
 from .errors import TimedOut
@@ -94,29 +94,37 @@ class Turns:
             else:
                 self._free += 1
 
-    def request(self, deadline: float, check: Callable[[], None]) -> "_Request":
-        """Return a context that holds a slot for a quick request until the request turns out to be slow.
+    def request(self, deadline: float, check: Callable[[], None]) -> "Slot":
+        """Return the slot of a request, also as a context that holds it.
 
         Args:
             deadline: when the answer must be ready, by `time.monotonic()`.
             check: raises if nobody waits for the answer any more; called after each wait.
-
-        Raises:
-            TimedOut: no slot was free in time; raised when the context is entered.
         """
-        return _Request(self, deadline, check)
+        return Slot(self, deadline, check)
 
 
-class _Request:
-    """A running request, and whether it holds a slot for quick requests or the lock for slow ones."""
+class Slot:
+    """A running request, and whether it holds a slot for quick requests or the lock for slow ones.
+
+    It holds a slot until it is released, or until the request turns out to be slow.
+    """
 
     def __init__(self, turns: Turns, deadline: float, check: Callable[[], None]) -> None:
         self._turns = turns
         self._deadline = deadline
         self._check = check
+        self._token: Token[Slot | None] | None = None
         self.is_quick = self.has_turn = False
 
     def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def take(self) -> None:
+        """Wait for a slot; raises `TimedOut` if none is free before the deadline."""
         self._turns.enter(self._deadline - time.monotonic())
         self.is_quick = True
         try:
@@ -126,8 +134,11 @@ class _Request:
             raise
         self._token = _current.set(self)
 
-    def __exit__(self, *_: object) -> None:
-        _current.reset(self._token)
+    def release(self) -> None:
+        """Release the slot, if the request has taken one."""
+        if self._token:
+            _current.reset(self._token)
+            self._token = None
         self._leave()
 
     def _leave(self) -> None:
@@ -147,7 +158,7 @@ class _Request:
                 self.has_turn = False
 
 
-_current: ContextVar[_Request | None] = ContextVar("running request", default=None)
+_current: ContextVar[Slot | None] = ContextVar("running request", default=None)
 _NO_WAIT = contextlib.nullcontext()
 
 

@@ -1,20 +1,20 @@
 """One request in the endpoint, and the routes."""
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from flask import Request, Response
 
 from ..errors import ServiceError
+from ..turns import Slot
 from . import access
 from .client import Client
 from .responses import problem
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One request.
 
     Attributes:
@@ -23,7 +23,7 @@ class Call:
         client: its client.
         facts: what its log line says.
         deadline: when the answer must be ready, by `time.monotonic()`.
-        slot: holds the slot in which it computes until the answer is ready. If the next request began
+        slot: its slot, which it keeps until the answer is ready. If the next request began to compute
             before, both would compete for the GIL, and some answers would be late.
     """
 
@@ -32,7 +32,7 @@ class Call:
     client: Client
     facts: access.Facts
     deadline: float
-    slot: ExitStack
+    slot: Slot
 
     def check(self) -> None:
         """Raise `TimedOut` or `ClientLeft` if nobody waits for the answer any more."""

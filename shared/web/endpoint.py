@@ -1,6 +1,5 @@
 """The HTTP side of every function: it routes requests, answers in JSON, and turns errors into responses."""
 
-import contextlib
 import gc
 import os
 from collections.abc import Callable
@@ -86,12 +85,16 @@ class Endpoint:
         client, path = Client.of(request), _path(request)
         deadline = client.arrived + self.service.settings.request_seconds
         route = self._routes.get(path) or self._engine(path)
-        with timing.collected() as spans, contextlib.ExitStack() as slot:
-            facts = access.Facts(self.service.pin.version, spans=spans)
-            call = Call(request, route, client, facts, deadline, slot)
-            client.await_answer(deadline, lambda: serialized(self._give_up(call)))
-            response = self._respond(call)
+        slot = self._turns.request(deadline, lambda: client.check(deadline))
+        call = Call(request, route, client, access.Facts(self.service.pin.version), deadline, slot)
+        client.await_answer(deadline, lambda: serialized(self._give_up(call)))
+        try:
+            with timing.collected() as spans:
+                call.facts.spans = spans
+                response = self._respond(call)
             return self._finish(call, response) if client.claim() else response
+        finally:
+            slot.release()
 
     def predict(self, call: Call, read: Read, fetch: Fetch | None = None) -> tuple[ParsedRequest, Results]:
         """Admit the caller, read the inputs, and return a result for each input, in order.
@@ -110,14 +113,14 @@ class Endpoint:
             with timing.span("read"), call.client.await_body():
                 receive(request, service.settings.max_body, take)
             with budget.one_request():
-                call.slot.enter_context(self._turns.request(call.deadline, call.check))
+                call.slot.take()
                 with timing.span("read"):
                     parsed = read(request, service.settings)
                 if fetch is not None:
-                    call.slot.close()
+                    call.slot.release()
                     with timing.span("objects"):
                         parsed = fetch(parsed, call, take)
-                    call.slot.enter_context(self._turns.request(call.deadline, call.check))
+                    call.slot.take()
                 return parsed, self._results(call, parsed)
 
     def instance(self, call: Call, result: Answer | ServiceError) -> Answer:
@@ -160,10 +163,11 @@ class Endpoint:
 
     def _finish(self, call: Call, response: Response) -> Response:
         settings, facts = self.service.settings, call.facts
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.extend(cors.headers(call.request, call.route.allow, settings.allowed_origins))
+        more = [("X-Content-Type-Options", "nosniff")]
+        more += cors.headers(call.request, call.route.allow, settings.allowed_origins)
         if facts.spans:
-            response.headers["Server-Timing"] = timing.header(dict(facts.spans), bool(facts.cold))
+            more.append(("Server-Timing", timing.header(dict(facts.spans), bool(facts.cold))))
+        response.headers.extend(more)
         access.write(call.request, response, facts, settings.project)
         return response
 

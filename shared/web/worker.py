@@ -116,6 +116,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # untyped
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
+        # As plain attributes: gunicorn reads twenty settings for each request, each through `__getattr__`.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         self.direct = needs_no_flask(self.wsgi, self.function)
         self.application = direct(self.function) if self.direct else self.wsgi
         self.wsgi: Any = self.call

@@ -3,7 +3,6 @@
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from flask import Request
@@ -29,8 +28,7 @@ YES = frozenset({"", "1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 
 
-@dataclass(frozen=True)
-class ParsedRequest:
+class ParsedRequest(NamedTuple):
     """The inputs of one request.
 
     Attributes:
@@ -88,7 +86,7 @@ class Reader:
             TooLarge: it has more than `settings.max_instances` inputs.
         """
         body = body_of(request)
-        by_query = yes_or_no(request.args.get("explain", "0"))
+        by_query = yes_or_no(request.args.get("explain", "0")) if request.query_string else False
         with turn(large=len(body) > LARGE):
             inputs, explain = self.parse(body, kind or request.mimetype, request.mimetype_params)
             items = list(itertools.islice(inputs.items, settings.max_instances + 1))

@@ -52,4 +52,4 @@ def _checked(text: str) -> str:
     if not text.strip().strip("\ufeff"):
         raise Unusable("expected a text; it is blank")
     # Half of a surrogate pair, which JavaScript leaves when it cuts a string; no encoding can represent it.
-    return _SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
