@@ -1,17 +1,19 @@
 """`make demo`: real calls to the functions that `make serve` runs, printed with their answers."""
 
+import http.server
 import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 from conftest import FUNCTIONS, ROOT, first_port
 from processes import served
 
-from dev import demo
+from dev import demo, serve
 from shared.example import Example
 
 PORTS = {name: Example.read(ROOT / "functions" / name).port for name in FUNCTIONS}
@@ -42,6 +44,19 @@ def test_if_nothing_is_served_it_says_what_to_do_first():
     told = run(first_port(PORTS.values()), "--only", FUNCTIONS[0])
     assert (told.returncode, told.stdout) == (1, "")
     assert "run `make serve` in another terminal first" in told.stderr
+
+
+def test_another_program_on_the_port_is_named():
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.RequestHandlerClass.log_message = lambda *_: None
+    with server:
+        threading.Thread(target=server.handle_request).start()
+        taken = server.server_address[1]
+        name = FUNCTIONS[0]
+        told = run(taken - PORTS[name] + serve.PORT, "--only", name)
+    assert (told.returncode, "Traceback" in told.stderr) == (1, False)
+    address = f"http://127.0.0.1:{taken}/openapi.json"
+    assert f"{address}: expected the description of {name}, got status 501: is it another" in told.stderr
 
 
 def test_a_bad_row_is_sent_together_with_a_good_one():
