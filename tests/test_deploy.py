@@ -18,7 +18,7 @@ from processes import running
 from deploy import checks, log_summary, plan, report, sizes, smoke_test, source, stage
 from deploy.gcloud import Gcloud, GcloudError
 from deploy.options import OPTIONS
-from deploy.state import Service, State, Version
+from deploy.state import Service, State, Version, Workload
 from deploy.targets import appengine, functions, run
 from shared.example import Example
 from shared.pin import FORMATS, PACKAGES, Pin
@@ -362,13 +362,40 @@ def test_existing_resources_are_not_created_again(review):
         assert len(steps) == count
 
 
-def test_destroy_deletes_the_service_account_last():
-    options, state = (
-        configured("destroy", **PROJECT),
-        there(accounts=frozenset({"review-fn@demo-project.iam.gserviceaccount.com"})),
+REVIEW_ACCOUNT = "review-fn@demo-project.iam.gserviceaccount.com"
+STORE = "gs://demo-project-models/models"
+
+
+@pytest.mark.parametrize(
+    ("others", "steps", "bucket_readers"),
+    [
+        ([], [("storage", "buckets"), ("iam", "service-accounts")], 0),
+        ([Workload("review", "us-east1", REVIEW_ACCOUNT, STORE)], [], 1),
+        (
+            [Workload("review", "us-east1", REVIEW_ACCOUNT, "gs://another/models")],
+            [("storage", "buckets")],
+            0,
+        ),
+        ([Workload("review-1", "App Engine", REVIEW_ACCOUNT)], [], 1),
+        (
+            [Workload("other", "us-east1", "other@x", STORE), Workload("strange", "us-east1", "strange@x")],
+            [("storage", "buckets"), ("iam", "service-accounts")],
+            1,
+        ),
+    ],
+    ids=["nothing else", "another region", "another bucket", "App Engine", "other accounts"],
+)
+def test_destroy_keeps_the_account_the_role_and_the_bucket_while_something_else_uses_them(
+    others, steps, bucket_readers
+):
+    state = there(
+        accounts=frozenset({REVIEW_ACCOUNT}),
+        readers=frozenset({f"serviceAccount:{REVIEW_ACCOUNT}"}),
+        others=tuple(others),
     )
-    steps = commands(plan.remove(options, "review", state, functions.delete(options, "review"), []))
-    assert [step[:2] for step in steps] == [("functions", "delete"), ("iam", "service-accounts")]
+    planned = plan.remove_account(configured("destroy", **PROJECT), "review", state)
+    assert [step.command[:2] for _, step in planned] == steps
+    assert len(state.readers_of("demo-project-models")) == bucket_readers
 
 
 def test_each_target_gets_the_same_settings(review, tmp_path):
@@ -439,6 +466,10 @@ def gcloud_that(tmp_path, monkeypatch, script, timeout=60):
         ),
         ("sleep 60 & sleep 60", "did not finish within 1 s"),
         ("kill -9 $$", "exit status -9"),
+        (
+            "echo '[]'; echo 'WARNING: x did not respond: us-east1. List results may be incomplete.' >&2",
+            "x did not respond: us-east1. List results may be incomplete. Run this again later",
+        ),
     ],
 )
 def test_every_failure_of_gcloud_is_one_line(tmp_path, monkeypatch, script, told):

@@ -1,6 +1,7 @@
 """deploy.sh with the real gcloud against a simulated Google Cloud, which runs the uploaded source."""
 
 import contextlib
+import dataclasses
 import shlex
 import shutil
 import subprocess
@@ -241,6 +242,53 @@ def test_alerts_are_created_once_and_deleted_with_the_function(google, checkout)
     assert "alert review: p95 over 2 s" in told.stderr
     assert [each["displayName"] for each in google.policies.values()] == ["of somebody else"]
     assert [*google.channels] == [channel]
+
+
+ACCOUNT = "review-fn@demo-project.iam.gserviceaccount.com"
+
+
+def test_destroy_keeps_what_the_same_function_in_another_region_uses(google, checkout):
+    succeed(google, checkout, "review")
+    google.runs["far"] = dataclasses.replace(google.runs["review"], region="us-east1", labels={})
+    email = ("--email", "a@example.com")
+    succeed(google, checkout, "alerts", "review", *email)
+    _, done = succeed(google, checkout, "alerts", "review", *email, "--region", "us-east1")
+    assert len(done) == len(google.policies) / 2 == 2
+    told, _ = succeed(google, checkout, "destroy", "--yes", "--with-bucket")
+    assert f"kept: service account {ACCOUNT}, for review in us-east1" in told.stderr
+    assert "kept: bucket gs://demo-project-models, for review in us-east1" in told.stderr
+    assert (google.functions, [*google.runs]) == ({}, ["far"])
+    assert ACCOUNT in google.accounts
+    bucket = google.buckets["demo-project-models"]
+    assert f"serviceAccount:{ACCOUNT}" in str(bucket.policy["bindings"])
+    assert bucket.objects
+    filters = [each["conditions"][0]["conditionThreshold"]["filter"] for each in google.policies.values()]
+    assert len(filters) == 2
+    assert all("us-east1" in each for each in filters)
+    assert len(google.channels) == 1
+    again, done = succeed(google, checkout, "destroy", "--yes", "--with-bucket")
+    assert ("nothing to delete" in again.stderr, "kept: bucket" in again.stderr, done) == (True, True, [])
+    google.runs["review"] = google.runs.pop("far")
+    succeed(google, checkout, "destroy", "--yes", "--with-bucket", "--to", "run", "--region", "us-east1")
+    assert (google.runs, google.policies, google.channels, google.buckets) == ({}, {}, {}, {})
+    assert ACCOUNT not in google.accounts
+
+
+def test_destroy_keeps_what_the_other_target_uses(google, checkout):
+    google.app = cloud.App()
+    succeed(google, checkout, "review", "--to", "appengine", "--public")
+    succeed(google, checkout, "malaria", "--to", "run")
+    succeed(google, checkout, "alerts", "malaria", "--email", "a@example.com")
+    for region in ("europe-west1", "us-east1"):
+        told, done = succeed(google, checkout, "destroy", "--yes", "--with-bucket", "--region", region)
+        assert done == []
+        assert f"kept: service account {ACCOUNT}, for review-" in told.stderr
+        assert "for malaria in europe-west1" in told.stderr
+    told, done = succeed(google, checkout, "destroy", "--yes", "--with-bucket", "--to", "run")
+    assert "kept: bucket gs://demo-project-models, for review-" in told.stderr
+    assert not google.runs
+    assert ACCOUNT in google.accounts
+    assert f"malaria-fn@{google.project}.iam.gserviceaccount.com" not in google.accounts
 
 
 def test_a_repository_of_github_may_deploy_without_a_key(google, checkout):
