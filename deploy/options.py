@@ -212,11 +212,7 @@ COMMANDS = (
     ("rollback NAME", "send all traffic to the previous revision"),
     ("logs NAME", "print the last log entries"),
     ("alerts NAME", "send an email if more than 5 % of the responses are 5xx, or p95 latency is over 2 s"),
-    (
-        "destroy",
-        "delete this region's functions, with their service accounts, alerts and SQL functions, but nothing "
-        "that another region uses; the bucket stays",
-    ),
+    ("destroy", "delete the region's functions, and all that only they use; the bucket stays"),
     ("bigquery NAME", "create a SQL function in --dataset that calls this function"),
     (
         "batch NAME",
