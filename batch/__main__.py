@@ -16,7 +16,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import apache_beam as beam
+try:
+    import apache_beam as beam
+except ModuleNotFoundError:
+    sys.exit(
+        "batch: Apache Beam is not installed for this Python: run 'make .venv/batch/installed', then use "
+        ".venv/batch/bin/python"
+    )
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import (

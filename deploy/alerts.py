@@ -8,7 +8,7 @@ from . import inspection, plan, queries
 from .config import Config
 from .console import DeployError, info
 from .execute import execute
-from .gcloud import Gcloud, dig, text
+from .gcloud import Gcloud, dig, objects, text
 from .plan import Step
 from .state import State
 
@@ -39,7 +39,11 @@ def create(config: Config, gcloud: Gcloud) -> None:
         execute(config, gcloud, [create])
         ours = [] if config.dry_run else [each for each in _list(gcloud)[1] if _address(each) == config.email]
     channel = text(ours[0], "name") if ours else "CHANNEL"
-    existing = {text(each, "displayName"): each for each in existing_policies if function_of(each) == name}
+    existing = {
+        text(each, "displayName"): each
+        for each in existing_policies
+        if function_of(each) == name and _watches(each, config.region)
+    }
     steps = []
     for title, condition in conditions(name, config.region).items():
         if title not in existing:
@@ -82,7 +86,10 @@ def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
         **over,
     }
     slow = {"filter": latencies, "aggregations": [slowest], "thresholdValue": LATENCY, **over}
-    titles = (f"{name}: more than {SHARE:.0%} are 5xx", f"{name}: p95 over {LATENCY / 1000:g} s")
+    titles = (
+        f"{name}: more than {SHARE:.0%} are 5xx in {region}",
+        f"{name}: p95 over {LATENCY / 1000:g} s in {region}",
+    )
     return {
         title: {"displayName": title, "conditionThreshold": each}
         for title, each in zip(titles, (errors, slow), strict=True)
@@ -90,9 +97,9 @@ def conditions(name: str, region: str) -> dict[str, dict[str, Any]]:
 
 
 def to_delete(
-    gcloud: Gcloud, state: State, names: Sequence[str]
+    config: Config, gcloud: Gcloud, state: State, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the policies of these functions, and the channels that no other policy uses."""
+    """Return the policies of these functions in this region, and the channels that no other policy uses."""
     if "monitoring" not in state.apis:
         return [], []
     try:
@@ -101,7 +108,7 @@ def to_delete(
     except DeployError as error:
         info(f"warning: alerts are not deleted, if there are any: {error}")
         return [], []
-    ours = [each for each in policies if function_of(each) in names]
+    ours = [each for each in policies if function_of(each) in names and _watches(each, config.region)]
     used = {name for each in policies if each not in ours for name in dig(each, "notificationChannels") or []}
     return ours, [each for each in channels if function_of(each) and text(each, "name") not in used]
 
@@ -127,20 +134,25 @@ def function_of(resource: Any) -> str:
     return text(resource, "userLabels", LABEL)
 
 
+def _watches(policy: Any, region: str) -> bool:
+    """Return whether a policy watches a service of this region: the region is in its condition's filter."""
+    return any(
+        f'location="{region}"' in text(each, "conditionThreshold", "filter")
+        for each in objects(policy, "conditions")
+    )
+
+
 def _address(channel: Any) -> str:
     return text(channel, "labels", "email_address")
 
 
-def delete_policies(policies: Sequence[Any]) -> list[Step]:
-    """Return the steps that delete the policies."""
-    return [
-        Step(("alpha", "monitoring", "policies", "delete", text(each, "name"), "--quiet"))
-        for each in policies
-    ]
+def delete_policy(policy: Any) -> tuple[str, Step]:
+    """Return a line and the step that deletes a policy."""
+    delete = ("alpha", "monitoring", "policies", "delete", text(policy, "name"), "--quiet")
+    return f"alert {text(policy, 'displayName')}", Step(delete)
 
 
-def delete_channels(channels: Sequence[Any]) -> list[Step]:
-    """Return the steps that delete the channels, which no policy may use any more."""
-    return [
-        Step(("beta", "monitoring", "channels", "delete", text(each, "name"), "--quiet")) for each in channels
-    ]
+def delete_channel(channel: Any) -> tuple[str, Step]:
+    """Return a line and the step that deletes a channel, which no policy may use any more."""
+    delete = ("beta", "monitoring", "channels", "delete", text(channel, "name"), "--quiet")
+    return f"notification channel {text(channel, 'displayName')}", Step(delete)

@@ -3,15 +3,29 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from . import alerts, batch, command_line, github, operate, options, release
 from .bigquery import commands as bigquery
 from .command_line import UsageError
 from .config import Config
 from .console import DeployError, error
+from .destroy import destroy
 from .gcloud import Gcloud, GcloudError
 from .source import SourceError
+
+COMMANDS: Mapping[str, Callable[[Config, Gcloud], None]] = {
+    "deploy": release.deploy,
+    "status": operate.status,
+    "rollback": operate.roll_back,
+    "logs": operate.logs,
+    "alerts": alerts.create,
+    "destroy": destroy,
+    "bigquery": bigquery.create,
+    "batch": batch.build,
+    "stage": release.stage_for_any_host,
+    "github": github.connect,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         if config is None:
             print(options.usage())
         else:
-            _run(config, Gcloud(config.project, config.gcloud_timeout))
+            COMMANDS[config.command](config, Gcloud(config.project, config.gcloud_timeout))
     except UsageError as usage:
         error(f"{usage}; see ./deploy.sh --help")
         return 2
@@ -48,26 +62,3 @@ def main(arguments: Sequence[str]) -> int:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def _run(config: Config, gcloud: Gcloud) -> None:
-    if config.command == "stage":
-        release.stage_for_any_host(config)
-    elif config.command == "deploy":
-        release.deploy(config, gcloud)
-    elif config.command == "status":
-        operate.status(config, gcloud)
-    elif config.command == "rollback":
-        operate.roll_back(config, gcloud)
-    elif config.command == "logs":
-        operate.logs(config, gcloud)
-    elif config.command == "destroy":
-        operate.destroy(config, gcloud)
-    elif config.command == "alerts":
-        alerts.create(config, gcloud)
-    elif config.command == "bigquery":
-        bigquery.create(config, gcloud)
-    elif config.command == "batch":
-        batch.build(config, gcloud)
-    else:
-        github.connect(config, gcloud)

@@ -18,6 +18,9 @@ INSTALL = {
     "bq": "run 'gcloud components install bq'",
 }
 
+INCOMPLETE = "List results may be incomplete"
+"""In a warning of gcloud, if some of the regions do not respond."""
+
 
 class GcloudError(Exception):
     """A command failed. `str(error)` is one line; `text` is all that the command wrote about it."""
@@ -118,6 +121,8 @@ class Gcloud:
         if status != 0:
             log = self._errors(printed, log)
             raise GcloudError(f"{self._name(arguments)}: {_cause(log) or f'exit status {status}'}", log)
+        if INCOMPLETE in log:
+            raise GcloudError(f"{self._name(arguments)}: {_cause(log)} Run this again later", log)
         return printed
 
     def _errors(self, printed: str, log: str) -> str:  # noqa: ARG002

@@ -8,7 +8,7 @@ from . import queries
 from .config import Config
 from .console import info
 from .gcloud import Gcloud, GcloudError
-from .state import Service, State
+from .state import Service, State, Workload
 from .targets import appengine, functions, run
 
 TARGETS: dict[str, ModuleType] = {"functions": functions, "run": run}
@@ -44,6 +44,22 @@ def inspect(config: Config, gcloud: Gcloud) -> State:
         objects=queries.stored_objects(gcloud, config) if bucket == "there" else {},
     )
     return inspect_services(config, gcloud, state)
+
+
+def inspect_deployed(config: Config, gcloud: Gcloud) -> State:
+    """Read what is deployed to the target."""
+    check_gcloud(gcloud)
+    number, apis = queries.project_number(gcloud), queries.apis(gcloud)
+    target = TARGETS[config.to]
+    services = target.services(gcloud, config) if apis.issuperset(target.APIS) else {}
+    return State(number=number, apis=apis, services=services)
+
+
+def workloads(gcloud: Gcloud, apis: frozenset[str]) -> list[Workload]:
+    """Return what is deployed in all regions to Cloud Run, which also serves functions, and to App Engine."""
+    services = queries.run_workloads(gcloud) if "run" in apis else []
+    versions = appengine.versions(gcloud) if "appengine" in apis else None
+    return [*services, *(Workload(each.name, "App Engine", each.account) for each in versions or ())]
 
 
 def inspect_services(config: Config, gcloud: Gcloud, state: State) -> State:

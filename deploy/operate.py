@@ -1,19 +1,18 @@
-"""Operate what is deployed: status, logs, rollback, destroy."""
+"""Operate what is deployed: status, logs, rollback."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import alerts, inspection, log_summary, plan, queries, report, traffic
-from .bigquery import commands as bigquery
+from . import inspection, log_summary, queries, report, traffic
 from .config import Config
-from .console import DeployError, info
+from .console import DeployError
 from .execute import execute
 from .gcloud import Gcloud, GcloudError, text
 from .plan import Step
 from .smoke_test import identity_token, request
-from .state import Service, State
+from .state import Service
 
 POLL_SECONDS = 3
 """Seconds between reads of new log entries: Cloud Logging allows 60 reads a minute."""
@@ -21,21 +20,12 @@ POLL_SECONDS = 3
 
 def status(config: Config, gcloud: Gcloud) -> None:
     """Print the status of each function."""
-    services = _look(config, gcloud).services
+    services = inspection.inspect_deployed(config, gcloud).services
     for name in config.names:
         if name in services and not services[name].owner:
             _describe(config, gcloud, name, services[name])
         else:
             print(f"{name}: not deployed")
-
-
-def _look(config: Config, gcloud: Gcloud) -> State:
-    """Read what is deployed."""
-    inspection.check_gcloud(gcloud)
-    number, apis = queries.project_number(gcloud), queries.apis(gcloud)
-    target = inspection.TARGETS[config.to]
-    services = target.services(gcloud, config) if apis.issuperset(target.APIS) else {}
-    return State(number=number, apis=apis, services=services)
 
 
 def _describe(config: Config, gcloud: Gcloud, name: str, service: Service) -> None:
@@ -132,63 +122,3 @@ def logs(config: Config, gcloud: Gcloud) -> None:
         if not config.follow:
             return
         time.sleep(POLL_SECONDS)
-
-
-def destroy(config: Config, gcloud: Gcloud) -> None:
-    """Delete what was created here, after asking."""
-    state = _inspect_for_destroy(config, gcloud)
-    policies, channels = alerts.to_delete(gcloud, state, config.names)
-    connections = bigquery.created(config, gcloud, state)
-    ours = {name for name, each in state.services.items() if not each.owner}
-    lines, steps = [], []
-    for name in config.names:
-        mine = [each for each in policies if alerts.function_of(each) == name]
-        lines += [f"alert {text(each, 'displayName')}" for each in mine]
-        for connection in connections:
-            callers = bigquery.to_delete(config, gcloud.bq, name, *connection)
-            lines += [line for line, _ in callers]
-            steps += [step for _, step in callers]
-        if name in ours:
-            lines.append(f"{inspection.TARGETS[config.to].KIND} {name}")
-        if config.account(name) in state.accounts:
-            lines.append(f"service account {config.account(name)}")
-        delete = inspection.TARGETS[config.to].delete(config, name) if name in ours else None
-        steps += plan.remove(config, name, state, delete, alerts.delete_policies(mine))
-    steps += alerts.delete_channels(channels)
-    lines += [f"notification channel {text(each, 'displayName')}" for each in channels]
-    if config.with_bucket and state.bucket == "there":
-        lines.append(f"bucket gs://{config.bucket} with all its models")
-        steps.append(Step(("storage", "rm", "--recursive", f"gs://{config.bucket}")))
-    if not steps:
-        info(f"there is nothing to delete in {config.project}, {config.region}")
-        return
-    info(f"this deletes in {config.project}, {config.region}:")
-    for line in lines:
-        info(f"  {line}")
-    if not config.dry_run and not config.yes:
-        _confirm(config)
-    execute(config, gcloud, steps)
-
-
-def _inspect_for_destroy(config: Config, gcloud: Gcloud) -> State:
-    state = _look(config, gcloud)
-    bucket, readers = queries.bucket(gcloud, config.bucket)
-    accounts = queries.accounts(gcloud) if "iam" in state.apis else frozenset()
-    return State(
-        number=state.number,
-        apis=state.apis,
-        services=state.services,
-        bucket=bucket,
-        readers=readers,
-        accounts=accounts,
-    )
-
-
-def _confirm(config: Config) -> None:
-    info("type the project's ID to continue:")
-    try:
-        answer = input()
-    except EOFError:
-        answer = ""
-    if answer != config.project:
-        raise DeployError(["nothing was deleted"])

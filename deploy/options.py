@@ -180,7 +180,14 @@ OPTIONS = (
     Option("--fix", "", "FIX", "0", _yes, "run the commands that fix failed checks"),
     Option("--allow-dirty", "", "ALLOW_DIRTY", "0", _yes, "deploy HEAD, without uncommitted changes"),
     Option("--dry-run", "", "DRY_RUN", "0", _yes, "print the commands, and change nothing"),
-    Option("--with-bucket", "", "WITH_BUCKET", "0", _yes, "also delete the bucket with all its models"),
+    Option(
+        "--with-bucket",
+        "",
+        "WITH_BUCKET",
+        "0",
+        _yes,
+        "also delete the bucket with all its models, unless something else uses it",
+    ),
     Option("--yes", "", "YES", "0", _yes, "do not ask before deleting"),
     Option(
         "--patience",
@@ -205,7 +212,7 @@ COMMANDS = (
     ("rollback NAME", "send all traffic to the previous revision"),
     ("logs NAME", "print the last log entries"),
     ("alerts NAME", "send an email if more than 5 % of the responses are 5xx, or p95 latency is over 2 s"),
-    ("destroy", "delete the functions, their service accounts, alerts and SQL functions; the bucket stays"),
+    ("destroy", "delete the region's functions, and all that only they use; the bucket stays"),
     ("bigquery NAME", "create a SQL function in --dataset that calls this function"),
     (
         "batch NAME",

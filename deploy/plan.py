@@ -138,15 +138,16 @@ def set_access(config: Config, name: str, service: Service | None) -> list[Step]
     return [Step((*change, "--member=allUsers", "--role=roles/run.invoker"))]
 
 
-def remove(
-    config: Config, name: str, state: State, delete: tuple[str, ...] | None, alerts: list[Step]
-) -> list[Step]:
-    """Delete a function; its account last, so that a run after an interruption finds the rest."""
+def remove_account(config: Config, name: str, state: State) -> list[tuple[str, Step]]:
+    """Delete a function's account, and before it its right to read the bucket, unless they are still used."""
     account = config.account(name)
-    steps = [*alerts, *([Step(delete)] if delete else [])]
-    if f"serviceAccount:{account}" in state.readers:
+    member, users = f"serviceAccount:{account}", state.users_of(account)
+    steps = []
+    if member in state.readers and not {*users} & {*state.readers_of(config.bucket)}:
         unbind = ("storage", "buckets", "remove-iam-policy-binding", f"gs://{config.bucket}")
-        steps.append(Step((*unbind, f"--member=serviceAccount:{account}", f"--role={READER}")))
-    if account in state.accounts:
-        steps.append(Step(("iam", "service-accounts", "delete", account, "--quiet")))
+        remove = Step((*unbind, f"--member={member}", f"--role={READER}"))
+        steps.append((f"the role of {account} on gs://{config.bucket}", remove))
+    if account in state.accounts and not users:
+        delete = Step(("iam", "service-accounts", "delete", account, "--quiet"))
+        steps.append((f"service account {account}", delete))
     return steps

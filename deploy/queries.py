@@ -6,7 +6,7 @@ from typing import Any
 from . import traffic
 from .config import Config
 from .gcloud import Gcloud, GcloudError, dig, has_role, objects, text
-from .state import Service
+from .state import Service, Workload
 
 READER = "roles/storage.objectViewer"
 INVOKER = "roles/run.invoker"
@@ -110,6 +110,19 @@ def run_services(gcloud: Gcloud, config: Config) -> dict[str, dict[str, Any]]:
     """Return the Cloud Run services of the region, by name, as Google describes them."""
     response = gcloud.rows("run", "services", "list", f"--region={config.region}")
     return {text(each, "metadata", "name"): each for each in response}
+
+
+def run_workloads(gcloud: Gcloud) -> list[Workload]:
+    """Return the Cloud Run services of all regions."""
+    return [
+        Workload(
+            name=text(each, "metadata", "name"),
+            place=text(each, "metadata", "labels", "cloud.googleapis.com/location"),
+            account=text(each, "spec", "template", "spec", "serviceAccountName"),
+            store=settings(dig(each, "spec", "template")).get("MODEL_STORE", ""),
+        )
+        for each in gcloud.rows("run", "services", "list")
+    ]
 
 
 def service(resource: Mapping[str, Any]) -> Service:

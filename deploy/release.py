@@ -21,8 +21,8 @@ from .targets import appengine, functions
 STAGED = ROOT / "build" / "stage"
 
 
-def stage_for_any_host(config: Config) -> None:
-    """Write the files of one function for another host."""
+def stage_for_any_host(config: Config, _: Gcloud) -> None:
+    """Write the files of one function for another host; this needs no gcloud."""
     with tempfile.TemporaryDirectory() as unpacked:
         faults: list[str] = []
         selected = read_functions(config, Path(unpacked), faults)

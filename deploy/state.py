@@ -60,6 +60,24 @@ class Version:
     name: str
     share: float
     url: str
+    account: str = ""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Something that is deployed anywhere in the project.
+
+    Attributes:
+        name: the name of the Cloud Run service, or of the App Engine version.
+        place: its region, or `App Engine`.
+        account: the service account that it runs as.
+        store: its MODEL_STORE; empty if it has none, or if Google does not list it.
+    """
+
+    name: str
+    place: str
+    account: str
+    store: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,7 @@ class State:
         objects: sizes in bytes by name, below the prefix.
         services: what is deployed to the target, and what else has its name, by name.
         app: App Engine's versions; None if there is no application.
+        others: what stays deployed in the project, for `destroy`.
     """
 
     number: str = ""
@@ -91,3 +110,17 @@ class State:
     objects: Mapping[str, int] = field(default_factory=dict)
     services: Mapping[str, Service] = field(default_factory=dict)
     app: tuple[Version, ...] | None = None
+    others: tuple[Workload, ...] = ()
+
+    def users_of(self, account: str) -> tuple[Workload, ...]:
+        """Return the others that run as this service account."""
+        return tuple(each for each in self.others if each.account == account)
+
+    def readers_of(self, bucket: str) -> tuple[Workload, ...]:
+        """Return the others that have their models in this bucket, as far as can be seen."""
+        return tuple(
+            each
+            for each in self.others
+            if each.store.startswith(f"gs://{bucket}/")
+            or (not each.store and f"serviceAccount:{each.account}" in self.readers)
+        )

@@ -5,6 +5,7 @@
 Exits with 1 if there are any, and with 2 if a lock file was not audited because no database can be reached.
 """
 
+import argparse
 import subprocess
 import sys
 
@@ -13,9 +14,12 @@ from .lock import functions
 
 def main() -> int:
     """Audit each lock file, and print the result."""
+    parser = argparse.ArgumentParser(prog="python -m dev.audit", description=__doc__.partition("\n")[0])
+    parser.add_argument("program", help="the path of pip-audit")
+    program = parser.parse_args().program
     status = 0
     for folder in functions():
-        command = [sys.argv[1], "--require-hashes", "--disable-pip", "--progress-spinner=off"]
+        command = [program, "--require-hashes", "--disable-pip", "--progress-spinner=off"]
         done = subprocess.run(  # noqa: S603 (the environment's own command)
             [*command, "--requirement", str(folder / "requirements.txt")],
             capture_output=True,

@@ -25,7 +25,7 @@ PYTHON = "3.11"
 
 def main() -> None:
     """Write the lock files, or check them."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m dev.lock", description=__doc__.partition("\n")[0])
     parser.add_argument("name", nargs="?", help="a function; default: all")
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args()

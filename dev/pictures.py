@@ -6,6 +6,7 @@ It serves the functions, opens each page in a headless Chromium, clicks an examp
 the answer; one picture shows all pages side by side. Run it again after a page or a model has changed.
 """
 
+import argparse
 import io
 import shutil
 import sys
@@ -29,6 +30,9 @@ PATIENCE = 60_000
 
 def main() -> None:
     """Make both pictures."""
+    argparse.ArgumentParser(
+        prog="python -m dev.pictures", description=__doc__.partition("\n")[0]
+    ).parse_args()
     functions = published(chosen(""), SHIFT)
     check_ports(functions, PORT + 2 * SHIFT)
     with served(functions), browser() as driver:

@@ -27,6 +27,7 @@ from typing import Any
 from shared.example import Example
 from shared.pin import Pin, Unpublished
 
+from . import leash
 from .environments import NotInstalled, check, environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,10 @@ PORT = 8081
 PATIENCE = 60
 """Timeout of a function's first answer, in seconds; importing TensorFlow alone takes six."""
 OPENAPI = "/openapi.json"
+MAX_STATUS = 100_000
+"""The most bytes that are read of a function's status."""
+NO_FUNCTION = (http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError)
+"""What reading the answer of another program, as if it were a function's, may raise."""
 
 
 class ServeError(Exception):
@@ -79,6 +84,8 @@ def main() -> None:
     # SIGHUP: stop them if the terminal is closed. SIGINT: a script's `make serve &` would ignore it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    if "MAKELEVEL" in os.environ:
+        leash.stop_with(os.getppid())  # make runs this, and may be killed alone
     try:
         functions = published(chosen(arguments.only), arguments.port - PORT)
         check_ports(functions, arguments.port + 100)
@@ -136,7 +143,7 @@ def check_ports(functions: Sequence[Function], other: int) -> None:
             raise ServeError(f"{name}: expected a port from 1 to 65535, got {port}; choose another --port")
         if taken(port):
             raise ServeError(
-                f"port {port}, for {name}, is taken: stop what listens there, or choose others with "
+                f"port {port}, for {name}, is taken by {occupant(port)}: stop it, or choose other ports with "
                 f"`make serve PORT={other}`"
             )
 
@@ -150,6 +157,16 @@ def taken(port: int) -> bool:
         except OSError:
             return True
     return False
+
+
+def occupant(port: int) -> str:
+    """Return what listens on a port: a function, by the status that it answers, or another program."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    with contextlib.closing(connection), contextlib.suppress(*NO_FUNCTION, OSError):
+        connection.request("GET", "/", headers={"Accept": "application/json"})
+        status = json.loads(connection.getresponse().read(MAX_STATUS))
+        return f"the function {status['model']['name']}, perhaps of another `make serve`"
+    return "another program"
 
 
 def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
@@ -179,10 +196,12 @@ def serve(functions: Sequence[Function], pythons: Sequence[Path]) -> None:
 def start(function: Function, python: Path) -> Running:
     """Start one function.
 
-    It gets its own process group, so that only `stop` ends it on Ctrl-C. If standard output is a terminal,
-    the function's output is one too, so that it logs plain text.
+    It gets its own process group, so that only `stop` ends it on Ctrl-C; it is on a leash, because SIGKILL
+    leaves no time to stop it. If standard output is a terminal, the function's output is one too, so that it
+    logs plain text.
     """
-    command = [str(python), "-m", "functions_framework", "--target", "predict"]
+    command = [str(python), "-m", "dev.leash", str(os.getpid())]
+    command += [str(python), "-m", "functions_framework", "--target", "predict"]
     command += ["--source", f"functions/{function.name}/main.py"]
     command += ["--host", "127.0.0.1", "--port", str(function.port)]
     reading, writing = pty.openpty() if sys.stdout.isatty() else os.pipe()
@@ -234,16 +253,29 @@ def document(function: Function) -> tuple[str, str, Any]:
     """Return a path, a field and an example input from the OpenAPI document of a running function.
 
     Raises:
-        ServeError: the status is not 200.
+        ServeError: the answer is not such a document.
         ConnectionError: nothing answers yet.
     """
     connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=PATIENCE)
     with contextlib.closing(connection):
-        connection.request("GET", OPENAPI)
-        response = connection.getresponse()
-        if response.status != 200:
-            raise ServeError(f"{function.name}: GET {OPENAPI} is answered with {response.status}")
-        paths = json.load(response)["paths"]
+        try:
+            connection.request("GET", OPENAPI)
+            response = connection.getresponse()
+            if response.status == 200:
+                return described(json.load(response)["paths"])
+            answer = f"status {response.status}"
+        except ConnectionError:
+            raise
+        except NO_FUNCTION:
+            answer = "something else"
+    raise ServeError(
+        f"{function.url}{OPENAPI}: expected the description of {function.name}, got {answer}: is it another "
+        "program that listens there?"
+    )
+
+
+def described(paths: dict[str, Any]) -> tuple[str, str, Any]:
+    """Return the path of a function, the field of its input and an example, from the paths of its OpenAPI."""
     [path] = [
         path
         for path, operations in paths.items()

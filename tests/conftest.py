@@ -21,9 +21,12 @@ from typing import Any
 import cloud
 import functions_framework
 import pytest
+import toys
 from cloud.warm import warm
 from flask.testing import FlaskClient
 from processes import command_of, free_port, from_source, running, storage_emulator
+
+from shared.pin import Pin, Unpublished
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -60,6 +63,48 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FlaskClient]:
         return functions_framework.create_app("predict", str(path)).test_client()
 
     return load
+
+
+CLIENTS: dict[str, FlaskClient] = {}
+
+
+@pytest.fixture(params=FUNCTIONS)
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of each function that has a model."""
+    try:
+        Pin.read(ROOT / "functions" / request.param / "model.json")
+    except Unpublished as error:
+        pytest.skip(str(error))
+    return str(request.param)
+
+
+@pytest.fixture
+def client(load: Callable[..., FlaskClient], name: str) -> FlaskClient:
+    """A client of the function, loaded once for all tests of a process."""
+    if name not in CLIENTS:
+        CLIENTS[name] = load(name)
+    return CLIENTS[name]
+
+
+@pytest.fixture
+def review(load: Callable[..., FlaskClient]) -> FlaskClient:
+    """A client of the function `review`."""
+    return load("review")
+
+
+@pytest.fixture
+def load_table(
+    load: Callable[..., FlaskClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., FlaskClient]:
+    """Load a function for table rows; the first value of a row is the index of its label."""
+    folder = tmp_path / "table"
+    monkeypatch.setenv("MODEL_STORE", str(folder))
+
+    def load_table(columns: tuple[str, ...] = ("length", "width")) -> FlaskClient:
+        row = dict.fromkeys(columns or ("length",), 1)
+        return load(toys.make(folder, "Rows", ("none", "one", "two", "three"), row, columns))
+
+    return load_table
 
 
 @pytest.fixture

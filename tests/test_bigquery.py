@@ -6,7 +6,6 @@ No emulator of BigQuery has remote functions, so a stand-in calls as its documen
 import json
 
 import pytest
-import toys
 from conftest import FUNCTIONS, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +25,6 @@ DOCUMENTED = """{
  "calls": [["A fine film."], [null], ["", "extra"]]
 }"""
 RETRIED = (408, 429, 500, 503, 504)
-LABELS = ("none", "one", "two", "three")
 
 
 class BigQuery:
@@ -71,21 +69,8 @@ class BigQuery:
 
 
 @pytest.fixture
-def review(load):
-    return load("review")
-
-
-@pytest.fixture
-def table(load, tmp_path, monkeypatch):
-    """A function for table rows; the first value of a row is the index of its label."""
-    folder = tmp_path / "table"
-    monkeypatch.setenv("MODEL_STORE", str(folder))
-
-    def table(columns=("length", "width")):
-        row = dict.fromkeys(columns or ("length",), 1)
-        return BigQuery(load(toys.make(folder, "Rows", LABELS, row, columns)))
-
-    return table
+def table(load_table):
+    return lambda *columns: BigQuery(load_table(*columns))
 
 
 def test_the_documented_request_fails_with_what_is_wrong_with_the_statement(review):

@@ -16,12 +16,11 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from conftest import FUNCTIONS, ROOT
-from flask.testing import FlaskClient
+from conftest import ROOT
 from werkzeug.test import EnvironBuilder
 
 from shared.example import Example
-from shared.pin import Pin, Unpublished
+from shared.pin import Pin
 from shared.settings import Settings
 from shared.web import endpoint
 
@@ -84,26 +83,6 @@ class Contract:
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
         assert answer[self.key] in self.pin.labels
         assert self.example.label in (answer[self.key], None)
-
-
-@pytest.fixture(params=FUNCTIONS)
-def name(request):
-    try:
-        Pin.read(ROOT / "functions" / request.param / "model.json")
-    except Unpublished as error:
-        pytest.skip(str(error))
-    return request.param
-
-
-CLIENTS: dict[str, FlaskClient] = {}
-
-
-@pytest.fixture
-def client(load, name):
-    """A client of the function, loaded once for all these tests."""
-    if name not in CLIENTS:
-        CLIENTS[name] = load(name)
-    return CLIENTS[name]
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from conftest import FUNCTIONS, ROOT, commit
-from deploying import asked, changed_pin, configured, deploy, without_gcloud
+from deployments import changed_pin, check_served, configured, deploy, without_gcloud
 from processes import running
 
 from deploy import checks, log_summary, plan, report, sizes, smoke_test, source, stage
 from deploy.gcloud import Gcloud, GcloudError
 from deploy.options import OPTIONS
-from deploy.state import Service, State, Version
+from deploy.state import Service, State, Version, Workload
 from deploy.targets import appengine, functions, run
 from shared.example import Example
 from shared.pin import FORMATS, PACKAGES, Pin
@@ -27,7 +27,7 @@ from shared.pin import FORMATS, PACKAGES, Pin
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["malarai"], "there is no function or command malarai"),
         (["--pubic"], "there is no option --pubic"),
@@ -55,17 +55,17 @@ from shared.pin import FORMATS, PACKAGES, Pin
         (["review", "malaria"], "unexpected: malaria"),
     ],
 )
-def test_an_invalid_command_is_refused_with_a_hint(arguments, told):
+def test_an_invalid_command_is_refused_with_a_hint(arguments, message):
     run = deploy(ROOT, *arguments, PROJECT_ID="my-project")
     assert run.returncode == 2
-    assert told in run.stderr
+    assert message in run.stderr
     assert "--help" in run.stderr
     assert run.stderr.count("\n") == 1
     assert not run.stdout
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "message"),
     [
         ("PROJECT_ID", "", "PROJECT_ID: expected a project's ID"),
         ("PUBLIC", "yes", "PUBLIC: expected 0 or 1, got 'yes'"),
@@ -73,20 +73,20 @@ def test_an_invalid_command_is_refused_with_a_hint(arguments, told):
         ("BUCKET", "My_Bucket!", "BUCKET: expected the name of a bucket"),
     ],
 )
-def test_an_invalid_setting_is_refused_too(variable, value, told):
+def test_an_invalid_setting_is_refused_too(variable, value, message):
     run = deploy(ROOT, **{"PROJECT_ID": "my-project", variable: value})
     assert run.returncode == 2
-    assert told in run.stderr
+    assert message in run.stderr
 
 
 def test_help_names_every_option_and_its_variable():
-    told = deploy(ROOT, "--help")
-    assert told.returncode == 0
+    run = deploy(ROOT, "--help")
+    assert run.returncode == 0
     for each in OPTIONS:
-        assert f"  {each.flag} " in told.stdout
-        assert each.variable in told.stdout
+        assert f"  {each.flag} " in run.stdout
+        assert each.variable in run.stdout
     for command in ("status", "rollback", "logs", "alerts", "destroy", "stage", "github"):
-        assert f"  {command}" in told.stdout
+        assert f"  {command}" in run.stdout
 
 
 def test_an_option_defaults_to_its_environment_variable():
@@ -228,7 +228,7 @@ def test_all_faults_are_listed_with_their_remedies(review):
 
 
 @pytest.mark.parametrize(
-    ("more", "arguments", "told"),
+    ("more", "arguments", "message"),
     [
         ({"bucket": "taken"}, (), "name another one with --bucket"),
         ({"billing": "no permission"}, (), "gcloud services enable cloudbilling.googleapis.com"),
@@ -249,9 +249,9 @@ def test_all_faults_are_listed_with_their_remedies(review):
         ),
     ],
 )
-def test_a_fault_names_its_remedy(review, more, arguments, told):
+def test_a_fault_names_its_remedy(review, more, arguments, message):
     [fault] = faults(review, *arguments, **more)
-    assert told in fault
+    assert message in fault
 
 
 def test_what_cannot_be_checked_without_the_apis_is_not_a_fault(review):
@@ -362,13 +362,40 @@ def test_existing_resources_are_not_created_again(review):
         assert len(steps) == count
 
 
-def test_destroy_deletes_the_service_account_last():
-    options, state = (
-        configured("destroy", **PROJECT),
-        there(accounts=frozenset({"review-fn@demo-project.iam.gserviceaccount.com"})),
+REVIEW_ACCOUNT = "review-fn@demo-project.iam.gserviceaccount.com"
+STORE = "gs://demo-project-models/models"
+
+
+@pytest.mark.parametrize(
+    ("others", "steps", "bucket_readers"),
+    [
+        ([], [("storage", "buckets"), ("iam", "service-accounts")], 0),
+        ([Workload("review", "us-east1", REVIEW_ACCOUNT, STORE)], [], 1),
+        (
+            [Workload("review", "us-east1", REVIEW_ACCOUNT, "gs://another/models")],
+            [("storage", "buckets")],
+            0,
+        ),
+        ([Workload("review-1", "App Engine", REVIEW_ACCOUNT)], [], 1),
+        (
+            [Workload("other", "us-east1", "other@x", STORE), Workload("strange", "us-east1", "strange@x")],
+            [("storage", "buckets"), ("iam", "service-accounts")],
+            1,
+        ),
+    ],
+    ids=["nothing else", "another region", "another bucket", "App Engine", "other accounts"],
+)
+def test_destroy_keeps_the_account_the_role_and_the_bucket_while_something_else_uses_them(
+    others, steps, bucket_readers
+):
+    state = there(
+        accounts=frozenset({REVIEW_ACCOUNT}),
+        readers=frozenset({f"serviceAccount:{REVIEW_ACCOUNT}"}),
+        others=tuple(others),
     )
-    steps = commands(plan.remove(options, "review", state, functions.delete(options, "review"), []))
-    assert [step[:2] for step in steps] == [("functions", "delete"), ("iam", "service-accounts")]
+    planned = plan.remove_account(configured("destroy", **PROJECT), "review", state)
+    assert [step.command[:2] for _, step in planned] == steps
+    assert len(state.readers_of("demo-project-models")) == bucket_readers
 
 
 def test_each_target_gets_the_same_settings(review, tmp_path):
@@ -425,7 +452,7 @@ def gcloud_that(tmp_path, monkeypatch, script, timeout=60):
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("echo '<html><body>A proxy.</body></html>'", "expected JSON, got '<html>"),
         ("""echo '[{"name": "a"'""", "expected JSON"),
@@ -439,13 +466,17 @@ def gcloud_that(tmp_path, monkeypatch, script, timeout=60):
         ),
         ("sleep 60 & sleep 60", "did not finish within 1 s"),
         ("kill -9 $$", "exit status -9"),
+        (
+            "echo '[]'; echo 'WARNING: x did not respond: us-east1. List results may be incomplete.' >&2",
+            "x did not respond: us-east1. List results may be incomplete. Run this again later",
+        ),
     ],
 )
-def test_every_failure_of_gcloud_is_one_line(tmp_path, monkeypatch, script, told):
+def test_every_failure_of_gcloud_is_one_line(tmp_path, monkeypatch, script, message):
     gcloud = gcloud_that(tmp_path, monkeypatch, script, timeout=1 if "sleep" in script else 60)
     with pytest.raises(GcloudError) as failure:
         gcloud.rows("run", "services", "list", "--region=europe-west1")
-    assert told in str(failure.value)
+    assert message in str(failure.value)
     assert "\n" not in str(failure.value)
 
 
@@ -517,12 +548,12 @@ def test_openapi_names_the_field_of_the_label(monkeypatch, digits):
 
 def test_an_answer_of_another_model_does_not_count(monkeypatch, digits):
     other = dataclasses.replace(digits, pin=dataclasses.replace(digits.pin, version="2"))
-    for answers, told in (
+    for answers, message in (
         (answered(digits.pin), "expected the model 2, got the model 1"),
         ((500, "oh"), "got 500: oh"),
     ):
         monkeypatch.setattr(smoke_test, "request", Answers(answers))
-        with pytest.raises(smoke_test.WrongAnswer, match=re.escape(told)):
+        with pytest.raises(smoke_test.WrongAnswer, match=re.escape(message)):
             smoke_test.check_example("https://x", "", other, 0, split=False)
 
 
@@ -534,9 +565,9 @@ def test_the_warnings_of_an_answer_are_passed_on(monkeypatch, digits):
 
 def test_a_real_answer_is_checked_and_a_wrong_label_fails(start):
     server = start(ROOT / "functions" / "review" / "main.py")
-    assert asked(server.url, "review") == []
+    assert check_served(server.url, "review") == []
     with pytest.raises(smoke_test.WrongAnswer, match="expected review_sentiment to be Negative, got"):
-        asked(server.url, "review", label="Negative")
+        check_served(server.url, "review", label="Negative")
 
 
 def call(status=200, seconds="0.010s", cold=False):
@@ -578,7 +609,7 @@ def test_a_staged_folder_is_complete_and_runs_as_on_other_hosts(name, checkout, 
     ]
     for command in (procfile, app.removeprefix("entrypoint: ")):
         with running(command, folder, interpreter(folder), tmp_path / "log") as url:
-            assert asked(url, name) == []
+            assert check_served(url, name) == []
 
 
 def test_the_steps_of_the_dockerfile_make_a_container_that_answers(checkout, tmp_path, interpreter):
@@ -609,7 +640,7 @@ def test_the_steps_of_the_dockerfile_make_a_container_that_answers(checkout, tmp
     assert environment.pop("PORT") == "8080"  # the test has one of its own
     assert environment["ALLOWED_ORIGINS"] == "https://a.example"
     with running(command, root, interpreter(root), tmp_path / "log", **environment) as url:
-        assert asked(url, "review") == []
+        assert check_served(url, "review") == []
 
 
 def test_failed_staging_reports_the_reason_and_leaves_nothing(changed, tmp_path):
@@ -743,9 +774,9 @@ def test_several_faults_of_a_checkout_are_reported_together(changed):
     changed_pin(changed, "malaria", threshold=7)
     commit(changed)
     (changed / "README.md").write_text("changed")
-    told = complaints(changed)
-    assert len(told) == 3
-    assert any("'threshold': expected a number from 0 to 1, got 7" in line for line in told)
+    lines = complaints(changed)
+    assert len(lines) == 3
+    assert any("'threshold': expected a number from 0 to 1, got 7" in line for line in lines)
 
 
 def test_a_repository_without_a_commit_is_refused(tmp_path, checkout):

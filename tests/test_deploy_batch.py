@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 from conftest import commit
-from deploying import drive, pin, succeed
+from deployments import drive, pin, succeed
 
 APIS = ("artifactregistry", "cloudbuild", "compute", "dataflow", "run")
 

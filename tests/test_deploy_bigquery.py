@@ -6,7 +6,7 @@ from pathlib import Path
 import cloud
 import pytest
 from conftest import ROOT
-from deploying import configured, drive, succeed
+from deployments import configured, drive, succeed
 
 from deploy import report, source
 from deploy.bigquery import commands, resources
@@ -81,12 +81,12 @@ def test_one_command_makes_a_function_in_sql_and_destroy_takes_it_back(datasets,
     assert google.routines["reviews.review"]["remoteFunctionOptions"]["maxBatchingRows"] == "9"
     _, done = succeed(google, checkout, *CREATE[:2], "--dataset", "more")
     assert [call.split(" ")[0] for call in done] == ["PATCH", "POST"]
-    told, _ = succeed(google, checkout, "destroy", "--yes")
+    result, _ = succeed(google, checkout, "destroy", "--yes")
     for line in (
         "BigQuery function demo-project:reviews.review",
         "BigQuery connection eu.review-europe-west1",
     ):
-        assert line in told.stderr
+        assert line in result.stderr
     assert (google.routines, google.connections, google.runs) == ({}, {}, {})
 
 
@@ -108,7 +108,7 @@ def test_resources_of_others_are_neither_replaced_nor_deleted(deployed, checkout
 
 def test_a_function_that_bigquery_cannot_call_is_refused_with_the_reason(deployed, checkout):
     google = deployed
-    for dataset, told in (
+    for dataset, message in (
         ("nowhere", "run 'bq mk --dataset --location=europe-west1 demo-project:nowhere' first"),
         (
             "american",
@@ -117,7 +117,7 @@ def test_a_function_that_bigquery_cannot_call_is_refused_with_the_reason(deploye
     ):
         run, done = drive(google, checkout, "bigquery", "review", "--dataset", dataset)
         assert (run.returncode, done) == (1, [])
-        assert told in run.stderr
+        assert message in run.stderr
     run, _ = drive(google, checkout, "bigquery", "malaria", "--dataset", "reviews")
     assert "malaria is not deployed in europe-west1: run './deploy.sh malaria' first" in run.stderr
 
@@ -151,22 +151,22 @@ def test_a_function_with_sign_in_is_refused_and_a_public_one_gets_a_warning(serv
     assert service(["serviceAccount:a"]) == Service(url="https://x", callers=("serviceAccount:a",))
     assert capsys.readouterr().err == ""
     service(["allUsers"], RATE_LIMIT="60/min")
-    told = capsys.readouterr().err
-    assert "review is public" in told
-    assert "run './deploy.sh review' without --public" in told
-    assert "RATE_LIMIT=60/min also limits BigQuery's calls" in told
+    stderr = capsys.readouterr().err
+    assert "review is public" in stderr
+    assert "run './deploy.sh review' without --public" in stderr
+    assert "RATE_LIMIT=60/min also limits BigQuery's calls" in stderr
 
 
 def test_a_commit_without_the_path_that_bigquery_calls_is_refused(monkeypatch):
-    asked, statuses = [], [200, 0, 503, 404]
+    calls, statuses = [], [200, 0, 503, 404]
     monkeypatch.setattr(commands, "identity_token", lambda *_: "token")
-    monkeypatch.setattr(commands, "request", lambda *call: asked.append(call) or (statuses.pop(0), ""))
+    monkeypatch.setattr(commands, "request", lambda *call: calls.append(call) or (statuses.pop(0), ""))
     given = (configured(*CREATE, **PROJECT), Gcloud("demo-project", 1), "review", "https://x")
     for _ in range(3):
         commands._check_path(*given)
     with pytest.raises(DeployError, match=r"has no path /bigquery: run '\./deploy\.sh review' first"):
         commands._check_path(*given)
-    assert asked[-1] == ("https://x/bigquery", "token", {"calls": []})
+    assert calls[-1] == ("https://x/bigquery", "token", {"calls": []})
 
 
 def test_a_datasets_location_is_the_functions_region_or_contains_it():

@@ -9,7 +9,7 @@ from pathlib import Path
 import cloud
 import pytest
 from conftest import ROOT
-from deploying import Deployment, change, changes, drive, pin, succeed, without_gcloud
+from deployments import Deployment, change, changes, drive, pin, succeed, without_gcloud
 
 from deploy import command_line, commands, release, source
 from deploy.gcloud import Gcloud
@@ -122,7 +122,7 @@ def no_answer(google):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (no_space, "Build failed: no space"),
         (no_upload, "permission"),
@@ -133,12 +133,12 @@ def no_answer(google):
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_fault_during_the_deployment_is_reported_and_a_second_run_completes_it(
-    spoil, told, google, answering, changed
+    spoil, message, google, answering, changed
 ):
     spoil(google)
     run, _ = drive(google, changed, "review", "--public", PATIENCE="0")
     assert run.returncode == 1
-    assert told in run.stderr
+    assert message in run.stderr
     google.refuse = lambda *_: None
     google.on_deploy = lambda name, *_: answering[name]
     if spoil is no_answer:
@@ -301,9 +301,9 @@ def test_any_output_of_a_call_is_one_line_or_harmless(
             answers = [printed if number == place else answer for number, (_, answer) in enumerate(recorded)]
             monkeypatch.setattr(Gcloud, "text", lambda *_, left=answers, **__: left.pop(0))
             status = commands.main(["review"])
-            told = capsys.readouterr().err
-            assert "Traceback" not in told
-            errors = [line for line in told.splitlines() if line.startswith("error: ")]
+            stderr = capsys.readouterr().err
+            assert "Traceback" not in stderr
+            errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
             # Output that is not JSON is never accepted.
             refused = (status, len(errors)) == (1, 1)
-            assert refused or (printed in STRANGE and not errors), (command, printed, told)
+            assert refused or (printed in STRANGE and not errors), (command, printed, stderr)

@@ -1,6 +1,7 @@
 """deploy.sh with the real gcloud against a simulated Google Cloud, which runs the uploaded source."""
 
 import contextlib
+import dataclasses
 import shlex
 import shutil
 import subprocess
@@ -11,9 +12,9 @@ import cloud
 import numpy as np
 import pytest
 from conftest import FUNCTIONS, ROOT, commit
-from deploying import Deployment, change, changed_pin, drive, pin, succeed
-from following import blocks, follow
+from deployments import Deployment, change, changed_pin, drive, pin, succeed
 from identity import PROJECT, provider
+from page_commands import blocks, follow
 from processes import command_of, from_source, running
 
 
@@ -62,9 +63,9 @@ def test_a_changed_model_is_published_next_to_the_old_one_and_answers(google, up
     assert sum("/upload/storage/" in call for call in done) == 1
     bucket = google.buckets[f"{google.project}-models"]
     assert set(bucket.objects) == {f"models/{old['file']}", f"models/{new['file']}"}
-    told, _ = succeed(google, changed, "status")
-    assert f"model             {new['version']}, in memory" in told.stdout
-    assert "last day          no calls" in told.stdout
+    run, _ = succeed(google, changed, "status")
+    assert f"model             {new['version']}, in memory" in run.stdout
+    assert "last day          no calls" in run.stdout
     assert new["version"] != old["version"]
 
 
@@ -89,8 +90,8 @@ def test_a_change_becomes_a_canary_and_is_rolled_back(google, changed):
     assert google.runs["review"].serving == {third: 100}
     succeed(google, changed, "rollback", "review")
     assert google.runs["review"].serving == {second: 100}
-    told, _ = succeed(google, changed, "status")
-    assert f"revision          {second} 100 %" in told.stdout
+    run, _ = succeed(google, changed, "status")
+    assert f"revision          {second} 100 %" in run.stdout
     change(changed)
     succeed(google, changed, "review", "--canary", "20")
     assert google.runs["review"].serving == {second: 80, google.runs["review"].latest: 20}
@@ -100,7 +101,7 @@ def test_a_change_becomes_a_canary_and_is_rolled_back(google, changed):
     assert google.runs["review"].serving == {first: 100}
     nothing, _ = drive(google, changed, "rollback", "review")
     assert f"has no revision before {first}" in nothing.stderr
-    assert "malaria: not deployed" in told.stdout
+    assert "malaria: not deployed" in run.stdout
     nothing, _ = drive(google, changed, "malaria", "--canary", "20")
     assert "leave --canary out" in nothing.stderr
 
@@ -133,12 +134,12 @@ def test_the_logs_are_shown(google, checkout):
     run, done = succeed(google, checkout, "logs", "review")
     assert "Ready." in run.stdout
     assert done == []
-    asked = [body["filter"] for _, path, body in google.requests if path.startswith("/v2/entries:list")]
-    assert 'service_name="review"' in asked[-1]
-    assert "severity" not in asked[-1]
+    filters = [body["filter"] for _, path, body in google.requests if path.startswith("/v2/entries:list")]
+    assert 'service_name="review"' in filters[-1]
+    assert "severity" not in filters[-1]
     succeed(google, checkout, "logs", "review", "--errors")
-    asked = [body["filter"] for _, path, body in google.requests if path.startswith("/v2/entries:list")]
-    assert "severity>=ERROR" in asked[-1]
+    filters = [body["filter"] for _, path, body in google.requests if path.startswith("/v2/entries:list")]
+    assert "severity>=ERROR" in filters[-1]
 
 
 def entry(google, number, message, **more):
@@ -187,16 +188,16 @@ def test_at_no_moment_may_anyone_call_without_signing_in(google, checkout, tmp_p
         succeed(google, checkout, "review")
         first = google.runs["review"].latest
         assert not opened(google)
-        told, done = succeed(google, checkout, "review", *sign_in)
-        assert "refuses callers without a token; give --user-token" in told.stderr
+        run, done = succeed(google, checkout, "review", *sign_in)
+        assert "refuses callers without a token; give --user-token" in run.stderr
         assert "setIamPolicy" in done[-1]
         assert opened(google)
         token = issuer.token(issuer.firebase())
-        told, _ = succeed(google, checkout, "review", *sign_in, USER_TOKEN=token)
-        assert "--user-token" not in told.stderr
-        assert f"who may call  users of firebase:{PROJECT}, not anonymous ones" in told.stdout
-        told, _ = succeed(google, checkout, "status")
-        assert f"who may call      users of firebase:{PROJECT}, not anonymous ones" in told.stdout
+        run, _ = succeed(google, checkout, "review", *sign_in, USER_TOKEN=token)
+        assert "--user-token" not in run.stderr
+        assert f"who may call  users of firebase:{PROJECT}, not anonymous ones" in run.stdout
+        run, _ = succeed(google, checkout, "status")
+        assert f"who may call      users of firebase:{PROJECT}, not anonymous ones" in run.stdout
         refused, _ = drive(google, checkout, "rollback", "review")
         assert f"{first} does not verify its callers (SIGN_IN), and anyone can reach it" in refused.stderr
         refused, done = drive(google, checkout, "review", "--public")
@@ -205,8 +206,8 @@ def test_at_no_moment_may_anyone_call_without_signing_in(google, checkout, tmp_p
         _, done = succeed(google, checkout, "review")
         assert "setIamPolicy" in done[0]
         assert not opened(google)
-        told, _ = succeed(google, checkout, "status")
-        assert "who may call      callers with roles/run.invoker" in told.stdout
+        run, _ = succeed(google, checkout, "status")
+        assert "who may call      callers with roles/run.invoker" in run.stdout
 
 
 def test_the_status_summarises_the_last_day_from_the_log_lines(google, checkout):
@@ -216,8 +217,8 @@ def test_the_status_summarises_the_last_day_from_the_log_lines(google, checkout)
         payload = {"cold": number == 1, "message": "POST / 200"}
         more = {"httpRequest": {**http, "latency": "0.050s"}, "jsonPayload": payload}
         google.logs.append(entry(google, number, "", **more))
-    told, done = succeed(google, checkout, "status")
-    assert "last day          20 calls, 1 met a cold start, 1 errors (5.0%), p95 50 ms" in told.stdout
+    run, done = succeed(google, checkout, "status")
+    assert "last day          20 calls, 1 met a cold start, 1 errors (5.0%), p95 50 ms" in run.stdout
     assert done == []
 
 
@@ -237,18 +238,65 @@ def test_alerts_are_created_once_and_deleted_with_the_function(google, checkout)
     name = f"projects/{google.project}/alertPolicies/0"
     other = {"name": name, "displayName": "of somebody else", "conditions": []}
     google.policies[name] = {**other, "notificationChannels": [channel]}
-    told, _ = succeed(google, checkout, "destroy", "--yes")
-    assert "alert review: p95 over 2 s" in told.stderr
+    run, _ = succeed(google, checkout, "destroy", "--yes")
+    assert "alert review: p95 over 2 s" in run.stderr
     assert [each["displayName"] for each in google.policies.values()] == ["of somebody else"]
     assert [*google.channels] == [channel]
 
 
+ACCOUNT = "review-fn@demo-project.iam.gserviceaccount.com"
+
+
+def test_destroy_keeps_what_the_same_function_in_another_region_uses(google, checkout):
+    succeed(google, checkout, "review")
+    google.runs["far"] = dataclasses.replace(google.runs["review"], region="us-east1", labels={})
+    email = ("--email", "a@example.com")
+    succeed(google, checkout, "alerts", "review", *email)
+    _, done = succeed(google, checkout, "alerts", "review", *email, "--region", "us-east1")
+    assert len(done) == len(google.policies) / 2 == 2
+    run, _ = succeed(google, checkout, "destroy", "--yes", "--with-bucket")
+    assert f"kept: service account {ACCOUNT}, for review in us-east1" in run.stderr
+    assert "kept: bucket gs://demo-project-models, for review in us-east1" in run.stderr
+    assert (google.functions, [*google.runs]) == ({}, ["far"])
+    assert ACCOUNT in google.accounts
+    bucket = google.buckets["demo-project-models"]
+    assert f"serviceAccount:{ACCOUNT}" in str(bucket.policy["bindings"])
+    assert bucket.objects
+    filters = [each["conditions"][0]["conditionThreshold"]["filter"] for each in google.policies.values()]
+    assert len(filters) == 2
+    assert all("us-east1" in each for each in filters)
+    assert len(google.channels) == 1
+    again, done = succeed(google, checkout, "destroy", "--yes", "--with-bucket")
+    assert ("nothing to delete" in again.stderr, "kept: bucket" in again.stderr, done) == (True, True, [])
+    google.runs["review"] = google.runs.pop("far")
+    succeed(google, checkout, "destroy", "--yes", "--with-bucket", "--to", "run", "--region", "us-east1")
+    assert (google.runs, google.policies, google.channels, google.buckets) == ({}, {}, {}, {})
+    assert ACCOUNT not in google.accounts
+
+
+def test_destroy_keeps_what_the_other_target_uses(google, checkout):
+    google.app = cloud.App()
+    succeed(google, checkout, "review", "--to", "appengine", "--public")
+    succeed(google, checkout, "malaria", "--to", "run")
+    succeed(google, checkout, "alerts", "malaria", "--email", "a@example.com")
+    for region in ("europe-west1", "us-east1"):
+        run, done = succeed(google, checkout, "destroy", "--yes", "--with-bucket", "--region", region)
+        assert done == []
+        assert f"kept: service account {ACCOUNT}, for review-" in run.stderr
+        assert "for malaria in europe-west1" in run.stderr
+    run, done = succeed(google, checkout, "destroy", "--yes", "--with-bucket", "--to", "run")
+    assert "kept: bucket gs://demo-project-models, for review-" in run.stderr
+    assert not google.runs
+    assert ACCOUNT in google.accounts
+    assert f"malaria-fn@{google.project}.iam.gserviceaccount.com" not in google.accounts
+
+
 def test_a_repository_of_github_may_deploy_without_a_key(google, checkout):
-    told, _ = succeed(google, checkout, "github", "me/models")
+    run, _ = succeed(google, checkout, "github", "me/models")
     account = f"github-deployer@{google.project}.iam.gserviceaccount.com"
     [provider] = [name for name in google.pools if "/providers/" in name]
-    assert f"--body {provider}" in told.stdout
-    assert f"gh variable set DEPLOY_ACCOUNT --repo me/models --body {account}" in told.stdout
+    assert f"--body {provider}" in run.stdout
+    assert f"gh variable set DEPLOY_ACCOUNT --repo me/models --body {account}" in run.stdout
     assert google.pools[provider]["attributeCondition"] == "assertion.repository == 'me/models'"
     users = {each["role"]: each["members"] for each in google.account_policies[account]["bindings"]}
     [workflows] = users["roles/iam.workloadIdentityUser"]
@@ -257,7 +305,7 @@ def test_a_repository_of_github_may_deploy_without_a_key(google, checkout):
     assert not google.allows(account, "roles/owner", "roles/editor")
     again, done = succeed(google, checkout, "github", "me/models")
     assert done == []
-    assert again.stdout == told.stdout
+    assert again.stdout == run.stdout
     google.pools[provider.rpartition("/providers/")[0]]["state"] = "DELETED"
     _, done = succeed(google, checkout, "github", "me/models")
     assert [call.rpartition(":")[2] for call in done] == ["undelete"]
@@ -280,10 +328,10 @@ def test_setup_creates_missing_resources_on_request(google, checkout):
 
 def test_destroy_asks_first_and_deletes_all_but_the_bucket(google, checkout):
     succeed(google, checkout, "review")
-    asked, done = drive(google, checkout, "destroy", typed="no\n")
-    assert asked.returncode == 1
-    assert "nothing was deleted" in asked.stderr
-    assert "function review" in asked.stderr
+    refused, done = drive(google, checkout, "destroy", typed="no\n")
+    assert refused.returncode == 1
+    assert "nothing was deleted" in refused.stderr
+    assert "function review" in refused.stderr
     assert done == []
     succeed(google, checkout, "destroy", typed=f"{google.project}\n")
     assert not google.functions
@@ -327,8 +375,8 @@ def test_cloud_run_starts_the_uploaded_source(uploaded, checkout):
     again, done = succeed(uploaded, checkout, "malaria", "--to", "run")
     assert "unchanged" in again.stderr
     assert done == []
-    told, _ = succeed(uploaded, checkout, "status", "--to", "run")
-    assert "in memory" in told.stdout
+    result, _ = succeed(uploaded, checkout, "status", "--to", "run")
+    assert "in memory" in result.stdout
     succeed(uploaded, checkout, "destroy", "--yes", "--to", "run")
     assert not uploaded.runs
 

@@ -6,6 +6,7 @@ Their commands are run by test_docs_commands.py.
 import json
 import re
 import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -223,3 +224,33 @@ def test_the_readme_states_the_figures_of_the_cards():
         *(review["nollysenti_mean_accuracy"], review["imdb"]["accuracy"]),
     ):
         assert f"{number:.3f}" in README, f"the README does not state {number:.3f}"
+
+
+def commands():
+    """The modules that are run as `python -m dev.NAME`, except `leash`, which people do not run."""
+    paths = [path for path in (ROOT / "dev").glob("*.py") if "__main__" in path.read_text()]
+    return sorted(f"dev.{path.stem}" for path in paths if path.stem != "leash")
+
+
+def test_every_command_of_dev_explains_itself_and_does_nothing_else():
+    run = {each: [sys.executable, "-m", each, "--help"] for each in commands()}
+    assert len(run) > 5
+    running = {
+        name: subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for name, command in run.items()
+    }
+    for name, process in running.items():
+        text, _ = process.communicate(timeout=60)
+        assert (process.returncode, text.startswith(f"usage: python -m {name} ")) == (0, True), text
+
+
+def test_without_beam_the_batch_command_says_how_to_install_it():
+    script = (
+        "import runpy, sys; sys.modules['apache_beam'] = None; runpy.run_module('batch', run_name='__main__')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert "run 'make .venv/batch/installed', then use .venv/batch/bin/python" in run.stderr
+    assert run.stderr.count("\n") == 1

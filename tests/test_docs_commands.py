@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from cells import encode
 from conftest import FUNCTIONS, ROOT, first_port
-from deploying import pin
-from following import blocks, follow
-from own import colours
+from deployments import pin
+from page_commands import blocks, follow
 from PIL import Image
 from processes import address, served
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
+from user_models import colours
 
 from dev import pictures
 from dev.serve import Function
@@ -199,9 +199,9 @@ def test_the_readmes_commands_deploy_a_function_from_three_saved_models(google, 
     folders = [changed / "functions" / name for name in only]
     with served(changed, first_port_of(*folders), ",".join(only)) as text:
         google.on_deploy = lambda name, *_: address(text, name)
-        told = follow(google, changed, *deploy)
+        output = follow(google, changed, *deploy)
         url = f"{google.runs['digits'].url}/predict"
-        assert f"digits: {google.runs['digits'].url}" in told
+        assert f"digits: {google.runs['digits'].url}" in output
         assert post(url, (folder / "held_out" / "7" / "200.png").read_bytes())["label"] == "7"
         topic, flowers = (f"{address(text, name)}/predict" for name in ("topic", "flowers"))
         assert post(topic, b"my dog", "text/plain")["label"] == "animals"
@@ -217,8 +217,8 @@ def test_the_readmes_commands_set_up_sign_in_and_a_public_function_and_remove_it
     first, second = blocks(section(README, "Deploy it"))
     public, _, later = second.partition("./deploy.sh status\n")
     assert first.startswith("gcloud auth login\n")
-    told = follow(google, changed, first)
-    assert all(f"\n{name}: http" in told for name in FUNCTIONS)
+    output = follow(google, changed, first)
+    assert all(f"\n{name}: http" in output for name in FUNCTIONS)
     follow(google, changed, f"export PROJECT_ID={google.project}\n", public)
     headers = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
     url = f"{google.runs['review'].url}/predict"
@@ -256,8 +256,8 @@ def test_every_command_of_the_page_on_models_works(google, changed, monkeypatch)
     google.settings["PUBLISH_PYTHON"] = sys.executable
     *here, store, train_again = blocks(MODELS)
     assert all(line.startswith(tuple(NOT_RUN)) for line in train_again.splitlines())
-    told = follow(google, changed, *here)
-    assert pin(changed, "digits")["file"] in told
+    output = follow(google, changed, *here)
+    assert pin(changed, "digits")["file"] in output
     assert pin(changed, "malaria")["labels"] == ["Uninfected", "Parasitized"]
     assert list(pin(changed, "review")["modules"]) == ["helper.py"]
 

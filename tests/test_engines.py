@@ -7,28 +7,10 @@ import json
 
 import jsonschema_rs
 import pytest
-from conftest import FUNCTIONS, ROOT
+from conftest import ROOT
 
 from shared.example import Example
-from shared.pin import Pin, Unpublished
-
-CLIENTS = {}
-
-
-@pytest.fixture(params=FUNCTIONS)
-def name(request):
-    try:
-        Pin.read(ROOT / "functions" / request.param / "model.json")
-    except Unpublished as error:
-        pytest.skip(str(error))
-    return request.param
-
-
-@pytest.fixture
-def client(load, name):
-    if name not in CLIENTS:
-        CLIENTS[name] = load(name)
-    return CLIENTS[name]
+from shared.pin import Pin
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from asking import answer, load
+from classifiers import answer, load
 from conftest import ROOT
 from PIL import Image
 from sklearn.feature_extraction.text import TfidfVectorizer

@@ -19,8 +19,8 @@ import pytest
 from conftest import FUNCTIONS, ROOT
 from identity import EMULATED, PROJECT, claims_of, provider
 from npm import package
+from page_calls import run_call
 from processes import free_port
-from shown import run_call
 
 from shared.web.firebase import SCRIPTS
 

@@ -20,7 +20,7 @@ def locked(folder: Path) -> dict[str, str]:
     return {canonical(name): version for line in lines for name, version in [line.split()[0].split("==")]}
 
 
-def asked(folder: Path) -> dict[str, str]:
+def direct(folder: Path) -> dict[str, str]:
     """Versions of the direct packages."""
     lines = re.sub(r"#.*", "", (folder / "requirements.in").read_text()).split()
     found = [re.fullmatch(r"([A-Za-z0-9_.-]+)==([0-9][0-9a-z.]*)", line) for line in lines]
@@ -35,7 +35,7 @@ def folder(request):
 
 def test_a_lock_has_all_required_packages(folder):
     versions = locked(folder)
-    for name, version in asked(folder).items():
+    for name, version in direct(folder).items():
         assert versions[name] == version, f"{name}=={version}; run make lock"
 
 
@@ -53,7 +53,7 @@ def test_every_locked_package_has_hashes_and_no_url(folder):
 def test_the_tests_run_on_the_versions_that_the_functions_are_deployed_with():
     tested, compared = locked(lock.DEV), 0
     for folder in lock.functions():
-        if asked(folder).items() <= tested.items():  # else the function has versions of its own
+        if direct(folder).items() <= tested.items():  # else the function has versions of its own
             assert locked(folder).items() <= tested.items(), folder
             compared += 1
     assert compared >= 2

@@ -6,7 +6,7 @@ from dataclasses import replace
 import cells
 import numpy as np
 import pytest
-from asking import SETTINGS, load
+from classifiers import SETTINGS, load
 from conftest import ROOT
 
 from functions.malaria.classifier import Classifier

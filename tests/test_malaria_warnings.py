@@ -7,7 +7,7 @@ import json
 import cells
 import numpy as np
 import pytest
-from asking import SETTINGS, answer
+from classifiers import SETTINGS, answer
 from conftest import ROOT
 from PIL import Image, ImageDraw, ImageOps
 

@@ -6,7 +6,6 @@ import struct
 import tracemalloc
 
 import pytest
-import toys
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,22 +13,12 @@ from identity import provider
 
 CELL = (ROOT / "models" / "malaria" / "examples" / "infected.png").read_bytes()
 TEXTS = ["A fine film, I loved it.", "Bad.", "Dis film sweet well well."]
-LABELS = ("none", "one", "two", "three")
 REVIEW, MALARIA = "/v2/models/review/infer", "/v2/models/malaria/infer"
 
 
 @pytest.fixture
-def review(load):
-    return load("review")
-
-
-@pytest.fixture
-def table(load, tmp_path, monkeypatch):
-    """A function for table rows; the first value of a row is the index of its label."""
-    folder = tmp_path / "table"
-    monkeypatch.setenv("MODEL_STORE", str(folder))
-    row = {"length": 1, "width": 1}
-    return load(toys.make(folder, "Rows", LABELS, row, tuple(row)))
+def table(load_table):
+    return load_table()
 
 
 def tensor(name, data, shape=None, datatype="BYTES", **more):

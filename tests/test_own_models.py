@@ -14,7 +14,6 @@ import joblib
 import numpy as np
 import pytest
 from conftest import ROOT
-from own import BLUE, RED, colours, converted, pinned
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
@@ -32,6 +31,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
+from user_models import BLUE, RED, colours, converted, pinned
 
 from shared.classifier import checked, classify, verdict
 from shared.errors import ModelUnavailable, Unexpected, Unusable

@@ -15,8 +15,8 @@ import pytest
 import toys
 from axe import barriers
 from conftest import ROOT
+from page_calls import run_call
 from processes import running
-from shown import run_call
 
 EXAMPLES = ROOT / "models" / "malaria" / "examples"
 INFECTED, NORMAL = EXAMPLES / "infected.png", EXAMPLES / "normal.png"

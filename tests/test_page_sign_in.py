@@ -18,7 +18,7 @@ from conftest import ROOT
 from emulator import auth_emulator
 from identity import PROJECT, provider
 from npm import package
-from shown import run_call
+from page_calls import run_call
 
 from shared.web.firebase import SCRIPTS, VERSION
 

@@ -7,9 +7,9 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 
+import faults
 import pytest
 
 from shared.errors import ModelUnavailable
@@ -205,17 +205,18 @@ def test_a_hanging_metadata_server_is_named(behaviour, google, monkeypatch):
             result(seconds=0.3)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a full queue is silent on Linux")
 def test_a_connection_that_is_never_accepted_is_abandoned_too(google, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
-        address = listener.getsockname()
-        for _ in range(3):  # the queue is full
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(address)
-        monkeypatch.setattr(plain, "STORAGE", f"http://127.0.0.1:{address[1]}")
+    with faults.silent_port() as port:
+        monkeypatch.setattr(plain, "STORAGE", f"http://127.0.0.1:{port}")
         with pytest.raises(plain.Incomplete, match=r"no whole answer within 0.3 s"):
             result(seconds=0.3)
+
+
+def test_a_dead_address_does_not_cost_the_time_of_one_that_answers(google, monkeypatch):
+    with faults.silent_port() as port:
+        faults.resolve_to(monkeypatch, port, google.server_address[1])
+        monkeypatch.setattr(plain, "STORAGE", "http://storage.example")
+        assert result() == CONTENT
 
 
 def test_a_finished_request_returns_its_bytes_in_a_forked_process(google):

@@ -13,13 +13,13 @@ import joblib
 import numpy as np
 import pytest
 from conftest import ROOT
-from own import BLUE, RED, colours, converted
 from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
+from user_models import BLUE, RED, colours, converted
 
 from functions.review.linear import Linear
 from models.publish import Refused, files, inside, labels, probes, staging, stored

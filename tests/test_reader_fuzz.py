@@ -4,10 +4,10 @@ import base64
 import json
 
 import pytest
+from fuzzing import FUZZED, TEXTS
 from hypothesis import example, given
 from hypothesis import strategies as st
-from made_up import FUZZED, TEXTS
-from reading import read
+from reader_requests import read
 
 from shared.errors import ServiceError
 from shared.web.readers import Images, ParsedRequest, Rows, Texts

@@ -5,7 +5,7 @@ import json
 from urllib.parse import quote, urlencode
 
 import pytest
-from reading import MULTIPART, URLENCODED, form, instances, only, read
+from reader_requests import MULTIPART, URLENCODED, form, instances, only, read
 
 from shared.errors import BadRequest, TooLarge, UnsupportedType, Unusable
 from shared.web.readers import Images

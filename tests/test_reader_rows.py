@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from reading import MULTIPART, URLENCODED, form, instances, only, read
+from reader_requests import MULTIPART, URLENCODED, form, instances, only, read
 
 from shared.errors import BadRequest, ServiceError, TooLarge, Unusable
 from shared.web.readers import Rows

@@ -4,7 +4,7 @@ import json
 from urllib.parse import quote_plus
 
 import pytest
-from reading import MULTIPART, URLENCODED, form, instances, only, read
+from reader_requests import MULTIPART, URLENCODED, form, instances, only, read
 
 from shared.errors import BadRequest, TooLarge, Unusable
 from shared.web.readers import MAX_CHARACTERS, Texts

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from asking import SETTINGS, answer
+from classifiers import SETTINGS, answer
 from conftest import ROOT
 
 from functions.review.classifier import WARNINGS, Classifier

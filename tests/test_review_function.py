@@ -4,9 +4,9 @@ import io
 import threading
 
 import pytest
+from fuzzing import FUZZED, TEXTS
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from made_up import FUZZED, TEXTS
 
 from functions.review.ngrams import Ngrams, clean, token_spans
 from shared.web.readers import MAX_CHARACTERS

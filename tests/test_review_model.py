@@ -14,7 +14,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-from asking import SETTINGS, answer, labelled, load, second
+from classifiers import SETTINGS, answer, labels_of, load, second_probabilities
 from conftest import ROOT
 from scipy.sparse import csr_matrix
 from sklearn.exceptions import InconsistentVersionWarning
@@ -92,7 +92,7 @@ def invented(count: int) -> tuple[list[str], np.ndarray[Any, Any]]:
 
 
 def agree(classifier: Classifier, model: Any, texts: list[str]) -> bool:
-    ours = second(classifier, texts)
+    ours = second_probabilities(classifier, texts)
     return bool(np.abs(np.array(ours) - model.predict_proba(texts)[:, 1]).max() < 1.1e-6)
 
 
@@ -270,8 +270,8 @@ def test_the_exported_weights_give_the_probability_of_the_pipeline_they_came_fro
 
     ours = load(Classifier, tmp_path / "linear.npz", LABELS)
     theirs = load(Classifier, tmp_path / "pipeline.joblib", LABELS)
-    assert second(ours, texts) == pytest.approx(second(theirs, texts), abs=1.1e-6)
-    right = [label == LABELS[p] for label, p in zip(labelled(ours, texts), positive, strict=True)]
+    assert second_probabilities(ours, texts) == pytest.approx(second_probabilities(theirs, texts), abs=1.1e-6)
+    right = [label == LABELS[p] for label, p in zip(labels_of(ours, texts), positive, strict=True)]
     assert np.mean(right) > 0.95
 
 
@@ -342,7 +342,7 @@ def test_a_text_without_words_is_not_a_review(served, text):
 
 @pytest.mark.parametrize("language", SAID)
 def test_plain_praise_is_positive_and_plain_blame_is_negative(served, language):
-    assert labelled(served, SAID[language]) == ["Positive", "Negative"]
+    assert labels_of(served, SAID[language]) == ["Positive", "Negative"]
 
 
 def test_the_label_follows_the_threshold(served):
@@ -372,7 +372,7 @@ def test_a_users_pipeline_and_pair_are_served(tmp_path, classifier):
     expected = model.predict_proba(texts)[:, 1]
     for dumped in (model, (model[0], model[1]), [model[0], model[1]]):
         joblib.dump(dumped, tmp_path / "own.joblib")
-        found = second(load(Classifier, tmp_path / "own.joblib", LABELS), texts)
+        found = second_probabilities(load(Classifier, tmp_path / "own.joblib", LABELS), texts)
         assert found == pytest.approx(expected.tolist(), abs=1e-6)
 
 
@@ -380,7 +380,7 @@ def test_a_classifier_without_probabilities_is_served_through_the_logistic_funct
     texts, positive = invented(100)
     model = make_pipeline(TfidfVectorizer(), LinearSVC()).fit(texts, positive)
     joblib.dump(model, tmp_path / "own.joblib")
-    found = second(load(Classifier, tmp_path / "own.joblib", LABELS), texts)
+    found = second_probabilities(load(Classifier, tmp_path / "own.joblib", LABELS), texts)
     expected = 1 / (1 + np.exp(-model.decision_function(texts)))
     assert found == pytest.approx(expected.tolist(), abs=1e-6)
 

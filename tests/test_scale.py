@@ -58,18 +58,20 @@ def test_the_sql_has_the_right_fields_and_batch_size(load):
 
 
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
-def test_gcloud_knows_the_command_that_uploads_a_model(tmp_path):
-    [command] = [block.replace("\\\n", " ") for block in blocks("sh") if block.startswith("gcloud ai")]
-    lint = ["gcloud", "meta", "lint-gcloud-commands", f"--command-string={' '.join(command.split())}"]
-    run = subprocess.run(
-        lint,
-        env={"PATH": "/usr/bin:/bin", "CLOUDSDK_CONFIG": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    [found] = json.loads(run.stdout)
-    assert found["success"] is True, found["error_message"]
+def test_gcloud_knows_the_commands_that_build_and_upload_a_container(tmp_path):
+    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+    commands = [" ".join(line.split()) for line in lines if line.startswith("gcloud ")]
+    assert [command.split()[1] for command in commands] == ["artifacts", "builds", "ai"]
+    for command in commands:
+        run = subprocess.run(
+            ["gcloud", "meta", "lint-gcloud-commands", f"--command-string={command}"],
+            env={"PATH": "/usr/bin:/bin", "CLOUDSDK_CONFIG": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        [found] = json.loads(run.stdout)
+        assert found["success"] is True, found["error_message"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

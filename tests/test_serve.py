@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import runpy
+import select
 import shlex
 import shutil
 import signal
@@ -16,6 +17,7 @@ import sys
 import threading
 from pathlib import Path
 
+import processes
 import pytest
 from conftest import FUNCTIONS, ROOT, first_port
 
@@ -91,6 +93,34 @@ def test_it_prints_calls_that_work_and_stops_everything_on_a_signal(end):
             socket.create_connection(("127.0.0.1", own + port - FIRST), 1)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+@pytest.mark.parametrize("makes", [False, True], ids=["alone", "under make"])
+def test_a_kill_leaves_no_process_behind(makes, tmp_path):
+    # Each process inherits the writing end as its standard input, so the pipe ends with the last of them.
+    ended, inherited = os.pipe()
+    port = first_port(PORTS.values())
+    command = [sys.executable, "-m", "dev.serve", "--python", sys.executable, "--port", str(port)]
+    if makes:
+        (tmp_path / "Makefile").write_text(f"serve:\n\t@{shlex.join(command)}\n")
+        command = ["make", "-f", str(tmp_path / "Makefile")]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=inherited, stdout=subprocess.PIPE, text=True)
+    os.close(inherited)
+    with process, os.fdopen(ended):
+        while "Ctrl-C stops them" not in next(process.stdout):
+            pass
+        process.kill()
+        readable, _, _ = select.select([ended], [], [], 60)
+    assert readable, "a process is left"
+
+
+def test_a_second_serve_names_the_function_that_has_the_port():
+    name, port = FUNCTIONS[0], first_port(PORTS.values())
+    with processes.served(ROOT, port, name):
+        text = refusal("--port", port, "--only", name)
+    taken = PORTS[name] + port - FIRST
+    assert f"port {taken}, for {name}, is taken by the function {name}, perhaps of another `make" in text
+
+
 def test_a_port_in_use_is_named_with_another_one_to_choose():
     name = min(PORTS, key=PORTS.get)
     with socket.socket() as holder:
@@ -99,7 +129,7 @@ def test_a_port_in_use_is_named_with_another_one_to_choose():
         taken = holder.getsockname()[1]
         port = taken - PORTS[name] + FIRST
         text = refusal("--port", port, "--only", name)
-    assert f"port {taken}, for {name}, is taken" in text
+    assert f"port {taken}, for {name}, is taken by another program: stop it, or choose other" in text
     assert f"make serve PORT={port + 100}" in text
 
 

@@ -361,9 +361,9 @@ def test_an_invalid_setting_stops_the_start(setting, value, deploy, tmp_path):
 
 
 def test_no_signature_of_a_url_reaches_the_log():
-    told = download.cause(BadGateway("GET https://storage.googleapis.com/b/o?X-Goog-Signature=abc123: no"))
-    assert "storage.googleapis.com/b/o" in told
-    assert "abc123" not in told
+    cause = download.cause(BadGateway("GET https://storage.googleapis.com/b/o?X-Goog-Signature=abc123: no"))
+    assert "storage.googleapis.com/b/o" in cause
+    assert "abc123" not in cause
 
 
 LAPTOP = {"K_SERVICE": "", "GAE_SERVICE": "", "GOOGLE_APPLICATION_CREDENTIALS": ""}
@@ -389,6 +389,6 @@ LAPTOP = {"K_SERVICE": "", "GAE_SERVICE": "", "GOOGLE_APPLICATION_CREDENTIALS": 
 def test_the_advice_on_credentials_fits_the_environment(error, environment, advice, monkeypatch):
     for name, value in {**LAPTOP, **environment}.items():
         monkeypatch.setenv(name, value)
-    told = download.cause(error)
-    assert advice in told
-    assert ("gcloud" in told) == ("gcloud" in advice)
+    cause = download.cause(error)
+    assert advice in cause
+    assert ("gcloud" in cause) == ("gcloud" in advice)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from deploying import Deployment, change, succeed
+from deployments import Deployment, change, succeed
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 STEP = re.compile(r"^ +(?:- )?run: (?:>-\n((?:^ {10}.*\n)+)|(.*))", re.MULTILINE)

@@ -27,6 +27,7 @@ def versions(gcloud: Gcloud) -> tuple[Version, ...] | None:
             text(each, "id"),
             float(dig(each, "traffic_split") or 0),
             text(each, "version", "versionUrl"),
+            text(each, "version", "serviceAccount"),
         )
         for each in gcloud.rows("app", "versions", "list")
     )

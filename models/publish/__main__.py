@@ -39,10 +39,23 @@ def main() -> None:
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("words", nargs="*", metavar="NAME FILE key=value")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="NAME FILE key=value",
+        help="the function, its model file, and more of the pin",
+    )
     parser.add_argument("--labels", help="in the order of the model's outputs, comma separated")
     parser.add_argument("--examples", type=Path, help="a folder for each label, or a CSV with a column label")
-    parser.add_argument("--with", dest="modules", nargs="+", action="extend", default=[], metavar="helper.py")
+    parser.add_argument(
+        "--with",
+        dest="modules",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="helper.py",
+        help="modules of yours that a pickled model imports",
+    )
     parser.add_argument("--store", help="default: MODEL_STORE, or models/")
     parser.add_argument("--dry-run", action="store_true", help="test the file, print its pin, write nothing")
     parser.add_argument("--check", action="store_true", help="compare pinned files with their pins")

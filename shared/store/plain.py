@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from http.client import HTTPConnection
 from urllib.parse import SplitResult, quote, urlsplit
 
+from ..connect import connect
 from ..errors import ModelUnavailable
 
 STORAGE = "https://storage.googleapis.com"
@@ -95,14 +96,19 @@ class Request:
         """
         self.wait()
         if self._late or not self._content.done():
-            raise Incomplete(f"{self._peer}: no whole answer within {self._seconds:.1f} s")
+            raise self._overdue()
         return self._content.result()
+
+    def _overdue(self) -> Incomplete:
+        return Incomplete(f"{self._peer}: no whole answer within {self._seconds:.1f} s")
 
     def _run(self) -> None:
         try:
             self._content.set_result(self._object())
         except (Incomplete, ModelUnavailable) as error:
             self._content.set_exception(error)
+        except TimeoutError:
+            self._content.set_exception(self._overdue())
         except Exception as error:
             self._content.set_exception(Incomplete(f"{self._peer}: {type(error).__name__}: {error}"))
 
@@ -147,20 +153,15 @@ class Request:
             connection.close()
 
     def _connected(self, parts: SplitResult) -> socket.socket:
-        """Connect to the first address that accepts the connection."""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        refusal = OSError("no address")
-        for family, kind, _, _, address in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM):
-            plain = socket.socket(family, kind)
-            plain.settimeout(self._seconds + 1)  # in case nobody calls `wait`
-            try:
-                self._watch(plain)
-                plain.connect(address)
-                return self._secured(plain, parts.hostname) if parts.scheme == "https" else plain
-            except OSError as error:
-                plain.close()
-                refusal = error
-        raise refusal
+        """Connect, with TLS for https."""
+        secure = parts.scheme == "https"
+        plain = connect(parts.hostname or "", parts.port or (443 if secure else 80), self._deadline)
+        try:
+            self._watch(plain)
+            return self._secured(plain, parts.hostname) if secure else plain
+        except OSError:
+            plain.close()
+            raise
 
     def _secured(self, plain: socket.socket, host: str | None) -> socket.socket:
         context = ssl.create_default_context()

@@ -5,10 +5,13 @@ import http.server
 import re
 import socket
 import struct
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import pytest
 
 PATH = re.compile(r"/download/storage/v1/b/([^/?]+)/o/([^?]+)")
 SIGNED = re.compile(r"/([^/?]+)/([^?]+)\?X-Goog-")
@@ -101,6 +104,25 @@ def bucket(port: int = 0) -> Iterator[Bucket]:
         yield server
     finally:
         server.close()
+
+
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """Yield a port of this machine that never answers an attempt to connect, as a dead address does."""
+    if sys.platform != "linux":
+        pytest.skip("a full queue of connections is silent on Linux only")
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(3):  # the queue is full
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    """Let every name be resolved to these ports of this machine, in this order."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
 
 Fault = Callable[[Handler, bytes], None]

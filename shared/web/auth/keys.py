@@ -8,15 +8,18 @@ may call.
 import base64
 import json
 import re
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from ...connect import connect
 from ...errors import SignInUnavailable
 
 Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -135,9 +138,9 @@ def fetch(url: str) -> tuple[bytes, float]:
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
     if not local and parts.scheme != "https":
         raise ValueError(f"expected https; got {parts.scheme!r}")
-    kind = HTTPConnection if local else HTTPSConnection
-    connection = kind(parts.netloc, timeout=SECONDS)
+    connection = HTTPConnection(parts.netloc)
     try:
+        connection.sock = _connected(parts)
         connection.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
         answer = connection.getresponse()
         body = answer.read(LARGEST + 1)
@@ -147,3 +150,16 @@ def fetch(url: str) -> tuple[bytes, float]:
         return body, float(age[1]) if age else 0.0
     finally:
         connection.close()
+
+
+def _connected(parts: SplitResult) -> socket.socket:
+    """Connect, with TLS for https."""
+    secure = parts.scheme == "https"
+    plain = connect(parts.hostname or "", parts.port or (443 if secure else 80), time.monotonic() + SECONDS)
+    try:
+        plain.settimeout(SECONDS)
+        context = ssl.create_default_context() if secure else None
+        return context.wrap_socket(plain, server_hostname=parts.hostname) if context else plain
+    except OSError:
+        plain.close()
+        raise

@@ -19,6 +19,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
+from ...connect import connect
 from ...errors import BadRequest, ObjectUnreadable, ServiceError, TooLarge
 from ...settings import Settings
 from ..body import Take
@@ -140,7 +141,7 @@ class _Job:
         parts = urlsplit(self._origin)
         secure = parts.scheme == "https"
         address = parts.hostname or "", parts.port or (443 if secure else 80)
-        with socket.create_connection(address, _left(end)) as plain:
+        with connect(*address, end) as plain:
             stream = _context().wrap_socket(plain, server_hostname=parts.hostname) if secure else plain
             with stream:
                 head = f"GET {url.target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept-Encoding: identity\r\n"

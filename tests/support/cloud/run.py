@@ -59,13 +59,18 @@ class Service:
         return name
 
 
-def run_service(self: Cloud, name: str, call: Call) -> Service:
+def region_of(call: Call) -> str:
+    """The region in a call's host or path; `-` is all regions."""
     region = re.match(r"([a-z]+-[a-z]+\d+)-run\.", call.host) or re.search(r"/locations/([^/]+)", call.path)
-    found = self.runs.get(name)
-    if found is None or (region and region[1] not in ("-", found.region)):
+    return region[1] if region else "-"
+
+
+def run_service(self: Cloud, name: str, call: Call) -> Service:
+    region, found = region_of(call), self.runs.get(name)
+    if found is None or region not in ("-", found.region):
         raise Refused(
             404,
-            f"Resource '{name}' of kind 'SERVICE' in region '{region and region[1]}' in project"
+            f"Resource '{name}' of kind 'SERVICE' in region '{region}' in project"
             f" '{self.project}' does not exist.",
         )
     return found
@@ -130,7 +135,8 @@ def revision_resource(self: Cloud, it: Service, name: str) -> dict[str, Any]:
 @route("GET", "/apis/serving.knative.dev/v1/namespaces/{}/services", "run")
 @route("GET", "/v1/projects/{}/locations/{}/services", "run")
 def list_runs(self: Cloud, call: Call, project: str, region: str = "-") -> Any:
-    there = [run_resource(self, each) for each in self.runs.values() if region in ("-", each.region)]
+    wanted = region_of(call)
+    there = [run_resource(self, each) for each in self.runs.values() if wanted in ("-", each.region)]
     return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": there}
 
 

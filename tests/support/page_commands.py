@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from deploying import Deployment
+from deployments import Deployment
 
 
 def blocks(page: str, kind: str = "sh") -> list[str]:

@@ -41,11 +41,11 @@ def answer(classifier: Any, raw: Any, explain: bool = False) -> dict[str, Any]:
     return found
 
 
-def second(classifier: Any, inputs: Any) -> list[float]:
+def second_probabilities(classifier: Any, inputs: Any) -> list[float]:
     """Return the second label's probability in the answer to each input."""
     return [list(answer(classifier, each)["probabilities"].values())[1] for each in inputs]
 
 
-def labelled(classifier: Any, inputs: Any) -> list[str]:
+def labels_of(classifier: Any, inputs: Any) -> list[str]:
     """Return the label of each input."""
     return [answer(classifier, each)["label"] for each in inputs]

@@ -67,7 +67,7 @@ def configured(*arguments: str, **environment: str) -> Config:
     return found
 
 
-def asked(url: str, name: str, **example: str) -> list[str]:
+def check_served(url: str, name: str, **example: str) -> list[str]:
     """Check a served function with its example, or a changed one; return the smoke test's remarks."""
     folder = ROOT / "functions" / name
     changed = dataclasses.replace(Example.read(folder), **example)
