@@ -251,7 +251,7 @@ def _waist(cell: Mask) -> float:
     middle = extents[third : len(extents) - third]
     narrowest = third + middle.index(min(middle))
     wide = min(max(extents[: narrowest + 1]), max(extents[narrowest:]))
-    return extents[narrowest] / max(wide, 1)
+    return float(extents[narrowest] / max(wide, 1))
 
 
 def _pieces(cell: Mask) -> float:

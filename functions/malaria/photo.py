@@ -56,7 +56,8 @@ def _is_drawn(pixels: Pixels) -> bool:
     most = np.maximum(np.maximum(steps[..., 0], steps[..., 1]), steps[..., 2])
     differ, abrupt = np.count_nonzero(most), np.count_nonzero(most > 1)
     equal = 1 - differ / most.size
-    return equal > FLAT or (equal > EQUAL and abrupt > min(ABRUPT[0] * most.size, ABRUPT[1] * differ))
+    patched = equal > EQUAL and abrupt > min(ABRUPT[0] * most.size, ABRUPT[1] * differ)
+    return bool(equal > FLAT or patched)
 
 
 def _is_of_another_colour(pixels: Pixels) -> bool:
