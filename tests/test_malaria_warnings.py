@@ -3,15 +3,16 @@
 import base64
 import io
 import json
+import re
 
 import cells
 import numpy as np
 import pytest
 from classifiers import SETTINGS, answer
 from conftest import ROOT
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from functions.malaria import cell, doubts, heatmap
+from functions.malaria import cell, doubts, heatmap, photo
 from functions.malaria.classifier import Classifier
 from shared.pin import Pin
 from shared.runtimes import images
@@ -139,6 +140,76 @@ def test_what_is_not_one_cell_in_colour_gets_a_warning(served, picture, code):
     assert len(set(codes(found))) == len(codes(found))
 
 
+def disc(colour, ground=0):
+    whole = Image.new("RGB", (130, 130), ground)
+    ImageDraw.Draw(whole).ellipse((4, 4, 125, 125), fill=colour)
+    return whole
+
+
+def round_face():
+    whole = disc((225, 172, 150))
+    pen = ImageDraw.Draw(whole)
+    for left in (38, 78):
+        pen.ellipse((left, 42, left + 14, 56), fill=(60, 30, 20))
+    pen.arc((36, 50, 94, 102), 20, 160, fill=(120, 30, 40), width=6)
+    return whole
+
+
+def grainy(picture):
+    """A picture with the grain of a photo, so that it does not have patches of one colour."""
+    pixels = np.asarray(picture) + np.random.default_rng(0).normal(0, 2, (*picture.size[::-1], 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def enlarged(picture, side, how):
+    return picture.resize((side, side)).resize(picture.size, how)
+
+
+def compressed(picture):
+    return Image.open(io.BytesIO(cells.encode(picture, "JPEG", quality=5)))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (disc((214, 150, 150)), doubts.DRAWN),
+        (disc((214, 150, 150), (255, 255, 255)), doubts.DRAWN),
+        (round_face(), doubts.DRAWN),
+        (enlarged(grainy(cells.draw(True, 3)), 12, Image.Resampling.NEAREST), doubts.DRAWN),
+        (compressed(grainy(cells.draw(True, 3))), doubts.DRAWN),
+        (grainy(disc((235, 160, 60))), doubts.UNFAMILIAR),
+        (grainy(disc((200, 60, 60))), doubts.UNFAMILIAR),
+        (grainy(disc((225, 225, 225))), doubts.UNFAMILIAR),
+        (cells.draw(True, 3).filter(ImageFilter.GaussianBlur(4)), doubts.BLURRED),
+        (enlarged(cells.draw(True, 3), 12, Image.Resampling.BICUBIC), doubts.BLURRED),
+    ],
+)
+def test_what_is_not_a_sharp_photo_of_a_stained_cell_gets_a_warning(picture, message):
+    assert photo.warn(np.asarray(picture.convert("RGB").resize((100, 100)))) == [message]
+
+
+@pytest.mark.parametrize("offset", [(-45, 60), (160, 60), (60, -45), (60, 160)])
+def test_a_cell_that_the_edge_cuts_off_beside_margins_gets_a_warning(offset):
+    for background in (0, SLIDE):
+        whole = Image.new("RGB", (240, 240), background)
+        one = cells.draw(True, 3)
+        whole.paste(one, offset, one.convert("L").point(lambda level: 255 * (level > 12)))
+        assert cell.find(whole)[1] == [doubts.SEVERAL_CELLS]
+
+
+@pytest.mark.parametrize("angle", range(0, 360, 45))
+def test_a_cell_is_found_if_the_light_falls_from_side_to_side(angle):
+    whole = Image.new("RGB", (220, 220), SLIDE)
+    whole.paste(on(SLIDE, cells.draw(True, 3)), (60, 40))
+    down, across = np.mgrid[-0.5:0.5:220j, -0.5:0.5:220j]
+    light = 0.85 + 0.3 * (np.cos(np.radians(angle)) * across + np.sin(np.radians(angle)) * down)
+    box, warned = cell.find(
+        Image.fromarray((np.asarray(whole) * light[..., None].clip(0, 1)).astype(np.uint8))
+    )
+    assert not warned
+    assert np.allclose(box, (60 / 220, 40 / 220, 190 / 220, 170 / 220), atol=0.05)
+
+
 def test_a_black_picture_is_refused(served):
     from shared.errors import UniformImage
 
@@ -186,7 +257,7 @@ def test_a_cell_without_margins_is_not_cropped():
 
 
 def test_the_cost_of_looking_for_the_cell_is_bounded():
-    assert cell._small(Image.new("RGB", (3500, 9)), (0, 0, 3500, 9)).shape == (9, 63, 3)
+    assert cell._small(Image.new("RGB", (3500, 9)), (0, 0, 3500, 9)).shape == (3, 9, 63)
     assert max(cell._small(Image.new("RGB", (3499, 3501)), (0, 0, 3499, 3501)).shape) <= 64
 
 
@@ -308,3 +379,13 @@ def test_a_function_that_does_not_read_the_doubts_refuses_them():
 
     with pytest.raises(ModelUnavailable, match="export it without"):
         images.Classifier(Doubtful(), PIN)
+
+
+def test_the_drawn_examples_of_the_page_get_no_warning():
+    page = (ROOT / "functions" / "malaria" / "page.html").read_text()
+    drawn = re.findall(r"data:image/webp;base64,([A-Za-z0-9+/=]+)", page)
+    assert drawn
+    for each in drawn:
+        picture = Image.open(io.BytesIO(base64.b64decode(each))).convert("RGB")
+        seen = picture.resize((100, 100), Image.Resampling.BILINEAR)
+        assert photo.warn(np.asarray(seen)) == []

@@ -14,6 +14,7 @@ from .doubts import GREY, NOT_A_CELL, SEVERAL_CELLS, SMALL
 Pixels = NDArray[np.int16]
 Colour = NDArray[np.int16]
 Mask = NDArray[np.bool_]
+Counts = NDArray[np.float32]
 Part = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels of the image."""
 
@@ -48,6 +49,13 @@ SPOT = 0.01
 """The smallest share of the picture that one of several objects covers."""
 SMALLEST = 40
 """Pixels a side in which a parasite can be seen; the smallest training cells have about 50."""
+SLIDE = 230
+"""The level of a light background after the fall of the light is taken off it."""
+DIMMEST = 60
+"""The darkest level of a light background."""
+PLAIN = 0.8
+"""The least share of the picture's edge that shows a light background, if the light is uneven."""
+_ONES = np.ones(SIDE, np.float32)
 COLOUR = 2
 """The most levels (of 256) by which the channels of a grey picture differ."""
 
@@ -55,9 +63,10 @@ COLOUR = 2
 def find(image: Image.Image) -> tuple[Box, Sequence[Warned]]:
     """Find the cell in an upright RGB image that stands on a plain background, black or light.
 
-    If there is none, look for it once more within the frames of one colour that the picture may have. Returns
-    the box to crop to, which is the whole image unless there are margins, and warnings. The cost is bounded,
-    because only a copy of at most 64 x 64 pixels is measured.
+    The light on a light background may be uneven. If there is no cell, look for it once more within the
+    frames of one colour that the picture may have. Returns the box to crop to, which is the whole image
+    unless there are margins, and warnings. The cost is bounded, because only a copy of at most 64 x 64 pixels
+    is measured.
     """
     small = _small(image, (0, 0, *image.size))
     found = _find(image, (0, 0, *image.size), small)
@@ -73,19 +82,29 @@ def find(image: Image.Image) -> tuple[Box, Sequence[Warned]]:
 
 def _find(image: Image.Image, part: Part, small: Pixels) -> tuple[Box, list[Warned]] | Warned:
     """Find the cell in a part of an image, which is `small` on few pixels; returns what is there instead."""
+    found = _seen(image, part, small)
+    if not isinstance(found, Warned) or (even := _evenly_lit(small)) is None:
+        return found
+    again = _seen(image, part, even)
+    return found if isinstance(again, Warned) else again
+
+
+def _seen(image: Image.Image, part: Part, small: Pixels) -> tuple[Box, list[Warned]] | Warned:
+    """Find the cell on a background of one colour; returns what is there instead."""
     background, alike = _background(small)
     cell = _differs(small, background)
-    box = _box(cell)
-    if box is None or alike < ALIKE:
+    box = _box(cell) if alike >= ALIKE else None
+    if box is None:
         return _other_than_one(small, background)
     rows, columns = box
-    height, width = rows.stop - rows.start, columns.stop - columns.start
+    inner = np.ascontiguousarray(cell[box])
+    height, width = inner.shape
     step = (part[2] - part[0]) / cell.shape[1], (part[3] - part[1]) / len(cell)
     if min(width * step[0], height * step[1]) < MIN_SIDE:
         return NOT_A_CELL
-    if not _is_one(cell[box]):
+    if not _is_one(inner):
         return _other_than_one(small, background)
-    if _is_cut_off(cell) or min(_waist(cell[box]), _waist(cell[box].T)) < WAIST:
+    if _is_cut_off(cell, box) or min(_waist(inner), _waist(np.ascontiguousarray(inner.T))) < WAIST:
         return SEVERAL_CELLS
     warned = _too_poor(small, min(width * step[0], height * step[1]))
     if height >= TIGHT * len(cell) and width >= TIGHT * cell.shape[1]:
@@ -95,16 +114,18 @@ def _find(image: Image.Image, part: Part, small: Pixels) -> tuple[Box, list[Warn
 
 
 def _part_of(image: Image.Image, part: tuple[float, float, float, float]) -> Box:
-    return Box(*(side / length for side, length in zip(part, image.size * 2, strict=True)))
+    width, height = image.size
+    return Box(part[0] / width, part[1] / height, part[2] / width, part[3] / height)
 
 
 def _small(image: Image.Image, part: Part) -> Pixels:
-    """A part of the image on at most 64 x 64 pixels, each the mean of a block, shape (height, width, 3)."""
+    """A part of the image on at most 64 x 64 pixels, each the mean of a block, shape (3, height, width)."""
     left, top, right, bottom = part
     factors = -(-(right - left) // SIDE), -(-(bottom - top) // SIDE)
     # The last, narrower blocks are left out.
     whole = right - (right - left) % factors[0], bottom - (bottom - top) % factors[1]
-    return np.asarray(image.reduce(factors, box=(left, top, *whole))).astype(np.int16)
+    pixels = np.asarray(image.reduce(factors, box=(left, top, *whole)))
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.int16)
 
 
 def _inside(image: Image.Image, small: Pixels, edge: int) -> Part | None:
@@ -112,15 +133,15 @@ def _inside(image: Image.Image, small: Pixels, edge: int) -> Part | None:
 
     `edge` lines more are cut off at each side. None if nothing is left, or there is no frame.
     """
-    inner = [0, 0, small.shape[1], len(small)]
+    inner = [0, 0, small.shape[2], small.shape[1]]
     for _ in range(FRAMES):  # the frame at one edge crosses the lines of another
-        top, bottom = _between(small[inner[1] : inner[3], inner[0] : inner[2]])
+        top, bottom = _between(small[:, inner[1] : inner[3], inner[0] : inner[2]])
         inner[1], inner[3] = inner[1] + top, inner[1] + bottom
-        left, right = _between(small[inner[1] : inner[3], inner[0] : inner[2]].swapaxes(0, 1))
+        left, right = _between(small[:, inner[1] : inner[3], inner[0] : inner[2]].swapaxes(1, 2))
         inner[0], inner[2] = inner[0] + left, inner[0] + right
         if inner[0] >= inner[2] or inner[1] >= inner[3]:
             return None
-    if inner == [0, 0, small.shape[1], len(small)]:
+    if inner == [0, 0, small.shape[2], small.shape[1]]:
         return None
     steps = -(-image.width // SIDE), -(-image.height // SIDE)
     left, top = (steps[axis] * (inner[axis] + edge) for axis in (0, 1))
@@ -129,87 +150,127 @@ def _inside(image: Image.Image, small: Pixels, edge: int) -> Part | None:
 
 
 def _between(small: Pixels) -> tuple[int, int]:
-    """Where the lines that are of more than one colour start and stop, along the first axis.
+    """Where the lines that are of more than one colour start and stop, along the second axis.
 
     The first line after a frame is left out: a part of its pixels may be the frame's.
     """
     if not small.size:
         return 0, 0
-    middle = np.sort(small, axis=1)[:, small.shape[1] // 2]
-    lines = np.flatnonzero(_differs(small, middle[:, None]).mean(1) > SPECK)
+    middle = np.sort(small, axis=2)[:, :, small.shape[2] // 2]
+    lines = np.flatnonzero(_differs(small, middle[..., None]).mean(1) > SPECK)
     if not len(lines):
         return 0, 0
     start, stop = int(lines[0]), int(lines[-1]) + 1
-    return start + (start > 0), stop - (stop < len(small))
+    return start + (start > 0), stop - (stop < small.shape[1])
 
 
 def _background(small: Pixels) -> tuple[Colour, float]:
-    """The median colour of the four corners, and the share of their pixels that have it."""
-    high, wide = max(1, len(small) // 8), max(1, small.shape[1] // 8)
-    ends = np.concatenate([small[:high], small[-high:]])
-    corners = np.concatenate([ends[:, :wide], ends[:, -wide:]], axis=1).reshape(-1, 3)
-    colour = np.sort(corners, axis=0)[len(corners) // 2]
-    return colour, 1 - float(_differs(corners, colour).mean())
+    """The median colour of the four corners, shape (3, 1, 1), and the share of their pixels that have it."""
+    high, wide = max(1, small.shape[1] // 8), max(1, small.shape[2] // 8)
+    corners = np.concatenate([small[:, :high], small[:, -high:]], axis=1)
+    corners = np.concatenate([corners[..., :wide], corners[..., -wide:]], axis=2).reshape(3, 1, -1)
+    middle = corners.shape[2] // 2
+    colour = np.partition(corners, middle, axis=2)[..., middle : middle + 1]
+    return colour, 1 - np.count_nonzero(_differs(corners, colour)) / corners.shape[2]
+
+
+def _evenly_lit(small: Pixels) -> Pixels | None:
+    """Take the fall of the light off a light background; None if there is no such background.
+
+    The light falls from side to side and from the middle to the edges, so a plane and the square of the
+    distance from the middle are fitted to the edge of the picture.
+    """
+    height, width = small.shape[1:]
+    down, across = np.mgrid[-1 : 1 : complex(height), -1 : 1 : complex(width)]
+    light = np.stack([np.ones_like(down), down, across, down**2 + across**2])
+    edge = np.ones((height, width), bool)
+    edge[1:-1, 1:-1] = False
+    shape, colours = light[:, edge].T, small[:, edge].T
+    plain = np.arange(len(shape))
+    for _ in range(3):  # without what fits worst, such as a cell that the edge cuts off
+        fitted = np.linalg.lstsq(shape[plain], colours[plain], rcond=None)[0]
+        plain = np.abs(colours - shape @ fitted).max(1).argsort()[: round(PLAIN * len(shape))]
+    background = (fitted.T @ light.reshape(4, -1)).reshape(small.shape)
+    even = (small - background + SLIDE).astype(np.int16)
+    alike = 1 - _differs(even[:, edge], np.array(SLIDE, np.int16)).mean()
+    return even if background.min() > DIMMEST and alike >= PLAIN else None
 
 
 def _differs(pixels: Pixels, colour: Colour) -> Mask:
-    """Which pixels, shape (..., 3), differ from a colour."""
+    """Which pixels, shape (3, ...), differ from a colour."""
     far = np.abs(pixels - colour) > TOLERANCE
-    return np.asarray(far[..., 0] | far[..., 1] | far[..., 2])
+    return np.asarray(far[0] | far[1] | far[2])
 
 
 def _box(cell: Mask) -> tuple[slice, slice] | None:
     """The rows and columns that the cell takes; None if there is none."""
-    rows = np.flatnonzero(cell.mean(1) > SPECK)
-    columns = np.flatnonzero(cell.mean(0) > SPECK)
+    across, down = _counts(cell)
+    rows = np.flatnonzero(across > SPECK * cell.shape[1])
+    columns = np.flatnonzero(down > SPECK * len(cell))
     if not len(rows) or not len(columns):
         return None
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _is_cut_off(cell: Mask) -> bool:
-    """Whether the edge of the picture cuts off what stands in it."""
-    return bool(max(side.mean() for side in (cell[0], cell[-1], cell[:, 0], cell[:, -1])) > CUT)
+def _counts(mask: Mask) -> tuple[Counts, Counts]:
+    """The numbers of pixels in each row and in each column, by products, which are faster than sums."""
+    ones = mask.astype(np.float32)
+    return ones @ _ONES[: mask.shape[1]], _ONES[: len(mask)] @ ones
+
+
+def _is_cut_off(cell: Mask, box: tuple[slice, slice]) -> bool:
+    """Whether the edge of the picture cuts off what stands in a box of it."""
+    inner = cell[box]
+    rows, columns = box
+    sides = [inner[0]] if not rows.start else []
+    sides += [inner[-1]] if rows.stop == len(cell) else []
+    sides += [inner[:, 0]] if not columns.start else []
+    sides += [inner[:, -1]] if columns.stop == cell.shape[1] else []
+    return any(np.count_nonzero(side) > CUT * len(side) for side in sides)
 
 
 def _is_one(cell: Mask) -> bool:
     """Whether a mask, cropped to its box, has the shape of one cell."""
-    if not FILLED[0] <= cell.mean() <= FILLED[1] or _pieces(cell) > PIECES:
+    if not FILLED[0] <= np.count_nonzero(cell) / cell.size <= FILLED[1] or _pieces(cell) > PIECES:
         return False
     high, wide = len(cell) // 3, cell.shape[1] // 3
-    middle = cell.mean(1)[high:-high].min(), cell.mean(0)[wide:-wide].min()
+    across, down = _counts(cell)
+    middle = across[high:-high].min() / cell.shape[1], down[wide:-wide].min() / len(cell)
     return min(middle) >= NECK or _blobs(cell, BLOB) < 2
 
 
 def _waist(cell: Mask) -> float:
-    """The extent of a mask at the narrowest of its middle columns, in that of the wider ones beside it.
+    """The extent of a mask at the narrowest of its middle rows, in that of the wider ones beside it.
 
-    Holes do not count: from the first pixel of a column to its last is its extent.
+    Holes do not count: from the first pixel of a row to its last is its extent.
     """
-    extents = np.where(cell.any(0), len(cell) - cell.argmax(0) - cell[::-1].argmax(0), 0)
+    width = cell.shape[1]
+    starts, ends = cell.argmax(1), np.ascontiguousarray(cell[:, ::-1]).argmax(1)
+    extents: list[int] = np.where(cell[:, 0] | (starts > 0), width - starts - ends, 0).tolist()
     third = len(extents) // 3
-    narrowest = third + int(extents[third : len(extents) - third].argmin())
-    wide = min(extents[: narrowest + 1].max(), extents[narrowest:].max())
+    middle = extents[third : len(extents) - third]
+    narrowest = third + middle.index(min(middle))
+    wide = min(max(extents[: narrowest + 1]), max(extents[narrowest:]))
     return float(extents[narrowest] / max(wide, 1))
 
 
 def _pieces(cell: Mask) -> float:
     """The mean number of pieces in the rows and columns of a mask."""
-    across = ((cell[:, 1:] > cell[:, :-1]).sum() + cell[:, 0].sum()) / len(cell)
-    down = ((cell[1:] > cell[:-1]).sum() + cell[0].sum()) / cell.shape[1]
-    return float(across + down) / 2
+    across = np.count_nonzero(cell[:, 1:] > cell[:, :-1]) + np.count_nonzero(cell[:, 0])
+    down = np.count_nonzero(cell[1:] > cell[:-1]) + np.count_nonzero(cell[0])
+    return (across / len(cell) + down / cell.shape[1]) / 2
 
 
 def _other_than_one(small: Pixels, background: Colour) -> Warned:
     """Choose between the warnings for several cells and for anything else."""
-    lightest = np.quantile(small.reshape(-1, 3), 0.95, axis=0).astype(np.int16)
+    lightest = np.quantile(small.reshape(3, -1), 0.95, axis=1).astype(np.int16)[:, None, None]
     several = any(_blobs(_differs(small, colour), SPOT) > 1 for colour in (background, lightest))
     return SEVERAL_CELLS if several else NOT_A_CELL
 
 
 def _too_poor(small: Pixels, side: float) -> list[Warned]:
     """Warn of a picture without colours, or of a cell with few pixels."""
-    if (np.abs(small - small[..., :1]) <= COLOUR).all():
+    if np.abs(small[1:] - small[:1]).max() <= COLOUR:
         return [GREY]
     return [SMALL] if side < SMALLEST else []
 

@@ -32,6 +32,16 @@ SMALL = Warned(
     "the cell is less than 40 pixels wide or high, too small to see a parasite: photograph it at a higher "
     "magnification, and do not scale the picture down",
 )
+DRAWN = Warned(
+    UNFAMILIAR.code,
+    "this picture has patches of one colour, as if it were drawn, strongly compressed or enlarged, so the "
+    "result means little: send the photo as the camera took it, cropped to one cell",
+)
+BLURRED = Warned(
+    UNFAMILIAR.code,
+    "the cell is out of focus, or the picture was enlarged from a small one, so a parasite may be invisible: "
+    "focus the microscope and take the photo again, or send the picture before it was enlarged",
+)
 UNDECIDED = Warned(
     "undecided",
     "the probability is too close to 0.5 for a decision: ask a trained person to look at the cell",

@@ -44,8 +44,8 @@ SLACK = 0.15
 Explain = Callable[[Prediction, tuple[int, int]], dict[str, Any] | None]
 """Makes an explanation from a prediction and the (height, width) of the network's images."""
 
-Warn = Callable[[Floats], Sequence[Warned]]
-"""Makes warnings from the network's doubts about one image, shape (kinds,)."""
+Warn = Callable[[Floats, Pixels], Sequence[Warned]]
+"""Makes warnings from the network's doubts about one image, shape (kinds,), and the image it got."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Extras:
     Attributes:
         explain: makes the explanation of an answer.
         crop: finds the part of an image that the network is to get.
-        warn: makes warnings from the network's doubts.
+        warn: makes warnings from the network's doubts and the image that it got.
     """
 
     explain: Explain | None = None
@@ -163,8 +163,10 @@ class Classifier:
                 "the model has an output of shape (n, 1, kinds), its doubts, which this function does not "
                 "read: export it without"
             )
-        codes = {warned.code for warned in own}
-        return [*own, *(each for each in self._extras.warn(doubts) if each.code not in codes)]
+        warned: dict[str, Warned] = {}
+        for each in (*own, *self._extras.warn(doubts, image)):
+            warned.setdefault(each.code, each)
+        return list(warned.values())
 
     def encode(self, output: Prediction, explain: bool) -> Answer:
         """Return the label and the probabilities, and the explanation if the function has one."""
