@@ -4,13 +4,13 @@ Source: Rajaraman et al. 2018, PeerJ 6:e4568. The published archive is `cell_ima
 `cell_images/{Parasitized,Uninfected}/*.png`; a folder with that layout, or other image types, work too.
 """
 
-import itertools
 import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from shared.runtimes.pixels import decode
 CLASSES = {"Uninfected": 0, "Parasitized": 1}
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 SIZE = (100, 100)
+FOLDS = 5
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "cell_images.zip"
 
 
@@ -34,8 +35,18 @@ class Cells:
 
     def of(self, patients: list[str]) -> "Cells":
         """The cells of these patients."""
-        chosen = np.isin(self.patients, patients)
-        return Cells(self.pixels[chosen], self.infected[chosen], self.patients[chosen])
+        return self._at(np.isin(self.patients, patients))
+
+    def without(self, patients: list[str]) -> "Cells":
+        """The cells of all other patients."""
+        return self._at(~np.isin(self.patients, patients))
+
+    def sample(self, count: int) -> "Cells":
+        """So many cells, or all if there are fewer, at random; the same ones each time."""
+        return self._at(np.random.default_rng(0).permutation(len(self.pixels))[:count])
+
+    def _at(self, rows: NDArray[Any]) -> "Cells":
+        return Cells(self.pixels[rows], self.infected[rows], self.patients[rows])
 
 
 def files(source: Path) -> list[tuple[str, int, bytes]]:
@@ -113,12 +124,6 @@ def assign(cells: Cells, parts: int, seed: int) -> list[list[str]]:
     return [sorted(part) for part in assigned]
 
 
-def split(cells: Cells, fold: int, seed: int = 0) -> dict[str, list[str]]:
-    """Patients for `train`, `validation` (calibration) and `test`: fold `fold` of five is the test.
-
-    A tenth of the other patients is for validation.
-    """
-    folds = assign(cells, 5, seed)
-    rest = cells.of([name for index, names in enumerate(folds) if index != fold for name in names])
-    validation, *train = assign(rest, 10, seed + 1)
-    return {"train": sorted(itertools.chain(*train)), "validation": validation, "test": folds[fold]}
+def folds(cells: Cells, seed: int = 0) -> list[list[str]]:
+    """The patients of each of the five folds of the cross-validation."""
+    return assign(cells, FOLDS, seed)

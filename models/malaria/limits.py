@@ -1,5 +1,6 @@
 """The limits beyond which the network cannot be trusted, from its features and logits of labelled cells."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,22 +36,44 @@ class Measured:
     infected: Truth
 
 
-def limits(train: Measured, calibration: Measured, temperature: float) -> Limits:
-    """Compute the limits from the training cells and from cells of other patients.
+@dataclass(frozen=True)
+class Held:
+    """What networks gave for cells of patients that they never saw; each field has shape (n,).
 
-    The limit of a distance is the larger of the two groups' limits, because patients differ, and there are
-    few in either group.
+    Attributes:
+        logits: before calibration.
+        far: the distance of the features from those of the network's own training cells.
+        stained: the distance of the colours from those of the network's own training cells.
+        infected: the true labels.
     """
-    features, colours = cloud(train.features, train.infected), cloud(train.colours)
-    far = [distances(each.features, features) for each in (train, calibration)]
-    stained = [distances(each.colours, colours) for each in (train, calibration)]
+
+    logits: Floats
+    far: Floats
+    stained: Floats
+    infected: Truth
+
+    @classmethod
+    def of(cls, train: Measured, held: Measured) -> "Held":
+        """Measure how far the cells `held` are from those that the network was trained on."""
+        far = distances(held.features, cloud(train.features, train.infected))
+        return cls(held.logits, far, distances(held.colours, cloud(train.colours)), held.infected)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Held]") -> "Held":
+        """The cells of all parts, one after the other."""
+        names = ("logits", "far", "stained", "infected")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def limits(train: Measured, held: Held, temperature: float) -> Limits:
+    """Compute the limits: the distributions from the training cells, the rest from held-out cells."""
     return Limits(
-        features,
-        colours,
-        max(float(np.quantile(each, ALIEN)) for each in far),
-        max(float(np.quantile(each, UNFAMILIAR)) for each in far),
-        max(float(np.quantile(each, STAINED)) for each in stained),
-        undecided(calibration.logits / temperature, calibration.infected),
+        cloud(train.features, train.infected),
+        cloud(train.colours),
+        float(np.quantile(held.far, ALIEN)),
+        float(np.quantile(held.far, UNFAMILIAR)),
+        float(np.quantile(held.stained, STAINED)),
+        undecided(held.logits / temperature, held.infected),
     )
 
 
