@@ -32,7 +32,8 @@ _SIGNS = {
 }
 """For each pattern, signs that every text with a match contains; they are much faster to search for."""
 
-TENTHS = r"(?:10|\d)\u204410(?!\w)"
+SLASH = "\u2044"
+TENTHS = rf"(?:10|\d){SLASH}10(?!\w)"
 """A pattern for the token of a rating, with a fraction slash: `8\u204410`."""
 
 
@@ -52,7 +53,7 @@ def in_tenths(rating: re.Match[str]) -> str:
         total = _number(groups["total"]) if groups["total"] else (5.0 if value <= 5 else 10.0)
     if value > 1.2 * total:
         return rating[0]
-    return f" {min(int(10 * value / total + 0.5), 10)}\u204410 "
+    return f" {min(int(10 * value / total + 0.5), 10)}{SLASH}10 "
 
 
 def _number(number: str) -> float:
