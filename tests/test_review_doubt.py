@@ -72,7 +72,7 @@ def test_no_number_is_a_known_word_by_chance(served):
     "text",
     [
         *("The", "the", "film", "of the", "and", "It is a film", "I watched it yesterday", "ok", "yes", "?"),
-        *("Di film", "fim ne", "ihe nkiri", "\u1eb9 k\u00fa", "my brother and I went to the cinema"),
+        *("Di film", "fim ne", "ihe nkiri", "my brother and I went to the cinema"),
         *("Ramsey Nouah and Genevieve Nnaji", "Mercy Johnson", "Ali Nuhu", "Kunle Afolayan", "Lagos"),
     ],
 )
@@ -114,10 +114,10 @@ def test_most_texts_without_an_opinion_have_no_verdict(served):
         ("never boring", "never funny"),
         ("not a waste of time", "a waste of time"),
         ("wasn't boring", "wasn't interesting"),
-        ("I was not bored", "I did not enjoy it"),
+        ("You will not regret it", "I did not enjoy it"),
         ("without a dull moment", "without any talent"),
         ("bad but good", "good but bad"),
-        ("slow, but beautiful", "beautiful, but slow"),
+        ("slow but beautiful", "beautiful but dull"),
         ("e no dull", "e no sweet"),
         ("bai gundure ni ba", "bai burge ni ba"),
         ("\u1ecd j\u1ecdgh\u1ecb nj\u1ecd", "amas\u1ecbgh\u1ecb m"),

@@ -25,8 +25,10 @@ SHARED = 0.5
 """How much a word counts as known if it is common elsewhere, too."""
 LIKELY = 0.1
 """The words of a language are known if it has at least this probability."""
-CODE = np.isin(np.arange(128), [ord(sign) for sign in "{}[]<>=;|\\^~"])
+CODE = np.isin(np.arange(128), [ord(sign) for sign in "{}[]<>=|\\^~"])
 """The signs that are common in code, by code point."""
+CODED = 2
+"""Each of them counts as so many unknown words."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ class Languages:
         met &= np.where(lettered, ~single, ~_is_plain(codes, spaces, initials, single))
         shared = np.count_nonzero(met & (kinds & ELSEWHERE != 0))
         known = np.count_nonzero(met) - (1 - SHARED) * shared
-        code = CODE[np.minimum(initials, 127)] & single
-        unknown = np.count_nonzero((lettered & ~single & ~met) | code)
+        code = np.count_nonzero(CODE[np.minimum(initials, 127)] & single)
+        unknown = np.count_nonzero(lettered & ~single & ~met) + CODED * code
         return Reading(
             likely=likely,
             language=likely if chances[best] >= sure else None,

@@ -44,7 +44,7 @@ class Limits:
     short: int = 5
     long: int = 10
     turned: tuple[int, int] = (10, 20)
-    hunch: float = 0.1
+    hunch: float = 0.07
     known: float = 0.67
     foreign: float = 0.35
     doubt: float = 0.05

@@ -125,7 +125,7 @@ CONTRASTED = {
     "yo": ("{} ṣùgbọ́n {}", "{} , ṣùgbọ́n {}", "{} àmọ́ {}"),
 }
 """The second part decides."""
-CONTRASTS = 600
+CONTRASTS = 1500
 """How many sentences with a contrast, for each language."""
 CLAUSE = 4
 """How many words each part of them has, at most."""
@@ -202,7 +202,7 @@ def _examples(row: dict[str, str]) -> Iterator[Example]:
 def _contrasts(examples: Sequence[Example], language: str) -> Iterator[Example]:
     """Sentences of one language with a clause of blame and one of praise, in either order."""
     random = Random(0)  # noqa: S311 - not for cryptography
-    clauses = [one for one in examples if 1 < len(one.text.split()) <= CLAUSE]
+    clauses = [one for one in examples if len(one.text.split()) <= CLAUSE]
     praise = [one for one in clauses if one.chance == CLEAR]
     blame = [one for one in clauses if one.chance == 1 - CLEAR]
     for _ in range(CONTRASTS if praise and blame else 0):

@@ -16,9 +16,9 @@ from scipy.sparse import csr_matrix
 from functions.review.ngrams import Buckets, Ngrams, clean, code_points, with_unmarked
 from models.review.lexicon import NEUTRAL, Example
 
-CLEAR = 1.0
+CLEAR = 0.7
 """The least absolute log-odds ratio of an opinion."""
-SURE = 3.0
+SURE = 2.5
 """The least ratio of it to its standard error."""
 COMMON = 0.1
 """A word in a larger share of the reviews is no opinion: in Yoruba, praise has "mo" (I) more often."""
