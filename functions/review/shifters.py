@@ -9,7 +9,9 @@ from collections.abc import Sequence
 NEGATED = -0.7
 """The factor of a word after a negation; VADER's is -0.74."""
 CONCEDED = 0.2
-"""The factor of a word before "but", or after "although"; VADER's are 0.5, and 1.5 for the other words."""
+"""The factor of a word before "but", or after "although"; VADER's is 0.5."""
+STRESSED = 1.5
+"""The factor of the other words of such a text, as in VADER."""
 SCOPE = 4
 """How many words a negation turns, at most."""
 
@@ -56,8 +58,9 @@ def factors(tokens: Sequence[str], bare: Sequence[str], language: str) -> list[f
         elif left:
             found[place] = NEGATED
             left -= 1
-    for start, end in _conceded(bare):
-        found[start:end] = [CONCEDED * factor for factor in found[start:end]]
+    conceded = {place for start, end in _conceded(bare) for place in range(start, end)}
+    if conceded:
+        found = [factor * (CONCEDED if place in conceded else STRESSED) for place, factor in enumerate(found)]
     return None if found == [1.0] * len(found) else found
 
 
