@@ -73,8 +73,8 @@ _DRESSED = re.compile(
     "\u2145-\u2149\u2460-\u2473\u24b6-\u24ea\u3000\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff\U0001f130-\U0001f149]"
 )
 
-# All characters of the two patterns above: one search that finds none is faster than both.
-_UNUSUAL = re.compile(f"[{_UNSEEN.pattern[1 : _UNSEEN.pattern.index(']')]}\u200d{_DRESSED.pattern[1:-1]}]")
+# Any character that the two patterns above may have, and some others: a search for it is three times faster.
+_UNUSUAL = re.compile("[^\0-\xac\xae-\u058f\u1e00-\u1fff\u2010-\u2027]")
 
 # Pieces of a text that can be rewritten separately: a character reference ends before the next `&`, and no
 # character below U+0300 is composed with the one before it.
