@@ -23,7 +23,7 @@ OPINION = 1 << 7
 """The kind of an n-gram that praises or blames."""
 SHARED = 0.5
 """How much a word counts as known if it is common elsewhere, too."""
-LIKELY = 0.1
+LIKELY = 0.05
 """The words of a language are known if it has at least this probability."""
 CODE = np.isin(np.arange(128), [ord(sign) for sign in "{}[]<>=|\\^~"])
 """The signs that are common in code, by code point."""
