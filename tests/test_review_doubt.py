@@ -9,10 +9,10 @@ from classifiers import SETTINGS, answer
 from conftest import ROOT
 
 from functions.review.classifier import WARNINGS, Classifier
-from functions.review.linear import Linear, Short
-from functions.review.ngrams import code_points
+from functions.review.linear import Linear
+from functions.review.ngrams import Ngrams, code_points
 from models.review import data as reviews
-from models.review import lexicon, short
+from models.review import lexicon, opinions, short, translation
 from shared.pin import Pin
 from shared.store import fetch
 
@@ -62,16 +62,33 @@ def test_a_text_without_evidence_is_near_even_and_gets_a_warning(served, text):
 def test_no_number_is_a_known_word_by_chance(served):
     numbers = [str(number) for number in range(2100)]
     signs = [*"!\"#$%&'()*+,-./:;<=>?@[\\]^`{|}~"]
-    for text in [*numbers, "9/11", "9 / 11", "11/9/2001", *signs]:
+    dates = ["9/11", "9 / 11", "11/9/2001", "5 / 5 / 2020", "10/10/2020", "3/4/21", "24/7", "2020/ 5/ 5"]
+    for text in [*numbers, *dates, *signs]:
         assert warned(answer(served, text)) == ["too_short"], text
     assert warned(answer(served, "9/10")) == []
 
 
-@pytest.mark.parametrize("text", ["The", "the", "film", "of the", "and", "It is a film"])
-def test_common_words_do_not_decide_the_label(served, text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("The", "the", "film", "of the", "and", "It is a film", "I watched it yesterday", "ok", "yes", "?"),
+        *("Di film", "fim ne", "ihe nkiri", "my brother and I went to the cinema"),
+        *("Ramsey Nouah and Genevieve Nnaji", "Mercy Johnson", "Ali Nuhu", "Kunle Afolayan", "Lagos"),
+    ],
+)
+def test_without_an_opinion_there_is_no_verdict(served, text):
     found = answer(served, text)
-    assert 0.3 <= positive(found) <= 0.7
-    assert warned(found) in (["too_short"], ["undecided"])
+    assert 0.38 <= positive(found) <= 0.62
+    assert warned(found) in (["too_short"], ["undecided"], ["unknown_language"])
+
+
+def test_most_texts_without_an_opinion_have_no_verdict(served):
+    kinds = ("neutral", "name")
+    rows = [row for row in table("short_reviews") if row["half"] == "choose" and row["kind"] in kinds]
+    said = [answer(served, row["text"]) for row in rows]
+    assert len(said) > 100
+    assert np.mean([0.4 <= positive(found) <= 0.6 for found in said]) > 0.85
+    assert np.mean([bool(warned(found)) for found in said]) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -93,6 +110,19 @@ def test_common_words_do_not_decide_the_label(served, text):
         ("\u2605\u2605\u2605\u2605\u2606", "\u2605\u2606\u2606\u2606\u2606"),
         ("five stars", "one star"),
         ("na ba shi 9/10", "na ba shi 2/10"),
+        ("not bad", "not good"),
+        ("never boring", "never funny"),
+        ("not a waste of time", "a waste of time"),
+        ("wasn't boring", "wasn't interesting"),
+        ("You will not regret it", "I did not enjoy it"),
+        ("without a dull moment", "without any talent"),
+        ("bad but good", "good but bad"),
+        ("slow but beautiful", "beautiful but dull"),
+        ("e no dull", "e no sweet"),
+        ("bai gundure ni ba", "bai burge ni ba"),
+        ("\u1ecd j\u1ecdgh\u1ecb nj\u1ecd", "amas\u1ecbgh\u1ecb m"),
+        ("k\u00f2 bur\u00fa", "mi \u00f2 gb\u00e1d\u00f9n r\u1eb9\u0300"),
+        ("mo gbadun re", "mi o gbadun re"),
     ],
 )
 def test_short_clear_texts_are_right(served, good, bad):
@@ -115,8 +145,8 @@ SHORT_RIGHT, UNWARNED_RIGHT = 0.84, 0.88
 
 
 def test_other_languages_are_recognised_and_get_no_verdict(served):
-    said = [answer(served, row["text"]) for row in table("other_languages") if row["half"] == "report"]
-    assert np.mean([warned(found) == ["unknown_language"] for found in said]) >= 0.93
+    said = [answer(served, row["text"]) for row in table("other_languages")]
+    assert np.mean([warned(found) in (["unknown_language"], ["too_short"]) for found in said]) >= 0.93
     for found in said:
         if warned(found) == ["unknown_language"]:
             assert 0.4 <= positive(found) <= 0.6
@@ -150,8 +180,7 @@ def test_an_answer_in_the_middle_is_undecided_or_mixed(served, linear):
 
 
 def test_the_weights_for_short_texts_leave_long_ones_alone(linear):
-    nothing = Short(linear.short.buckets[:0], linear.short.weights[:0], 1.0)
-    without = replace(linear, short=nothing)
+    without = replace(linear, short=short.NOTHING)
     long = "I watched this film with my family and it was a good film with a good story."
     assert linear.log_odds(long) == without.log_odds(long)
     assert linear.log_odds("good") != without.log_odds("good")
@@ -166,8 +195,8 @@ def test_each_language_has_its_own_calibration(linear):
 
 
 def test_words_of_another_language_have_little_weight(linear):
-    trusting = replace(linear, limits=replace(linear.limits, known=0.0))
-    text = "Une histoire magnifique avec des acteurs excellents"
+    trusting = replace(linear, limits=replace(linear.limits, known=-1.0))
+    text = "Une histoire magnifique avec des acteurs excellents et une fin que je n'oublierai jamais"
     slope, _ = linear.calibration[""]
     assert linear.weigh(code_points(text))[1].factor == pytest.approx(linear.limits.doubt * slope)
     assert abs(linear.log_odds(text)) < abs(trusting.log_odds(text))
@@ -192,3 +221,31 @@ def test_the_lexicon_says_where_each_text_is_from_and_denies_what_it_praises():
     assert 0.5 < chances["en", "not bad"] < lexicon.CLEAR
     assert chances["any", "9/10"] > 0.9
     assert chances["any", "2/10"] < 0.1
+
+
+def test_a_word_is_an_opinion_if_its_reviews_are_clearly_on_one_side_and_no_name():
+    ngrams = Ngrams(bits=14)
+    texts = ["a superb and fine film"] * 60 + ["a awful and fine film"] * 60 + ["they left"] * 1200
+    words = translation.unmarked_words(texts, ngrams)
+    positive = np.array([1] * 60 + [0] * 60 + [1, 0] * 600)
+    said = [lexicon.Example("en", "fine", 0.5), lexicon.Example("en", "no plot", 0.1)]
+    neutral = opinions.neutral(said, ngrams)
+    found = set(opinions.weighty(words, positive, neutral).tolist())
+    assert found == {bucket(word, ngrams) for word in ("superb", "awful")}
+    assert bucket("ada", ngrams) in opinions.names(["We met Ada today, and Ada left"], ngrams)
+    assert bucket("film", ngrams) not in opinions.names(["The Film, a film, this film"], ngrams)
+    listed = set(opinions.listed(said, ngrams).tolist())
+    assert listed == {bucket("no", ngrams), bucket("plot", ngrams)}
+
+
+def bucket(word, ngrams):
+    return int(ngrams.buckets(code_points(word))[0][0])
+
+
+def test_a_word_that_other_languages_have_too_is_half_known(linear):
+    def share(text):
+        return linear._reading(linear.line(code_points(text))).share
+
+    assert share("wonderful zzxq") == pytest.approx(2 / 3)
+    assert share("film zzxq") == pytest.approx(1.5 / 2.5)
+    assert share("bellissimo zzxq") == 0

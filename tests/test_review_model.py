@@ -24,11 +24,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from functions.review.classifier import Classifier
-from functions.review.language import Languages
-from functions.review.linear import Linear, Short
+from functions.review.language import OPINION, Languages
+from functions.review.linear import Linear
 from functions.review.ngrams import Ngrams, clean, code_points, with_unmarked
 from models.review import data as reviews
-from models.review import lexicon, train, translation
+from models.review import lexicon, short, train, translation
 from models.review.vectoriser import NgramVectoriser, pipeline, quantised
 from shared.errors import ModelUnavailable, Unusable
 from shared.pin import Pin
@@ -160,6 +160,11 @@ def test_features_are_distinct_and_sorted_and_each_family_keeps_to_its_table():
             "8\u204410 4\u204410 10\u204410 film",
         ),
         ("24/10 10/10/2020 the two stars \u2b50", "24 / 10 10 / 10 / 2020 the two stars \u2b50"),
+        (
+            "5 / 5 / 2020 2020/ 5/ 5 5/5-2020 3/4/21 24/7 9/11",
+            "5 / 5 / 2020 2020 / 5 / 5 5 / 5-2020 3 / 4 / 21 24 / 7 9 / 11",
+        ),
+        ("seen on 5/10: 8 / 10 - 4.5/5", "seen on 5 / 10 : 8\u204410 - 9\u204410"),
         ("\U0001f44d\U0001f3fe \u2764\ufe0f </3", "\U0001f44d \u2764 </3"),
         ("nice :-) <3", "nice :-) <3"),
         ("2 < 3 and 4 > 3", "2 < 3 and 4 > 3"),
@@ -252,11 +257,18 @@ def test_any_text_gets_probabilities_and_the_pipeline_gives_the_same(served, shi
 def served_of(weights: np.ndarray[Any, Any], intercept: float, ngrams: Ngrams) -> Linear:
     """A model of these weights that knows all words, in one language."""
     rounded, scales = quantised(weights)
-    names, known = ("en", "ha"), np.full(ngrams.size // 16, 255, np.uint8)
-    nothing = Short(np.zeros(0, np.uint32), np.zeros(0, np.int8), 1.0)
-    languages = Languages(names, np.zeros((1 << 10, 2), np.int8), 1.0, np.array([9.0, 0.0]), known)
+    buckets = np.arange(ngrams.size // 2, dtype=np.uint32)
+    languages = Languages(
+        ("en", "ha"),
+        np.zeros((1 << 10, 3), np.int8),
+        1.0,
+        np.array([9.0, 0.0, -9.0]),
+        buckets,
+        np.full(buckets.size, 1 | OPINION, np.uint8),
+        ngrams.bits,
+    )
     calibration = {"": (1.0, 0.0), "en": (1.2, 0.1), "ha": (1.0, 0.0)}
-    return Linear(ngrams, rounded, scales, intercept, nothing, languages, calibration)
+    return Linear(ngrams, rounded, scales, intercept, short.NOTHING, languages, calibration)
 
 
 def test_the_exported_weights_give_the_probability_of_the_pipeline_they_came_from(tmp_path):
@@ -424,9 +436,11 @@ def test_a_linear_file_with_a_pickle_or_weights_of_another_shape_is_refused(tmp_
     with np.load(WEIGHTS) as file:
         arrays = dict(file)
     for name, wrong in (
-        ("weights", np.array([object()])),
-        ("weights", np.zeros((2, 7), np.int8)),
-        ("weights", np.zeros((2, 1 << 21))),
+        ("word_weights", np.array([object()])),
+        ("word_weights", np.zeros(7, np.int8)),
+        ("word_weights", np.zeros(1 << 21)),
+        ("char_weights", np.zeros(7, np.int8)),
+        ("word_kinds", np.zeros(7, np.uint8)),
         ("short_weights", np.zeros(7, np.int8)),
         ("language_weights", np.zeros((1 << 14, 4), np.int8)),
     ):
@@ -527,6 +541,7 @@ def test_interrupted_training_resumes_and_exports_what_the_function_loads(tmp_pa
     monkeypatch.setattr("models.review.short.ITERATIONS", 5)
     monkeypatch.setattr("models.review.short.COMMON", 20)
     monkeypatch.setattr("models.review.language.PIECES", (5,))
+    monkeypatch.setattr("models.review.language.MADE_UP", 2)
     said = [lexicon.Example("en", text, chance) for text, chance in (("good", 0.9), ("bad", 0.1))]
     monkeypatch.setattr(lexicon, "read", lambda: said)
     monkeypatch.setattr(train, "SHARES", (0.5, 1.0))

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from shared.runtimes.outputs import logistic
 
-from .language import NGRAM, SPACE, Languages, Vocabulary
+from . import shifters
+from .language import ENOUGH, NGRAM, SPACE, Languages, Reading
 from .ngrams import Buckets, Codes, Floats, Ngrams, Span, code_points, distinct, token_spans, with_unmarked
 
 
@@ -25,7 +26,10 @@ class Limits:
             n-grams, up to this number; so does the sum of n weights over sqrt(n) in a text without opinion.
         short: a text with at most so many tokens is short, and the weights for short texts count fully.
         long: a text with at least so many tokens is not short; in between, it is short in part.
+        turned: as `short` and `long`, but for negation and contrast, see `shifters`.
+        hunch: if a short text has no opinion, its log-odds are multiplied by this.
         known: if a smaller share of the words is known, the log-odds are multiplied by `doubt`.
+        foreign: the probability of another language, times this, is subtracted from that share.
         doubt: see `known`.
         sure: a language is named if it has at least this probability.
         undecided: the range of probabilities that is too close to 0.5 for a decision.
@@ -39,7 +43,10 @@ class Limits:
     evidence: int = 400
     short: int = 5
     long: int = 10
-    known: float = 0.65
+    turned: tuple[int, int] = (10, 20)
+    hunch: float = 0.07
+    known: float = 0.67
+    foreign: float = 0.35
     doubt: float = 0.05
     sure: float = 0.8
     undecided: tuple[float, float] = (0.25, 0.75)
@@ -50,11 +57,20 @@ class Limits:
 
     def brevity(self, tokens: int) -> float:
         """How short a line with so many tokens is, from 0 to 1."""
-        return min(max((self.long - tokens) / (self.long - self.short), 0.0), 1.0)
+        return _fading(tokens, self.short, self.long)
+
+    def turning(self, tokens: int) -> float:
+        """How much a negation turns the words of a line with so many tokens, from 0 to 1."""
+        return _fading(tokens, *self.turned)
 
     def share(self, met: int, brevity: float) -> float:
         """The share of the intercept that counts if so many character n-grams are known."""
         return float(1 - brevity * (1 - min(met / self.evidence, 1.0) ** 0.5))
+
+
+def _fading(tokens: int, short: int, long: int) -> float:
+    """1 up to `short` tokens, 0 from `long` tokens on, and linear in between."""
+    return min(max((long - tokens) / (long - short), 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -77,13 +93,15 @@ class Short:
 class Scale:
     """How a line is scored: log-odds = intercept + factor * (sum of weights + brevity * sum of short ones).
 
-    `language` is None if it is in doubt. `words` counts the line's words, `letters` their letters. `known`
-    says whether enough words are known.
+    `factors` has one for each word of the line, or is None if all are 1: see `shifters`. `language` is None
+    if it is in doubt. `words` counts the line's words, `letters` their letters. `known` says whether the
+    model knows the language.
     """
 
     intercept: float
     factor: float
     brevity: float
+    factors: tuple[float, ...] | None
     language: str | None
     words: int
     letters: int
@@ -163,16 +181,20 @@ class Linear:
             arrays = {name: file[name] for name in file.files if name != "about"}
         ngrams = Ngrams(tuple(about["words"]), tuple(about["chars"]), about["bits"])
         for name, shape in (
-            ("weights", (2, ngrams.size // 2)),
+            ("word_weights", (ngrams.size // 2,)),
+            ("char_weights", arrays["char_gaps"].shape),
             ("short_weights", arrays["short_buckets"].shape),
-            ("language_weights", (len(arrays["language_weights"]), len(about["languages"]))),
+            ("language_weights", (len(arrays["language_weights"]), len(about["languages"]) + 1)),
+            ("word_kinds", arrays["word_buckets"].shape),
         ):
-            if arrays[name].dtype != np.int8 or arrays[name].shape != shape:
+            if arrays[name].dtype.itemsize != 1 or arrays[name].shape != shape:
                 raise ValueError(f"its {name} are {arrays[name].dtype} of shape {arrays[name].shape}")
-        limits = about["limits"] | {"undecided": tuple(about["limits"]["undecided"])}
+        limits: dict[str, Any] = {
+            name: tuple(each) if isinstance(each, list) else each for name, each in about["limits"].items()
+        }
         return cls(
             ngrams,
-            arrays["weights"],
+            np.stack([arrays["word_weights"], _filled(arrays["char_gaps"], arrays["char_weights"], ngrams)]),
             arrays["scales"],
             about["intercept"],
             Short(arrays["short_buckets"], arrays["short_weights"], about["short_scale"]),
@@ -181,14 +203,20 @@ class Linear:
                 arrays["language_weights"],
                 about["language_scale"],
                 arrays["language_intercepts"],
-                arrays["known_words"],
+                arrays["word_buckets"],
+                arrays["word_kinds"],
+                ngrams.bits,
             ),
             {name: (slope, offset) for name, (slope, offset) in about["calibration"].items()},
             Limits(**limits),
         )
 
     def save(self, path: Path) -> None:
-        """Write the `linear` format: an .npz without pickles, the same bytes for the same model."""
+        """Write the `linear` format: an .npz without pickles, the same bytes for the same model.
+
+        Most weights of words are not 0, and are written as they are. Most of those of characters are 0: only
+        the others are written, and how far each is from the one before.
+        """
         about = {
             "words": self.ngrams.words,
             "chars": self.ngrams.chars,
@@ -200,16 +228,20 @@ class Linear:
             "calibration": self.calibration,
             "limits": asdict(self.limits),
         }
-        np.savez_compressed(
+        gaps, weights = _thinned(self.weights[1])
+        np.savez(  # not compressed: a download is faster than to decompress it
             path,
             about=json.dumps(about),
-            weights=self.weights,
+            word_weights=self.weights[0],
+            char_gaps=gaps,
+            char_weights=weights,
             scales=self.scales,
             short_buckets=self.short.buckets,
             short_weights=self.short.weights,
             language_weights=self.languages.weights,
             language_intercepts=self.languages.intercepts,
-            known_words=self.languages.words,
+            word_buckets=self.languages.buckets,
+            word_kinds=self.languages.kinds,
         )
 
     def line(self, codes: Codes) -> Line:
@@ -224,64 +256,87 @@ class Linear:
     def weigh(self, codes: Codes) -> tuple[float, Scale]:
         """The log-odds of a line, and how they were computed."""
         line = self.line(codes)
-        reading = self._reading(line)
-        total, met = 0.0, 0
-        families = distinct(line.words), distinct(line.chars)  # sorts `line` in place
-        for step, buckets in zip(self.scales, families, strict=True):
-            weights = self.weights.reshape(-1)[buckets]
-            total += step * weights.sum(dtype=np.int64) / np.sqrt(max(buckets.size, 1))
-            met = int(np.count_nonzero(weights))
-        scale = self._scale(reading, met)
+        scale = self.scale_of(line)
+        return self.total(self.features(line, scale), scale), scale
+
+    def total(self, features: Sequence[tuple[Buckets, Floats]], scale: Scale) -> float:
+        """The log-odds of a line with these features and this scale."""
+        sums = [
+            self._weights(table, buckets, scale) @ values for table, (buckets, values) in enumerate(features)
+        ]
+        return float(scale.intercept + scale.factor * sum(sums))
+
+    def features(self, line: Line, scale: Scale) -> list[tuple[Buckets, Floats]]:
+        """For each table, the distinct buckets of a line, and how much each counts; sorts `line` in place."""
+        if scale.factors is None:
+            families = distinct(line.words), distinct(line.chars)
+            return [(once, np.full(once.size, max(once.size, 1) ** -0.5)) for once in families]
+        found = []
+        for buckets, factors in zip((line.words, line.chars), self._factors(line, scale), strict=True):
+            once, place, counts = np.unique(buckets, return_inverse=True, return_counts=True)
+            found.append((once, np.bincount(place, factors) / (counts * np.sqrt(max(once.size, 1)))))
+        return found
+
+    def _factors(self, line: Line, scale: Scale) -> tuple[Floats | float, Floats | float]:
+        """The factor of each n-gram of words and of characters: that of its word with the greatest one.
+
+        So "not good" counts fully and "good" is turned: the n-gram with the "not" needs no turning.
+        """
+        if scale.factors is None:
+            return 1.0, 1.0
+        return self.ngrams.greatest(line.codes, np.array(scale.factors))
+
+    def _weights(self, table: int, buckets: Buckets, scale: Scale) -> Floats:
+        """The weight of each bucket of a table, for a line of this scale."""
+        weights = self.weights.reshape(-1)[buckets] * self.scales[table]
         if scale.brevity:
-            for buckets in families:
-                total += scale.brevity * self.short.of(buckets).sum() / np.sqrt(max(buckets.size, 1))
-        return float(scale.intercept + scale.factor * total), scale
+            weights += scale.brevity * self.short.of(buckets)
+        return np.asarray(weights)
 
     def scale_of(self, line: Line) -> Scale:
         """How a line is scored."""
-        chars = distinct(line.chars.copy())
-        met = int(np.count_nonzero(self.weights.reshape(-1)[chars]))
-        return self._scale(self._reading(line), met)
-
-    def _reading(self, line: Line) -> tuple[Vocabulary, str | None]:
-        """The counts of a line's words, and its language if that is sure."""
-        bare = line.codes[line.bare :]
-        words = int(np.count_nonzero(line.codes == SPACE)) - 1
-        written = int(np.count_nonzero(bare == SPACE)) - 1
-        vocabulary = self.languages.vocabulary(bare, line.words[words - written : words])
-        start = sum(max(line.codes.size - n + 1, 0) for n in self.ngrams.chars if n < NGRAM)
-        trigrams = line.chars[start : start + max(line.codes.size - NGRAM + 1, 0)] - self.ngrams.size // 2
-        share = self.languages.probabilities(
-            trigrams // (self.ngrams.size // 2 // len(self.languages.weights))
-        )
-        best = int(share.argmax())
-        return vocabulary, self.languages.names[best] if share[best] >= self.limits.sure else None
-
-    def _scale(self, reading: tuple[Vocabulary, str | None], met: int) -> Scale:
-        """The scale of a line with so many known character n-grams."""
-        limits, (vocabulary, language) = self.limits, reading
-        known = vocabulary.share >= limits.known
+        limits, reading = self.limits, self._reading(line)
+        known = reading.share - limits.foreign * reading.foreign >= limits.known
         trust = 1.0 if known else limits.doubt
-        brevity = limits.brevity(vocabulary.tokens)
-        slope, offset = self.calibration[(known and language) or ""]
+        brevity, turning = limits.brevity(reading.tokens), limits.turning(reading.tokens)
+        factors = _word_factors(line, reading.likely, turning) if turning else None
+        met = 0
+        if brevity:
+            met = int(np.count_nonzero(self.weights.reshape(-1)[distinct(line.chars.copy())]))
+            if not self.languages.opinionated(line.words):
+                trust *= 1 - brevity * (1 - limits.hunch)
+        slope, offset = self.calibration[(known and reading.language) or ""]
         return Scale(
             intercept=trust * limits.share(met, brevity) * (slope * self.intercept + offset),
             factor=trust * slope,
             brevity=brevity,
-            language=language if known else None,
-            words=vocabulary.words,
-            letters=vocabulary.letters,
+            factors=factors,
+            language=reading.language if known else None,
+            words=reading.words,
+            letters=reading.letters,
             known=known,
+        )
+
+    def _reading(self, line: Line) -> Reading:
+        """What a line says about its language; `line` is not sorted."""
+        bare = line.codes[line.bare :]
+        spaces = np.flatnonzero(bare == SPACE)
+        words = line.words[spaces.size - 1 :] if line.bare else line.words
+        start = sum(max(line.codes.size - n + 1, 0) for n in self.ngrams.chars if n < NGRAM)
+        count = max(line.codes.size - NGRAM + 1, 0)
+        trigrams = line.chars[start : start + count : 1 + count // ENOUGH] - self.ngrams.size // 2
+        coarser = self.ngrams.size // 2 // len(self.languages.weights)
+        return self.languages.read(
+            bare, spaces, words[: spaces.size - 1], trigrams // coarser, self.limits.sure
         )
 
     def sides(self, codes: Codes, scale: Scale) -> tuple[float, float]:
         """The sums of a line's word weights for the second label and against it, in log-odds."""
-        line = self.line(codes)
-        buckets = distinct(line.words)
-        weights = self.weights[0][buckets] * self.scales[0]
-        if scale.brevity:
-            weights = weights + scale.brevity * self.short.of(buckets)
-        terms = scale.factor * weights / np.sqrt(max(buckets.size, 1))
+        words = replace(
+            self, ngrams=replace(self.ngrams, chars=self.ngrams.chars[:1])
+        )  # characters cost time
+        buckets, values = words.features(words.line(codes), scale)[0]
+        terms = scale.factor * values * self._weights(0, buckets, scale)
         return float(terms[terms > 0].sum()), float(-terms[terms < 0].sum())
 
     def score(self, texts: Sequence[str]) -> Floats:
@@ -297,8 +352,10 @@ class Linear:
         line = self.line(code_points(text))
         scale = self.scale_of(line)
         words, chars = (
-            self._terms(scale, step, buckets)
-            for step, buckets in zip(self.scales, (line.words, line.chars), strict=True)
+            self._terms(table, buckets, factors, scale)
+            for table, (buckets, factors) in enumerate(
+                zip((line.words, line.chars), self._factors(line, scale), strict=True)
+            )
         )
         log_odds = float(scale.intercept + words.sum() + chars.sum())
         spans = token_spans(text)
@@ -307,14 +364,37 @@ class Linear:
         shares = self.ngrams.shares(line.codes, words, chars).reshape(-1, len(spans)).sum(axis=0)
         return Explanation(log_odds, scale.intercept, _contributions(text, spans, shares))
 
-    def _terms(self, scale: Scale, step: float, buckets: Buckets) -> Floats:
+    def _terms(self, table: int, buckets: Buckets, factors: Floats | float, scale: Scale) -> Floats:
         """What each occurrence of a bucket adds to the log-odds."""
         once, place, counts = np.unique(buckets, return_inverse=True, return_counts=True)
-        weights = self.weights.reshape(-1)[once] * step
-        if scale.brevity:
-            weights = weights + scale.brevity * self.short.of(once)
-        terms = scale.factor * weights / (np.sqrt(max(once.size, 1)) * counts)
-        return np.asarray(terms[place], dtype=np.float64)
+        terms = scale.factor * self._weights(table, once, scale) / (np.sqrt(max(once.size, 1)) * counts)
+        return np.asarray(terms[place] * factors, dtype=np.float64)
+
+
+def _word_factors(line: Line, language: str, turning: float) -> tuple[float, ...] | None:
+    """The factor of each word of a line; the less `turning`, the nearer to 1."""
+    marked = line.codes[: line.bare + 1] if line.bare else line.codes
+    tokens, bare = (
+        part.tobytes().decode("utf-32-le", "surrogatepass")[1:-1].split(" ")
+        for part in (marked, line.codes[line.bare :])
+    )
+    found = shifters.factors(tokens, bare, language)
+    if found is None:
+        return None
+    return tuple(1 + turning * (factor - 1) for factor in found) * (2 if line.bare else 1)
+
+
+def _thinned(table: NDArray[np.int8]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+    """The distances between the weights that are not 0, and these weights, with some zeros in wide gaps."""
+    places = np.union1d(np.flatnonzero(table), np.arange(0, table.size, 255))
+    return np.diff(places, prepend=0).astype(np.uint8), table[places]
+
+
+def _filled(gaps: NDArray[np.uint8], weights: NDArray[np.int8], ngrams: Ngrams) -> NDArray[np.int8]:
+    """The table of weights that `_thinned` returned, shape (2**bits,)."""
+    table = np.zeros(ngrams.size // 2, np.int8)
+    table[np.cumsum(gaps, dtype=np.uint32)] = weights
+    return table
 
 
 def _contributions(text: str, spans: Sequence[Span], shares: Floats) -> list[Contribution]:

@@ -8,10 +8,11 @@ import re
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _VALUES = {name: float(value) for value, name in enumerate(_NAMES)}
 _FULL, _EMPTY = "[\u2605\u2b50\U0001f31f]", "[\u2606\u2729]"
-_ALONE = r"(?<![\w.,/\u2044].)"  # after the first character, since few characters are fast to search for
+# After the first character, since few characters are fast to search for. A date is no rating: `2020 / 5 / 5`.
+_ALONE = r"(?<![\w.,/\u2044].)(?<!\d / .)(?<!\d/ .)(?<!\bon .)"
 # In English and Pidgin, Hausa, Igbo, Yoruba.
 _OF = r"\s?(?:/|\bout of\b|\b(?:a )?cikin\b|\bn'ime\b|\bn\u00edn\u00fa\b|\bninu\b)\s?"
-_TOTAL = rf"{_OF}(?P<total>10|100|5|ten|five)(?![\w/]|[.,]\d)(?:[ -]?stars?\b)?"
+_TOTAL = rf"{_OF}(?P<total>10|100|5|ten|five)(?![\w/]|[.,-]\d|\s/\s?\d)(?:[ -]?stars?\b)?"
 
 _DIGITS = re.compile(rf"(?P<value>[0-9]{_ALONE}[0-9]{{0,2}}(?:[.,][0-9])?)(?:{_TOTAL}|[ -]?stars?\b)")
 _STARS = re.compile(
@@ -31,7 +32,8 @@ _SIGNS = {
 }
 """For each pattern, signs that every text with a match contains; they are much faster to search for."""
 
-TENTHS = r"(?:10|\d)\u204410(?!\w)"
+SLASH = "\u2044"
+TENTHS = rf"(?:10|\d){SLASH}10(?!\w)"
 """A pattern for the token of a rating, with a fraction slash: `8\u204410`."""
 
 
@@ -51,7 +53,7 @@ def in_tenths(rating: re.Match[str]) -> str:
         total = _number(groups["total"]) if groups["total"] else (5.0 if value <= 5 else 10.0)
     if value > 1.2 * total:
         return rating[0]
-    return f" {min(int(10 * value / total + 0.5), 10)}\u204410 "
+    return f" {min(int(10 * value / total + 0.5), 10)}{SLASH}10 "
 
 
 def _number(number: str) -> float:

@@ -1,22 +1,30 @@
 """Fit the classifier of languages, by character trigrams, and collect the known words."""
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from functions.review.language import NGRAM, SPACE, Languages, is_letter
-from functions.review.ngrams import Ngrams, code_points, with_unmarked
+from functions.review.language import ELSEWHERE, NGRAM, OPINION, SPACE, Languages, is_letter
+from functions.review.ngrams import Buckets, Ngrams, code_points, with_unmarked
 from models.review.lexicon import Example, symbols
 
+WORDS_ELSEWHERE = Path(__file__).with_name("elsewhere.tsv")
+"""Common words of other languages, and of code; the project wrote the list."""
+OTHER = "~"
+"""The class of any other language; it sorts after all names."""
 BITS = 14
 PIECES = (2, 5, 10)
 """The model learns each review as a whole and as pieces with so many words, so that it knows short texts."""
 ENGLISH = 2500
 """The number of IMDB reviews to learn from; more are not needed."""
-MET = 60
+MADE_UP = 150
+"""How many texts of random words of another language to learn from, for each length and language."""
+MET = 40
 """A word is known if it is in so many IMDB reviews; rarer words are from many languages."""
 
 
@@ -24,13 +32,14 @@ def fit(
     texts: Sequence[str],
     language: NDArray[np.str_],
     imdb: NDArray[np.bool_],
-    lexicon: Sequence[Example],
+    examples: Sequence[Example],
+    opinions: Buckets,
     ngrams: Ngrams,
 ) -> Languages:
     """Learn the languages of reviews, and which words are known.
 
-    `language` has the language of each text. Only some IMDB reviews are used. The words of `lexicon` are
-    known, too.
+    `language` has the language of each text. Only some IMDB reviews are used. The words of the lexicon's
+    `examples` are known, too. `opinions` are the buckets of word n-grams that praise or blame.
     """
     random = np.random.default_rng(0)
     some = random.permutation(np.flatnonzero(imdb))[:ENGLISH]
@@ -40,20 +49,42 @@ def fit(
         starts = [(int(random.integers(len(words) - size)), size) for size in PIECES if size < len(words)]
         learnt += [texts[row], *(" ".join(words[start : start + size]) for start, size in starts)]
         labels += [language[row]] * (1 + len(starts))
-    names, target, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    others = made_up(random)
+    names, target, counts = np.unique(labels + [OTHER] * len(others), return_inverse=True, return_counts=True)
     model = LogisticRegression(C=3.0, max_iter=100)
-    model.fit(_trigrams(learnt, ngrams), target, sample_weight=len(target) / len(names) / counts[target])
-    weights, intercepts = model.coef_, model.intercept_
-    if len(names) == 2:
-        weights, intercepts = np.vstack([-weights, weights]) / 2, np.append(-intercepts, intercepts) / 2
-    scale = float(np.abs(weights).max()) / 127 or 1.0
-    return Languages(
-        tuple(map(str, names)),
-        np.rint(weights.T / scale).astype(np.int8),
-        scale,
-        np.asarray(intercepts, dtype=np.float64),
-        _words(texts, imdb, lexicon, ngrams),
+    model.fit(
+        _trigrams(learnt + others, ngrams), target, sample_weight=len(target) / len(names) / counts[target]
     )
+    scale = float(np.abs(model.coef_).max()) / 127 or 1.0
+    own = tuple(map(str, names[:-1]))
+    kinds = _kinds(texts, [own.index(one) for one in language], imdb, examples, opinions, own, ngrams)
+    buckets = np.flatnonzero(kinds).astype(np.uint32)
+    return Languages(
+        own,
+        np.rint(model.coef_.T / scale).astype(np.int8),
+        scale,
+        np.asarray(model.intercept_, dtype=np.float64),
+        buckets,
+        kinds[buckets],
+        ngrams.bits,
+    )
+
+
+def words_elsewhere() -> list[list[str]]:
+    """The common words of each of some other languages."""
+    with WORDS_ELSEWHERE.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [row["words"].split() for row in rows]
+
+
+def made_up(random: np.random.Generator) -> list[str]:
+    """Texts of random words, each of one other language."""
+    return [
+        " ".join(random.choice(words, size))
+        for words in words_elsewhere()
+        for size in PIECES
+        for _ in range(MADE_UP)
+    ]
 
 
 def _trigrams(texts: Sequence[str], ngrams: Ngrams) -> csr_matrix:
@@ -68,24 +99,36 @@ def _trigrams(texts: Sequence[str], ngrams: Ngrams) -> csr_matrix:
     return matrix
 
 
-def _words(
-    texts: Sequence[str], imdb: NDArray[np.bool_], lexicon: Sequence[Example], ngrams: Ngrams
+def _kinds(
+    texts: Sequence[str],
+    language: Sequence[int],
+    imdb: NDArray[np.bool_],
+    examples: Sequence[Example],
+    opinions: Buckets,
+    names: tuple[str, ...],
+    ngrams: Ngrams,
 ) -> NDArray[np.uint8]:
-    """A bit for each bucket of words: known or not. Of other tokens, only `symbols` are known."""
-    known = np.zeros(ngrams.size // 2, dtype=np.uint8)
+    """The kind of each bucket of words, see `Languages`. Of other tokens, only `symbols` have one."""
+    kinds = np.zeros(ngrams.size // 2, dtype=np.uint8)
     counts = np.zeros(ngrams.size // 2, dtype=np.int64)
-    for text, english in zip(texts, imdb, strict=True):
+    for text, place, english in zip(texts, language, imdb, strict=True):
         words = np.unique(_lettered(text, ngrams))
         if english:
             counts[words] += 1
         else:
-            known[words] = 1
-    known[counts >= MET] = 1
-    for example in lexicon:
-        known[_lettered(example.text, ngrams)] = 1
+            kinds[words] |= 1 << place
+    if "en" in names:
+        kinds[counts >= MET] |= 1 << names.index("en")
+    every = (1 << len(names)) - 1
+    for example in examples:
+        bits = 1 << names.index(example.language) if example.language in names else every
+        kinds[_lettered(example.text, ngrams)] |= bits
     for symbol in symbols():
-        known[_single(ngrams).buckets(with_unmarked(code_points(symbol)))[0]] = 1
-    return np.packbits(known, bitorder="little")
+        kinds[_single(ngrams).buckets(with_unmarked(code_points(symbol)))[0]] |= every | OPINION
+    for common in words_elsewhere():
+        kinds[_lettered(" ".join(common), ngrams)] |= ELSEWHERE
+    kinds[opinions] |= OPINION
+    return kinds
 
 
 def _single(ngrams: Ngrams) -> Ngrams:

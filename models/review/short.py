@@ -5,7 +5,8 @@ right. Common words and pairs of words keep the weight that they have in reviews
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,10 +14,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, diags
 
-from functions.review.linear import Limits, Short
-from functions.review.ngrams import Ngrams, clean
+from functions.review.linear import Linear, Short
+from functions.review.ngrams import clean, code_points
 from models.review.lexicon import Example
-from models.review.vectoriser import NgramVectoriser
 from shared.runtimes.outputs import logistic
 
 Floats = NDArray[np.float64]
@@ -31,6 +31,9 @@ ANCHOR = 1000.0
 """The weight of short real reviews, whose scores should not change."""
 PENALTY = 0.01
 ITERATIONS = 500
+
+NOTHING = Short(np.zeros(0, np.uint32), np.zeros(0, np.int8), 1.0)
+"""No weights."""
 
 
 def common(texts: Sequence[str], positive: NDArray[np.int64], language: str) -> list[Example]:
@@ -55,45 +58,21 @@ def common(texts: Sequence[str], positive: NDArray[np.int64], language: str) -> 
     ]
 
 
-def brevity(texts: Iterable[str], limits: Limits) -> Floats:
-    """How short each text is, from 0 to 1."""
-    return np.array([limits.brevity(len(clean(text).split(" "))) for text in texts])
+def fit(linear: Linear, examples: Sequence[Example], texts: Sequence[str]) -> Short:
+    """Fit the weights for short texts that, added to those of `linear`, give the examples their targets.
 
-
-def evidence(features: csr_matrix, weights: Floats, brief: Floats, ngrams: Ngrams, limits: Limits) -> Floats:
-    """The share of the intercept that counts in each row."""
-    known = csr_matrix(features[:, ngrams.size // 2 :] != 0) @ (weights[ngrams.size // 2 :] != 0)
-    return np.array([limits.share(met, short) for met, short in zip(known, brief, strict=True)])
-
-
-def fit(
-    examples: Sequence[Example],
-    texts: Sequence[str],
-    weights: Floats,
-    intercept: float,
-    ngrams: Ngrams,
-    limits: Limits,
-) -> Short:
-    """Fit the weights that, added to `weights`, shape (ngrams.size,), give the examples their targets.
-
-    `texts` are real reviews.
+    `texts` are real reviews; the scores of the short ones among them should not change.
     """
-    theirs = NgramVectoriser(ngrams).transform(example.text for example in examples)
-    brief = brevity((example.text for example in examples), limits)
-    known = theirs @ weights + intercept * evidence(theirs, weights, brief, ngrams, limits)
+    known, brief, theirs = read(linear, [example.text for example in examples])
+    near = [text for text in texts if linear.limits.brevity(len(clean(text).split(" ")))]
+    _, ours, reviews = read(linear, near)
     chance = np.array([example.chance for example in examples])
     language = np.array([example.language for example in examples])
     _, which, counts = np.unique(language, return_inverse=True, return_counts=True)
-    weight = np.array([example.weight for example in examples])
-    share = EACH * weight / counts[which]
+    share = EACH * np.array([example.weight for example in examples]) / counts[which]
     columns = np.unique(theirs.indices)
-    ours = brevity(texts, limits)
-    near = np.flatnonzero(ours)
-    features = NgramVectoriser(ngrams).transform(texts[row] for row in near.tolist())
-    anchor = np.sqrt(ANCHOR / max(near.size, 1))
-    reviews = diags(ours[near] * anchor) @ features[:, columns]
-    faded = diags(brief) @ theirs[:, columns]
-    reviews, faded = csr_matrix(reviews), csr_matrix(faded)
+    reviews = csr_matrix(diags(ours * np.sqrt(ANCHOR / max(len(near), 1))) @ reviews[:, columns])
+    faded = csr_matrix(diags(brief) @ theirs[:, columns])
     backwards = faded.T.tocsr(), reviews.T.tocsr()
 
     def loss(added: Floats) -> tuple[float, Floats]:
@@ -107,3 +86,24 @@ def fit(
     scale = max(float(np.quantile(np.abs(fitted), 0.9995)), 1e-9) / 127
     steps = np.clip(np.rint(fitted / scale), -127, 127).astype(np.int8)
     return Short(columns[steps != 0].astype(np.uint32), steps[steps != 0], scale)
+
+
+def read(linear: Linear, texts: Sequence[str]) -> tuple[Floats, Floats, csr_matrix]:
+    """For each text: its log-odds, how short it is, and a row of its features, shape (texts, ngrams.size).
+
+    A doubtful language, or a lack of opinions, does not bring these log-odds nearer to 0.
+    """
+    linear = replace(linear, limits=replace(linear.limits, known=0.0, foreign=0.0, hunch=1.0))
+    log_odds, brief = np.zeros(len(texts)), np.zeros(len(texts))
+    columns, values, ends = [np.zeros(0, np.uint32)], [np.zeros(0)], [0]
+    for row, text in enumerate(texts):
+        line = linear.line(code_points(text))
+        scale = linear.scale_of(line)
+        features = linear.features(line, scale)
+        log_odds[row], brief[row] = linear.total(features, scale), scale.brevity
+        columns += [buckets for buckets, _ in features]
+        values += [counted for _, counted in features]
+        ends.append(ends[-1] + sum(buckets.size for buckets, _ in features))
+    indices = np.concatenate(columns).astype(np.int64)
+    rows = csr_matrix((np.concatenate(values), indices, ends), shape=(len(texts), linear.ngrams.size))
+    return log_odds, brief, rows

@@ -23,9 +23,9 @@ from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from functions.review.linear import Limits, Linear, Scale
-from functions.review.ngrams import Ngrams, code_points
+from functions.review.ngrams import Buckets, Ngrams, code_points
 from models import report
-from models.review import data, evaluate, lexicon, short, translation
+from models.review import data, evaluate, lexicon, opinions, short, translation
 from models.review import language as languages
 from models.review.vectoriser import NgramVectoriser, pipeline, quantised
 from shared.runtimes.outputs import logistic
@@ -155,6 +155,7 @@ class Study:
         shown = tqdm(texts, desc="n-grams", unit="review")
         self.features = NgramVectoriser(recipe.ngrams, np.float32).transform(shown)
         self.words = translation.unmarked_words(texts, recipe.ngrams)
+        self.names = opinions.names(texts, recipe.ngrams)
         english = {self.samples[row]: row for row in np.flatnonzero(self.corpus == "en")}
         self.original = np.array([english.get(sample, -1) for sample in self.samples])
         learnt = hashlib.sha256(json.dumps(asdict(recipe)).encode())
@@ -221,30 +222,44 @@ class Study:
 
     def linear(self, name: str, rows: NDArray[np.int64], target: Floats) -> Linear:
         """The model `name` on `rows` as it would be served, but without calibration."""
-        recipe = self.recipe
+        ngrams, said = self.recipe.ngrams, lexicon.read()
         made = self.model(name, rows, target).times(SHARPNESS)
         weights, scales = quantised(made.weights)
-        rounded = (weights * scales[:, None]).ravel()
-        examples = lexicon.read()
+        texts = [self.reviews[row].text for row in rows]
+        grams = self.opinions(rows, said)
+        linear = Linear(
+            ngrams,
+            weights,
+            scales,
+            made.intercept,
+            short.NOTHING,
+            languages.fit(texts, self.language[rows], self.imdb[rows], said, grams, ngrams),
+            dict.fromkeys(("", *data.LANGUAGES), (1.0, 0.0)),
+            LIMITS,
+        )
+        own = [self.reviews[row].text for row in rows[self.nollysenti[rows]]]
+        return replace(linear, short=short.fit(linear, said + self.common(rows), own))
+
+    def opinions(self, rows: NDArray[np.int64], said: Sequence[lexicon.Example]) -> Buckets:
+        """The buckets of word n-grams that praise or blame, in the lexicon or in the reviews of `rows`."""
+        neutral = np.union1d(self.names, opinions.neutral(said, self.recipe.ngrams))
+        found = [opinions.listed(said, self.recipe.ngrams)]
+        for language in data.LANGUAGES:
+            some = rows[self.language[rows] == language]
+            found.append(opinions.weighty(self.words[some], self.positive[some], neutral))
+        return np.concatenate(found)
+
+    def common(self, rows: NDArray[np.int64]) -> list[lexicon.Example]:
+        """The common words and pairs of the reviews of each language, not all of IMDB."""
+        found = []
         for language in data.LANGUAGES:
             chosen = rows[self.language[rows] == language]
             chosen = np.concatenate(
                 [chosen[~self.imdb[chosen]], chosen[self.imdb[chosen]][: languages.ENGLISH]]
             )
             texts = [self.reviews[row].text for row in chosen]
-            examples += short.common(texts, self.positive[chosen], language)
-        own = [self.reviews[row].text for row in rows[self.nollysenti[rows]]]
-        texts = [self.reviews[row].text for row in rows]
-        return Linear(
-            recipe.ngrams,
-            weights,
-            scales,
-            made.intercept,
-            short.fit(examples, own, rounded, made.intercept, recipe.ngrams, LIMITS),
-            languages.fit(texts, self.language[rows], self.imdb[rows], lexicon.read(), recipe.ngrams),
-            dict.fromkeys(("", *data.LANGUAGES), (1.0, 0.0)),
-            LIMITS,
-        )
+            found += short.common(texts, self.positive[chosen], language)
+        return found
 
     def targets(self, seed: int, held: int | None) -> Floats:
         """Softened labels, shape (reviews,), without knowledge of the fold `held` of the assignment `seed`.

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from functions.review.linear import Linear
-from functions.review.ngrams import Ngrams, code_points, distinct
+from functions.review.ngrams import Ngrams, code_points
 
 
 class NgramVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -73,9 +73,9 @@ class WeighedVectoriser(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for text in texts:
             line = self.linear.line(code_points(text))
             scale = self.linear.scale_of(line)
-            families = distinct(line.words), distinct(line.chars)
-            buckets = np.concatenate(families).astype(np.int64)
-            weight = np.concatenate([np.full(one.size, max(one.size, 1) ** -0.5) for one in families])
+            features = self.linear.features(line, scale)
+            buckets = np.concatenate([one for one, _ in features]).astype(np.int64)
+            weight = np.concatenate([counted for _, counted in features])
             columns.append(np.concatenate([buckets, buckets + size, [2 * size]]))
             values.append(scale.factor * np.concatenate([weight, scale.brevity * weight, [0.0]]))
             values[-1][-1] = scale.intercept
