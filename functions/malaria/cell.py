@@ -258,7 +258,7 @@ def _pieces(cell: Mask) -> float:
     """The mean number of pieces in the rows and columns of a mask."""
     across = np.count_nonzero(cell[:, 1:] > cell[:, :-1]) + np.count_nonzero(cell[:, 0])
     down = np.count_nonzero(cell[1:] > cell[:-1]) + np.count_nonzero(cell[0])
-    return (across / len(cell) + down / cell.shape[1]) / 2
+    return float(across / len(cell) + down / cell.shape[1]) / 2
 
 
 def _other_than_one(small: Pixels, background: Colour) -> Warned:

@@ -19,11 +19,13 @@ PEAK_RATE = 2e-3
 SEED = 20261122
 WATCHED = 640
 """Held-out cells for the curves; more are not needed."""
+SAMPLED = 6000
+"""Training cells for the distribution of the features; more are not needed."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted network with two views, not calibrated, and its outputs for its training cells."""
+    """A fitted network with two views, not calibrated, and its outputs for some of its training cells."""
 
     viewed: keras.Model
     train: Measured
@@ -34,7 +36,7 @@ class Fitted:
         trained = fit(train, held.sample(WATCHED), epochs, out)
         full = keras.Model(trained.inputs[0], [trained.outputs[0], trained.get_layer("attention").output])
         viewed = network.two_views(full)
-        return cls(viewed, measured(viewed, train))
+        return cls(viewed, measured(viewed, train.sample(SAMPLED)))
 
 
 def fit(train: data.Cells, held: data.Cells, epochs: int, out: Path) -> keras.Model:

@@ -10,7 +10,7 @@ from models.malaria.network import Cloud, Limits
 
 SHRINKAGE = 1e-2
 """The share of the mean variance added to each dimension, so that none that hardly varies dominates."""
-ALIEN, UNFAMILIAR, STAINED = 0.998, 0.994, 0.996
+ALIEN, UNFAMILIAR, STAINED = 0.998, 0.996, 0.998
 """The share of the cells within each limit; about 1 in 100 good cells gets a warning."""
 COVERAGE = 0.98
 """The share of the cells whose true label is not excluded."""
