@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from asking import SETTINGS
+from classifiers import SETTINGS
 from conftest import ROOT
 
 from functions.review.linear import Linear
