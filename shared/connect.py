@@ -61,7 +61,10 @@ def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
 
 def _begin(pending: selectors.BaseSelector, family: int, address: Any) -> OSError | None:
     """Begin to connect to one address; return the error if that fails at once."""
-    attempt = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        attempt = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:  # a kernel without IPv6
+        return error
     attempt.setblocking(False)
     code = attempt.connect_ex(address)
     if code in (0, errno.EINPROGRESS):

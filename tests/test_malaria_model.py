@@ -168,7 +168,7 @@ def test_a_folder_and_an_archive_of_the_layout_give_the_same_entries(tmp_path):
     entries = dataset.files(tmp_path / "cells")
     assert entries == dataset.files(Path(archive))
     assert [infected for _, infected, _ in entries] == [1, 1, 1, 0, 0, 0]
-    read = dataset.read(tmp_path / "cells")
+    read = dataset.decoded(entries)
     assert read.pixels.shape == (6, 100, 100, 3)
     assert list(read.patients) == ["C0P0", "C1P1", "C2P2"] * 2
 

@@ -231,7 +231,9 @@ def _is_cut_off(cell: Mask, box: tuple[slice, slice]) -> bool:
 
 def _is_one(cell: Mask) -> bool:
     """Whether a mask, cropped to its box, has the shape of one cell."""
-    if not FILLED[0] <= np.count_nonzero(cell) / cell.size <= FILLED[1] or _pieces(cell) > PIECES:
+    if min(cell.shape) < 3 or _pieces(cell) > PIECES:
+        return False
+    if not FILLED[0] <= np.count_nonzero(cell) / cell.size <= FILLED[1]:
         return False
     high, wide = len(cell) // 3, cell.shape[1] // 3
     across, down = _counts(cell)

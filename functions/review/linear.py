@@ -23,7 +23,7 @@ class Limits:
 
     Attributes:
         evidence: in a short text, the intercept grows with the square root of the number of known character
-            n-grams, up to this number; so does the sum of n weights over sqrt(n) in a text without opinion.
+            n-grams, up to this number.
         short: a text with at most so many tokens is short, and the weights for short texts count fully.
         long: a text with at least so many tokens is not short; in between, it is short in part.
         turned: as `short` and `long`, but for negation and contrast, see `shifters`.

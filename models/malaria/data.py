@@ -1,4 +1,4 @@
-"""The malaria cell images of the U.S. National Library of Medicine: reading, patients, splits.
+"""The malaria cell images of the U.S. National Library of Medicine: reading, patients, folds.
 
 Source: Rajaraman et al. 2018, PeerJ 6:e4568. The published archive is `cell_images.zip` with
 `cell_images/{Parasitized,Uninfected}/*.png`; a folder with that layout, or other image types, work too.
@@ -85,11 +85,6 @@ def patient(name: str) -> str:
     One patient has two spellings (`C47P8thin`, `C47P8thinOriginal`); both give `C47P8`.
     """
     return re.sub(r"(?i)_?thin.*$", "", name.split("_IMG", 1)[0])
-
-
-def read(source: Path) -> Cells:
-    """Read and decode every image of `source`."""
-    return decoded(files(source))
 
 
 def decoded(entries: list[tuple[str, int, bytes]]) -> Cells:
