@@ -39,14 +39,16 @@ def create(config: Config, gcloud: Gcloud) -> None:
         execute(config, gcloud, [create])
         ours = [] if config.dry_run else [each for each in _list(gcloud)[1] if _address(each) == config.email]
     channel = text(ours[0], "name") if ours else "CHANNEL"
+    ending = f" in {config.region}"  # which the names of policies of version 0.1.0 do not have
     existing = {
-        text(each, "displayName"): each
+        text(each, "displayName").removesuffix(ending): each
         for each in existing_policies
         if function_of(each) == name and _watches(each, config.region)
     }
     steps = []
     for title, condition in conditions(name, config.region).items():
-        if title not in existing:
+        same = existing.get(title.removesuffix(ending))
+        if same is None:
             policy = {
                 "displayName": title,
                 "combiner": "OR",
@@ -55,8 +57,8 @@ def create(config: Config, gcloud: Gcloud) -> None:
             }
             create_policy = ("alpha", "monitoring", "policies", "create", f"--policy={json.dumps(policy)}")
             steps.append(Step((*create_policy, f"--notification-channels={channel}")))
-        elif channel not in (dig(existing[title], "notificationChannels") or []):
-            update = ("alpha", "monitoring", "policies", "update", text(existing[title], "name"))
+        elif channel not in (dig(same, "notificationChannels") or []):
+            update = ("alpha", "monitoring", "policies", "update", text(same, "name"))
             steps.append(Step((*update, f"--add-notification-channels={channel}")))
     execute(config, gcloud, steps)
     info(f"{name}: alerts go to {config.email}" if steps else f"{name}: unchanged")

@@ -892,7 +892,9 @@ def test_the_copied_calls_work(visit, tmp_path, name):
         choose(page, *paths)
     else:
         page.fill(
-            "#text", 'It\'s a "wonderful" film, I loved it,\n\\really\\ & $HOME `ls` 100 % \u1ecd\u0300'
+            "#text",
+            'It\'s a "wonderful" film, I loved it and the acting was very good,\n'
+            "\\really\\ & $HOME `ls` 100 % \u1ecd\u0300",
         )
         page.click("form button")
     done(page)
